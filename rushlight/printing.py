@@ -124,37 +124,27 @@ def array_text(array: np.ndarray, indent: int = 0, options: PrintOptions | None 
     return _nested_text(array, indent, summarize, style, options)
 
 
-def tensor_text(tensor: Tensor) -> str:
+def tensor_text(tensor: Tensor, contents: str | None = None) -> str:
     """The text ``repr`` gives for a tensor: its numbers, then whatever is not as usual for a tensor.
+
+    ``contents`` is written in place of the numbers where it is given.
 
     >>> import rushlight as torch
     >>> print(tensor_text(torch.ones(2, dtype=torch.float64, requires_grad=True)))
     tensor([1., 1.], dtype=torch.float64, requires_grad=True)
     """
-    from rushlight.nn.parameter import Parameter
+    from rushlight.nn.parameter import Buffer, Parameter
     from rushlight.tensor import Tensor
 
     kind = type(tensor)
-    is_plain = kind is Tensor or kind is Parameter
+    is_plain = kind in (Tensor, Parameter, Buffer)
     name = "tensor" if is_plain else kind.__name__
     indent = len(name) + 1
-    text = f"{name}({array_text(tensor._array, indent)}"
-    text = _with_facts(text, [*_type_facts(tensor._array), *_grad_facts(tensor)], indent)
+    if contents is None:
+        contents = array_text(tensor._array, indent)
+    facts = [*_type_facts(tensor._array), *_grad_facts(tensor)]
+    text = _with_facts(f"{name}({contents}", facts, indent)
     return f"Parameter({text})" if isinstance(tensor, Parameter) and not is_plain else text
-
-
-def format_tensor(tensor: Tensor, spec: str) -> str:
-    """What ``format`` and f-strings give: a 0-d tensor is written as its number, others only without a spec.
-
-    >>> import rushlight as torch
-    >>> f"{torch.tensor(2.5):.2f}"
-    '2.50'
-    """
-    from rushlight.tensor import Tensor
-
-    if tensor._array.ndim == 0 and type(tensor) is Tensor:
-        return format(tensor._array.item(), spec)
-    return object.__format__(tensor, spec)
 
 
 def _type_facts(array: np.ndarray) -> list[str]:
@@ -171,7 +161,7 @@ def _type_facts(array: np.ndarray) -> list[str]:
 
 def _grad_facts(tensor: Tensor) -> list[str]:
     if tensor.grad_fn is not None:
-        return [f"grad_fn=<{type(tensor.grad_fn).__name__}>"]
+        return [f"grad_fn=<{tensor.grad_fn.name()}>"]
     return ["requires_grad=True"] if tensor.requires_grad else []
 
 
