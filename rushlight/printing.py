@@ -160,8 +160,13 @@ def _type_facts(array: np.ndarray) -> list[str]:
 
 
 def _grad_facts(tensor: Tensor) -> list[str]:
-    if tensor.grad_fn is not None:
-        return [f"grad_fn=<{tensor.grad_fn.name()}>"]
+    try:
+        node = tensor.grad_fn
+    except RuntimeError:
+        # A view that an in-place operation has cut off from the graph: printing it must still work.
+        return ["grad_fn=<Invalid>"]
+    if node is not None:
+        return [f"grad_fn=<{node.name()}>"]
     return ["requires_grad=True"] if tensor.requires_grad else []
 
 

@@ -1,0 +1,135 @@
+"""Switches that say whether operations are recorded for backward.
+
+The switches are per thread, as in PyTorch. They decide only whether `apply` puts a node on the tape; they never
+change a value. Invariant: every context manager here restores exactly the state it found.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+
+class _State(threading.local):
+    grad_enabled = True
+    inference = False
+    anomaly = False
+    check_nan = True
+    recorder: Any = None
+
+
+state = _State()
+
+
+class _Switch:
+    """Context manager and decorator that holds the grad and inference flags at given values."""
+
+    def __init__(self, grad_enabled: bool, inference: bool | None = None) -> None:
+        self.grad_enabled = grad_enabled
+        self.inference = inference
+        self._found: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        self._found.append((state.grad_enabled, state.inference))
+        state.grad_enabled = self.grad_enabled
+        if self.inference is not None:
+            state.inference = self.inference
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        state.grad_enabled, state.inference = self._found.pop()
+
+    def clone(self) -> _Switch:
+        """A fresh manager of the same settings (a decorator needs one for each call)."""
+        return _Switch(self.grad_enabled, self.inference)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self.clone():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_Switch):  # noqa: N801 - PyTorch's name
+    """Inside, results do not require grad, whatever their inputs do. Also a decorator.
+
+    >>> import rushlight as torch
+    >>> x = torch.tensor([1.0], requires_grad=True)
+    >>> with torch.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
+        # PyTorch allows the decorator without parentheses: @torch.no_grad
+        switch = super().__new__(cls)
+        if orig_func is None:
+            return switch
+        _Switch.__init__(switch, False)
+        return switch(orig_func)
+
+    def __init__(self) -> None:
+        super().__init__(grad_enabled=False)
+
+
+class enable_grad(_Switch):  # noqa: N801 - PyTorch's name
+    """Inside, operations are recorded even where an outer `no_grad` turned that off. Also a decorator."""
+
+    def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
+        switch = super().__new__(cls)
+        if orig_func is None:
+            return switch
+        _Switch.__init__(switch, True)
+        return switch(orig_func)
+
+    def __init__(self) -> None:
+        super().__init__(grad_enabled=True)
+
+
+class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
+    """Turn recording on or off: as a statement for good, as a context manager for the block."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(grad_enabled=bool(mode))
+        self._before = state.grad_enabled
+        state.grad_enabled = bool(mode)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        # The constructor already switched; leaving the block returns to what was before it.
+        self._found[-1] = (self._before, state.inference)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        state.grad_enabled = self._before
+        return super().__call__(function)
+
+
+class inference_mode(_Switch):  # noqa: N801 - PyTorch's name
+    """`no_grad` whose results may never take part in autograd later. Also a decorator."""
+
+    def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:
+        switch = super().__new__(cls)
+        if isinstance(mode, bool):
+            return switch
+        _Switch.__init__(switch, False, True)
+        return switch(mode)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(grad_enabled=not mode, inference=mode)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded in this thread."""
+    return state.grad_enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside `inference_mode`."""
+    return state.inference

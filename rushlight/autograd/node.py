@@ -1,0 +1,281 @@
+"""Nodes of the tape: what an operation left behind so that backward can pass through it.
+
+A node knows its edges (the nodes or leaf tensors that its inputs came from), the shape and type of its outputs, and
+what its gradient rules need. It holds no tensor it does not need, and never its own output as a tensor, so that graphs
+without in-place cycles are freed by reference counting alone. Invariant: every edge leads to a node with a smaller
+sequence number, or to a leaf.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rushlight.ops.define import Op, Plan
+    from rushlight.tensor import Tensor
+
+_next_sequence = itertools.count().__next__
+
+FREED_TWICE = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "saved tensors after calling backward."
+)
+
+
+class Hooks:
+    """Functions registered on one node: before it runs (on its outputs' gradients) and after."""
+
+    __slots__ = ("after", "before", "retain", "tensor")
+
+    def __init__(self) -> None:
+        self.tensor: dict[int, tuple[int, Callable[..., Any]]] = {}
+        self.before: dict[int, Callable[..., Any]] = {}
+        self.after: dict[int, Callable[..., Any]] = {}
+        self.retain: dict[int, weakref.ref[Tensor]] = {}
+
+
+class RemovableHandle:
+    """What a ``register_..._hook`` returns: `remove()` undoes the registration. Also a context manager."""
+
+    _next_id = itertools.count().__next__
+
+    def __init__(self, *tables: dict[int, Any]) -> None:
+        self.id = RemovableHandle._next_id()
+        self._tables = tables
+
+    def remove(self) -> None:
+        """Forget the hook; harmless when done twice."""
+        for table in self._tables:
+            table.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Node:
+    """One step of the tape, made by `apply` for an op; subclasses stand for other sources of gradients."""
+
+    __slots__ = (
+        "__weakref__",
+        "dtype",
+        "edges",
+        "hooks",
+        "numbers",
+        "op",
+        "out",
+        "out_ref",
+        "out_version",
+        "outputs",
+        "params",
+        "plan",
+        "saved",
+        "sequence",
+        "shape",
+        "shapes",
+        "versions",
+        "where",
+    )
+
+    def __init__(self, op: Op | None, plan: Plan | None, params: dict[str, Any] | None) -> None:
+        self.op = op
+        self.plan = plan
+        self.params = params
+        self.sequence = _next_sequence()
+        self.edges: Any = ()
+        self.numbers: dict[int, int] | None = None
+        self.outputs: Any = None
+        self.hooks: Hooks | None = None
+        self.out: Any = None
+        self.where: Any = None
+
+    # -- structure ------------------------------------------------------------------------------------------------------
+
+    def name(self) -> str:
+        """PyTorch's name for the node, e.g. ``MulBackward0``."""
+        return self.op.node_name if self.op is not None else type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    def set_number(self, edge: int, number: int) -> None:
+        """Say that an edge leads to output `number` of its node (0 where nothing is said)."""
+        if self.numbers is None:
+            self.numbers = {}
+        self.numbers[edge] = number
+
+    def output_count(self) -> int:
+        """How many outputs the node's operation had."""
+        return 1 if self.outputs is None else len(self.outputs)
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes that gradients flow to, each with the output number there."""
+        numbers = self.numbers or {}
+        found = []
+        for index, edge in enumerate(self.edges):
+            if edge is not None and not isinstance(edge, Node):
+                edge = AccumulateGrad(edge)
+            found.append((edge, numbers.get(index, 0)))
+        return tuple(found)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dictionary for the user's own notes; kept beside the node while it lives."""
+        return _METADATA.setdefault(self, {})
+
+    def _hook_tables(self) -> Hooks:
+        if self.hooks is None:
+            self.hooks = Hooks()
+        return self.hooks
+
+    def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; it may return new grad_inputs."""
+        handle = RemovableHandle(self._hook_tables().after)
+        self._hook_tables().after[handle.id] = fn
+        return handle
+
+    def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the node runs; it may return new grad_outputs."""
+        handle = RemovableHandle(self._hook_tables().before)
+        self._hook_tables().before[handle.id] = fn
+        return handle
+
+    def remember_where(self) -> None:
+        """Keep the Python stack of the forward call, for anomaly mode."""
+        import traceback
+
+        self.where = traceback.format_stack()[:-3]
+
+    # -- running --------------------------------------------------------------------------------------------------------
+
+    def backward(self, grads: Sequence[Any]) -> list[Any]:
+        """The gradients for each edge, from the gradients of the outputs (None counts as zero)."""
+        if self.saved is None:
+            raise RuntimeError(FREED_TWICE + self._made_at())
+        op, plan, saved = self.op, self.plan, self.saved
+        if plan.saves:
+            self._check_versions()
+        grad = grads[0]
+        if self.outputs is not None:
+            grad = self._full_grads(grads)
+        results = []
+        for _, rule, sources in plan.calls:
+            arguments = []
+            for source, key in sources:
+                if source == "g":
+                    arguments.append(grad)
+                elif source == "saved":
+                    arguments.append(saved if op.variadic else saved[key])
+                elif source == "param":
+                    arguments.append(self.params[key])
+                elif source == "shape":
+                    arguments.append(self.shapes[key])
+                elif source == "out":
+                    arguments.append(self._saved_output(None if self.outputs is None else 0))
+                else:
+                    arguments.append(self._saved_output(key))
+            results.append(rule(*arguments))
+        return list(results[0]) if op.variadic else results
+
+    def _full_grads(self, grads: Sequence[Any]) -> Any:
+        """What a rule of a multi-output op gets as `g`: one gradient if only one output can carry any."""
+        from rushlight.ops.create import zeros_of
+
+        chosen = self.op.differentiable
+        if chosen is None:
+            chosen = range(len(self.outputs))
+        full = [zeros_of(*self.outputs[i]) if grads[i] is None else grads[i] for i in chosen]
+        return full[0] if self.op.differentiable is not None and len(full) == 1 else full
+
+    def _saved_output(self, number: int | None) -> Tensor:
+        """The saved output as a tensor that hangs on this node, for second derivatives."""
+        from rushlight.tensor import new_tensor
+
+        array = self.out if number is None or not isinstance(self.out, tuple) else self.out[number]
+        tensor = new_tensor(array)
+        if array.dtype.kind == "f":
+            tensor._node, tensor._requires_grad = self, True
+            tensor._output_nr = number or 0
+        return tensor
+
+    def _check_versions(self) -> None:
+        """Refuse to use a saved tensor that was changed in place after it was saved."""
+        for tensor, version in zip(self.saved, self.versions, strict=True):
+            if not isinstance(tensor, (int, float, bool, type(None))):
+                now = tensor._current_version()
+                if now != version:
+                    raise RuntimeError(_changed_in_place(self, tensor._array, now, version, tensor._node))
+        if self.plan.save_out:
+            several = isinstance(self.out, tuple)
+            refs = self.out_ref if several else (self.out_ref,)
+            versions = self.out_version if several else (self.out_version,)
+            arrays = self.out if several else (self.out,)
+            for number, (ref, version) in enumerate(zip(refs, versions, strict=True)):
+                root = ref()
+                if root is not None and root._current_version() != version:
+                    raise RuntimeError(
+                        _changed_in_place(self, arrays[number], root._current_version(), version, self, number)
+                    )
+
+    def release(self) -> None:
+        """Free what was saved, so that a second backward is noticed and memory returns early."""
+        if self.saved or self.out is not None:
+            self.saved = None
+            self.out = self.out_ref = None
+
+    def _made_at(self) -> str:
+        if not self.where:
+            return ""
+        return f"\nThe forward call was made here:\n{self.where[-1].rstrip()}"
+
+
+_METADATA: weakref.WeakKeyDictionary[Node, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
+def _changed_in_place(
+    node: Node, array: np.ndarray, now: int, expected: int, producer: Node | None, number: int = 0
+) -> str:
+    from rushlight.dtype import from_numpy
+
+    title = {"float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor"}.get(
+        array.dtype.name, {"int64": "LongTensor", "bool": "BoolTensor"}.get(from_numpy(array.dtype).name, "Tensor")
+    )
+    made_by = f", which is output {number} of {producer.name()}," if producer is not None else ""
+    hint = (
+        " Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable in "
+        "question was changed in there or anywhere later. Good luck!"
+        if node.where
+        else " Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True)."
+    )
+    return (
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[torch.{title} {list(array.shape)}]{made_by} is at version {now}; expected version {expected} instead."
+        f"{hint}{node._made_at()}"
+    )
+
+
+class AccumulateGrad(Node):
+    """How a leaf shows itself in ``next_functions``: `variable` is the leaf whose ``.grad`` is added to."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        super().__init__(None, None, None)
+        self.variable = variable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return hash((AccumulateGrad, id(self.variable)))

@@ -1,0 +1,131 @@
+"""Changing the dtype or the device of all the tensors of a module at once.
+
+The invariant: a parameter stays the same object and only its data is exchanged, together with that of its gradient,
+so that an optimizer that holds it goes on working. Floating-point tensors alone change their dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from rushlight import dtype as dtypes
+from rushlight.autograd import no_grad
+from rushlight.device import device as Device
+from rushlight.ops.create import empty_like
+from rushlight.tensor import Tensor
+
+if TYPE_CHECKING:
+    from rushlight.nn.module import Module
+    from rushlight.nn.parameter import Parameter
+
+DeviceLike = Device | str | int | None
+
+
+class ModuleConversion:
+    """The part of Module that exchanges the data of its tensors."""
+
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    children: Callable[[], Iterator[Module]]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Replace the data of every parameter, gradient and buffer by what ``fn`` makes of it."""
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        with no_grad():
+            for parameter in self._parameters.values():
+                if parameter is None:
+                    continue
+                parameter.data, gradient = fn(parameter), parameter.grad
+                if gradient is not None:
+                    gradient.data = fn(gradient)
+            for name, buffer in self._buffers.items():
+                if buffer is not None:
+                    self._buffers[name] = fn(buffer)
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Convert the module in place: ``to(dtype)``, ``to(device, dtype)`` or ``to(tensor)``, and return it.
+
+        The dtype must be a floating-point one, else TypeError. Any device but the CPU is an error.
+
+        >>> import rushlight as torch
+        >>> torch.nn.Linear(3, 2).to(torch.float64).weight.dtype
+        torch.float64
+        """
+        device, dtype = _destination(args, **kwargs)
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
+            )
+        return self._apply(lambda t: t.to(device, dtype if t.is_floating_point() else None))
+
+    def type(self, dst_type: dtypes.dtype | str) -> Self:
+        """Convert every parameter and buffer, those of whole numbers too, to ``dst_type``."""
+        return self._apply(lambda t: t.type(dst_type))
+
+    def float(self) -> Self:
+        """Convert floating-point parameters and buffers to float32."""
+        return self._apply(lambda t: t.float() if t.is_floating_point() else t)
+
+    def double(self) -> Self:
+        """Convert floating-point parameters and buffers to float64."""
+        return self._apply(lambda t: t.double() if t.is_floating_point() else t)
+
+    def half(self) -> Self:
+        """Convert floating-point parameters and buffers to float16."""
+        return self._apply(lambda t: t.half() if t.is_floating_point() else t)
+
+    def bfloat16(self) -> Self:
+        """Raise NotImplementedError: NumPy has no bfloat16."""
+        raise NotImplementedError("bfloat16 is not available; use half() or float() instead")
+
+    def cpu(self) -> Self:
+        """Return the module, whose tensors are on the CPU as all are."""
+        return self.to("cpu")
+
+    def cuda(self, device: DeviceLike = None) -> Self:
+        """Raise what a CPU build of PyTorch raises: there is no such device."""
+        return self.to(Device("cuda", device) if isinstance(device, int) else (device or "cuda"))
+
+    def xpu(self, device: DeviceLike = None) -> Self:
+        """Raise what a CPU build of PyTorch raises: there is no such device."""
+        return self.to(Device("xpu", device) if isinstance(device, int) else (device or "xpu"))
+
+    def to_empty(self, *, device: DeviceLike, recurse: bool = True) -> Self:
+        """Give every parameter and buffer fresh memory, with whatever values it holds, on ``device``."""
+        return self._apply(lambda t: empty_like(t, device=device), recurse=recurse)
+
+    def share_memory(self) -> Self:
+        """Share the tensors' memory with other processes, as ``Tensor.share_memory_`` does."""
+        return self._apply(lambda t: t.share_memory_())
+
+
+def _destination(
+    args: tuple[Any, ...],
+    device: DeviceLike = None,
+    dtype: dtypes.dtype | None = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    *,
+    tensor: Tensor | None = None,
+    memory_format: Any = None,
+) -> tuple[DeviceLike, dtypes.dtype | None]:
+    """The device and dtype asked for in any of the forms that `Tensor.to` takes."""
+    if memory_format is not None:
+        raise NotImplementedError("Module.to(): memory_format is not available, tensors keep their layout")
+    if args and isinstance(args[0], Tensor):
+        tensor, args = args[0], args[1:]
+    elif args and isinstance(args[0], dtypes.dtype):
+        dtype, args = args[0], args[1:]
+    elif args:
+        device, args = args[0], args[1:]
+        if args and not isinstance(args[0], bool):
+            dtype, args = args[0], args[1:]
+    if len(args) > 2:
+        raise TypeError("to() takes a device and a dtype, or a tensor, and then non_blocking and copy")
+    if tensor is not None:
+        return tensor.device, tensor.dtype
+    return device, dtype

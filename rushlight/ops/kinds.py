@@ -1,0 +1,149 @@
+"""The kinds of ops: one constructor each, which makes the table entry and the function users call.
+
+`elementwise` makes maps (one formula, run by NumPy when eager and by the loop builder when compiled); `primitive` makes
+every other op with a forward of its own; `@composite` enters a plain function of other ops, which needs neither rule nor
+lowering; `@public` enters a hand-written signature around a primitive. In-place variants are derived: every entry
+with ``inplace=True`` gets ``name_``, which runs the same function with `INPLACE` as its ``out``. Invariant: whatever
+users can call is in `TABLE`, under PyTorch's name, with the samples that the test matrix runs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rushlight.ops.define import DEFAULT, INPLACE, NONE, TABLE, Entry, Op, apply, argument_names
+from rushlight.ops.numeric import numpy_namespace
+
+
+def elementwise_op(
+    name: str,
+    formula: Callable[..., Any],
+    grad: dict[str, Callable[..., Any]] | None = None,
+    *,
+    promote: int = DEFAULT,
+    node_name: str | None = None,
+) -> Op:
+    """A map op without a public function of its own; the formula's parameters after `k` name its inputs and,
+    keyword-only, its params."""
+    code = formula.__code__
+    names = code.co_varnames[1 : code.co_argcount]
+    forward = functools.partial(formula, numpy_namespace)
+    return Op(name, "map", forward, names, grad, promote=promote, node_name=node_name, formula=formula)
+
+
+def elementwise(
+    name: str,
+    formula: Callable[..., Any],
+    grad: dict[str, Callable[..., Any]] | None = None,
+    *,
+    promote: int = DEFAULT,
+    node_name: str | None = None,
+    samples: Any = None,
+    inplace: bool = True,
+    method: bool = True,
+    doc: str | None = None,
+) -> Callable[..., Any]:
+    """Enter a map of one or two inputs into the table and return its public function.
+
+    >>> import rushlight as torch
+    >>> torch.mul(torch.tensor([1.0, 2.0]), 3)
+    tensor([3., 6.])
+    """
+    op = elementwise_op(name, formula, grad, promote=promote, node_name=node_name)
+    if op.input_names == ("input",):
+
+        def function(input: Any, *, out: Any = None) -> Any:
+            return apply(op, (input,), out=out)
+
+    elif op.input_names == ("input", "other"):
+
+        def function(input: Any, other: Any, *, out: Any = None) -> Any:  # type: ignore[misc]
+            return apply(op, (input, other), out=out)
+
+    else:
+        raise ValueError(f"op {name}: write its function by hand and enter it with @public")
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return public(op, samples=samples, inplace=inplace, method=method)(function)
+
+
+def primitive(
+    name: str,
+    kind: str,
+    forward: Callable[..., Any],
+    grad: dict[str, Callable[..., Any]] | None = None,
+    *,
+    inputs: Sequence[str] | None = None,
+    promote: int = NONE,
+    outputs: Sequence[str] = (),
+    differentiable: Sequence[int] | None = None,
+    node_name: str | None = None,
+) -> Op:
+    """An op of any other kind. Its inputs are the forward's positional parameters, its params the keyword-only ones."""
+    if inputs is None:
+        inputs = forward.__code__.co_varnames[: forward.__code__.co_argcount]
+    return Op(
+        name,
+        kind,
+        forward,
+        inputs,
+        grad,
+        promote=promote,
+        outputs=outputs,
+        differentiable=differentiable,
+        node_name=node_name,
+    )
+
+
+def public(
+    op: Op | None = None,
+    *,
+    samples: Any = None,
+    inplace: bool = False,
+    method: bool = True,
+    name: str | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function into the table: around the primitive `op`, or composite where there is none."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        own_name = name or function.__name__
+        if own_name in TABLE:
+            raise ValueError(f"the op table already has {own_name}")
+        entry = Entry(own_name, function, op=op, samples=samples, method=method)
+        if inplace:
+            entry.inplace = _derive_inplace(own_name, function)
+        TABLE[own_name] = entry
+        return function
+
+    return enter
+
+
+def composite(
+    *, samples: Any = None, inplace: bool = False, method: bool = True, name: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a plain function of other ops into the table."""
+    return public(None, samples=samples, inplace=inplace, method=method, name=name)
+
+
+def _derive_inplace(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``name_``: the same function, storing into its first argument."""
+    takes = argument_names(function)
+    if "out" not in takes:
+        raise ValueError(f"op {name}: an in-place variant needs a function with out=")
+
+    def inplace(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(input, *args, out=INPLACE, **kwargs)
+
+    inplace.__name__ = inplace.__qualname__ = name + "_"
+    inplace.__doc__ = f"`{name}`, storing the result in the tensor itself."
+    return inplace
+
+
+def alias(name: str, function: Callable[..., Any], *, method: bool = True) -> Callable[..., Any]:
+    """Enter a second name for a function, as PyTorch has ``multiply`` for ``mul``."""
+    source = next(entry for entry in TABLE.values() if entry.function is function)
+    entry = Entry(name, function, op=source.op, samples=None, method=method, inplace=source.inplace, torch_name=name)
+    TABLE[name] = entry
+    return function

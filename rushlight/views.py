@@ -1,0 +1,240 @@
+"""Views and in-place changes: which writes are allowed, and how they enter the history.
+
+Views share memory by being NumPy views; this file keeps their *history* right. Writing into a tensor gives it a new
+node. Writing into a view gives the view's base a node that scatters gradients back into place, and every
+other view of that base, stale from then on, gets a gathering node the next time somebody asks. Invariant: `base._node`
+always describes the whole memory; a view's node is valid exactly while its `_view_version` is its root's version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight.autograd.mode import state
+from rushlight.autograd.node import Node
+from rushlight.tensor import Tensor, new_tensor
+
+
+def element_strides(array: np.ndarray) -> tuple[int, ...]:
+    """Strides counted in elements, with PyTorch's row-major values for dimensions NumPy leaves open."""
+    size = array.itemsize
+    return tuple(stride // size for stride in array.strides)
+
+
+def address(array: np.ndarray) -> int:
+    """Where the first element lies in memory."""
+    return array.__array_interface__["data"][0]
+
+
+def extent(array: np.ndarray) -> tuple[int, int]:
+    """The lowest and the highest element offset from the first element that the array reaches."""
+    low = high = 0
+    if array.size:
+        for length, stride in zip(array.shape, element_strides(array), strict=True):
+            if stride < 0:
+                low += (length - 1) * stride
+            else:
+                high += (length - 1) * stride
+    return low, high
+
+
+def offset_in_root(tensor: Tensor) -> int:
+    """Elements between the start of the owning buffer and the tensor's first element."""
+    owner = tensor._array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    return (address(tensor._array) - address(owner)) // tensor._array.itemsize
+
+
+class Geometry:
+    """Where a view lies within its base: enough to cut the same window out of another buffer."""
+
+    __slots__ = ("base_shape", "base_strides", "length", "offset", "shape", "start", "strides")
+
+    def __init__(self, base: np.ndarray, view: np.ndarray) -> None:
+        low, high = extent(base)
+        self.base_shape, self.base_strides = base.shape, base.strides
+        self.shape, self.strides = view.shape, view.strides
+        self.start = -low
+        self.length = high - low + 1
+        self.offset = (address(view) - address(base)) // base.itemsize - low if view.size else 0
+
+    def buffer(self, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """A zeroed buffer laid out as the base: the base-shaped array and the view's window in it."""
+        flat = np.zeros(self.length, dtype=kind)
+        whole = np.lib.stride_tricks.as_strided(flat[self.start :], self.base_shape, self.base_strides)
+        return whole, np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, self.strides)
+
+    def overlaps_itself(self) -> bool:
+        """Whether one element of memory appears at several places of the view."""
+        return repeats_memory(self.shape, self.strides)
+
+
+def repeats_memory(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether an array of this geometry shows one element of memory at several places (as `expand` does)."""
+    dims = sorted((abs(stride), length) for stride, length in zip(strides, shape, strict=True) if length > 1)
+    reach = 0
+    for stride, length in dims:
+        if stride <= reach:
+            return True
+        reach += stride * (length - 1)
+    return False
+
+
+class CopySlices(Node):
+    """The node a base gets when something is written through one of its views.
+
+    Its gradient for the base is the incoming one with the window replaced by what the write's own node
+    returns for the overwritten values; the gradients of the write's other inputs pass through.
+    """
+
+    __slots__ = ("geometry", "inner", "self_edge")
+
+    def __init__(self, base: Tensor, view: Tensor, inner: Node, self_edge: int | None) -> None:
+        super().__init__(None, None, None)
+        self.geometry = Geometry(base._array, view._array)
+        self.inner = inner
+        self.self_edge = self_edge
+        self.shape, self.dtype = base._array.shape, base._array.dtype
+        self.saved = ()
+        upstream = base._fresh_node()
+        before = (upstream if upstream is not None else base) if base._requires_grad else None
+        kept = [i for i in range(len(inner.edges)) if i != self_edge]
+        self.edges = [before, *(inner.edges[i] for i in kept)]
+        if upstream is not None and base._output_nr:
+            self.set_number(0, base._output_nr)
+        for place, index in enumerate(kept):
+            if inner.numbers and index in inner.numbers:
+                self.set_number(place + 1, inner.numbers[index])
+
+    def name(self) -> str:
+        return "CopySlices"
+
+    def backward(self, grads: Sequence[Any]) -> list[Any]:
+        from rushlight.ops.create import zeros_of
+        from rushlight.ops.window import gather_window, scatter_window
+
+        grad = grads[0]
+        inner = self.inner.backward([gather_window(grad, self.geometry)])
+        replaced = None if self.self_edge is None else inner.pop(self.self_edge)
+        if self.edges[0] is None:
+            return [None, *inner]
+        if replaced is None:
+            replaced = zeros_of(self.geometry.shape, self.dtype)
+        return [scatter_window(grad, replaced, self.geometry), *inner]
+
+    def release(self) -> None:
+        self.inner.release()
+
+
+def rebuild_node(view: Tensor) -> Node | None:
+    """Give a stale view a node that gathers its window from what the base is now."""
+    base, root = view._base, view._root
+    assert base is not None and root is not None
+    view._view_version = root._version_count
+    if not base._requires_grad:
+        view._node = None
+        return None
+    from rushlight.ops.define import make_node
+    from rushlight.ops.window import GATHER
+
+    node = make_node(GATHER, (base,), {"geometry": Geometry(base._array, view._array)}, 1)
+    assert node is not None
+    node.shape, node.dtype = view._array.shape, view._array.dtype
+    view._node, view._requires_grad, view._output_nr = node, True, 0
+    return node
+
+
+def overwritten_copy(target: Tensor) -> Tensor:
+    """The value that an in-place op is about to destroy, still attached to its history."""
+    kept = new_tensor(target._array.copy())
+    kept._node, kept._requires_grad, kept._output_nr = target._fresh_node(), target.requires_grad, target._output_nr
+    return kept
+
+
+def set_history(target: Tensor, node: Node, self_needs_grad: bool) -> None:
+    """Make `node` the maker of the value just written into `target`."""
+    self_edge = 0 if self_needs_grad and node.plan.calls and node.plan.calls[0][0] == 0 else None
+    base = target._base
+    if base is None:
+        target._node, target._requires_grad, target._output_nr = node, True, 0
+        return
+    written = CopySlices(base, target, node, self_edge)
+    base._node, base._requires_grad, base._output_nr = written, True, 0
+    rebuild_node(target)
+
+
+def check_inplace(target: Any, inputs: Sequence[Any], recording: bool) -> None:
+    """Refuse the writes that PyTorch refuses."""
+    if not isinstance(target, Tensor):
+        raise TypeError(f"an in-place operation needs a Tensor to write to, not {type(target).__name__}")
+    if target._creation is not None or target._base is not None:
+        _check_creation(target, recording)
+    if recording:
+        base = target._base
+        if target._requires_grad and target._fresh_node() is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if base is not None and base._requires_grad and base._fresh_node() is None:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    array = target._array
+    if repeats_memory(array.shape, array.strides):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation."
+        )
+    for each in inputs[1:]:
+        if isinstance(each, Tensor) and each is not target:
+            other = each._array
+            if other is not array and np.may_share_memory(array, other) and _partly_overlap(array, other):
+                raise RuntimeError(
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                    "single memory location. Please clone() the tensor before performing the operation."
+                )
+
+
+def _partly_overlap(written: np.ndarray, read: np.ndarray) -> bool:
+    """PyTorch's rule: dense tensors that share memory without being the very same window."""
+    if written.size == 0 or read.size == 0:
+        return False
+    if address(written) == address(read) and written.nbytes == read.nbytes and written.strides == read.strides:
+        return False
+    return is_dense(written) and is_dense(read) and np.shares_memory(written, read)
+
+
+def is_dense(array: np.ndarray) -> bool:
+    """Whether the elements fill their stretch of memory without gaps or repeats, in some order of dimensions."""
+    low, high = extent(array)
+    return high - low + 1 == array.size and not repeats_memory(array.shape, array.strides)
+
+
+def _check_creation(target: Tensor, recording: bool) -> None:
+    if target._creation_of_root() == "inference_root" and not state.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
+            "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+        )
+    if not recording or target._base is None or target._creation is None:
+        return
+    node = target._fresh_node()
+    made_by = f"Output {target._output_nr} of {node.name()}" if node is not None else "A view"
+    advice = (
+        " and is being modified inplace. This view is the output of a function that returns multiple views. Such "
+        "functions do not allow the output views to be modified inplace. You should replace the inplace operation by an "
+        "out-of-place one."
+    )
+    if target._creation == "multiple":
+        raise RuntimeError(f"{made_by} is a view{advice}")
+    if target._creation == "no_grad":
+        raise RuntimeError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use "
+            "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the "
+            "inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if "
+            "you want the inplace to be tracked)."
+        )
+    raise RuntimeError(
+        "A view was created in inference mode and is being modified inplace with grad mode enabled. Given that this use "
+        "case is ambiguous and error-prone, it is forbidden."
+    )
