@@ -1,0 +1,107 @@
+"""Arguments as PyTorch takes them: NumPy's names for them, and lists of ints given in several ways.
+
+Decorators here change how a function may be called, never what it computes. Invariant: the decorated function sees
+PyTorch's own names and plain Python ints. Both keep the function's signature visible (``__wrapped__``).
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rushlight.ops.define import ArgumentError, argument_names
+from rushlight.tensor import Tensor
+
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
+def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function be called with NumPy's names too: ``axis``, ``keepdims``, ``x``, ``a``, ``x1``, ``x2``.
+
+    >>> import rushlight as torch
+    >>> torch.sum(torch.ones(2, 3), axis=0)
+    tensor([2., 2., 2.])
+    """
+    takes = argument_names(function)
+    aliases = {theirs: own for theirs, own in NUMPY_NAMES.items() if own in takes and theirs not in takes}
+
+    @functools.wraps(function)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            for theirs in aliases.keys() & kwargs.keys():
+                if aliases[theirs] not in kwargs:
+                    kwargs[aliases[theirs]] = kwargs.pop(theirs)
+        return function(*args, **kwargs)
+
+    return named
+
+
+def int_varargs(argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let the ints of `argument` be given one by one or as one sequence: ``f(x, 2, 3)`` and ``f(x, (2, 3))``.
+
+    The decorated function takes `argument` as its last positional parameter, and receives a tuple of ints.
+
+    >>> import rushlight as torch
+    >>> torch.zeros(6).reshape(2, 3).shape == torch.zeros(6).reshape((2, 3)).shape
+    True
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__
+        leading = argument_names(function).index(argument)
+
+        @functools.wraps(function)
+        def packed(*args: Any, **kwargs: Any) -> Any:
+            given = args[leading:]
+            if argument in kwargs:
+                if given:
+                    raise TypeError(f"{name}() got multiple values for argument '{argument}'")
+                given = (kwargs.pop(argument),)
+            return function(*args[:leading], int_tuple(name, argument, given), **kwargs)
+
+        return packed
+
+    return decorate
+
+
+def int_tuple(name: str, argument: str, given: Sequence[Any]) -> tuple[int, ...]:
+    """The ints a caller gave as varargs or as one sequence; anything with ``__index__`` counts as an int.
+
+    Args:
+        name: the function, for the error.
+        argument: the argument's name, for the error.
+        given: the varargs as they came.
+    """
+    if not given:
+        raise TypeError(f'{name}() missing 1 required positional arguments: "{argument}"')
+    if len(given) == 1:
+        alone = given[0]
+        if isinstance(alone, (tuple, list)):
+            given = alone
+        elif not hasattr(alone, "__index__") or isinstance(alone, bool):
+            raise TypeError(
+                f"{name}(): argument '{argument}' (position 1) must be tuple of ints, not {type(alone).__name__}"
+            )
+    if all(type(each) is int for each in given):
+        return tuple(given)
+    return tuple(_index(name, argument, position, each) for position, each in enumerate(given, start=1))
+
+
+def _index(name: str, argument: str, position: int, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name}(): argument '{argument}' failed to unpack the object at pos {position} with error "
+            f'"type must be tuple of ints,but got {type(value).__name__}"'
+        ) from None
+
+
+def require_tensor(name: str, argument: str, position: int, value: Any) -> None:
+    """Raise PyTorch's TypeError where an argument that must be a tensor is something else."""
+    if not isinstance(value, Tensor):
+        raise ArgumentError(
+            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}"
+        )
