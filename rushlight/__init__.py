@@ -1,12 +1,44 @@
 """Rushlight: PyTorch's API on NumPy."""
 
-from rushlight.dtype import float32
-from rushlight.autograd import no_grad
-from rushlight.ops import create, elementwise, reduce, shape, window
-from rushlight.ops.create import tensor
+from rushlight import autograd as autograd
+from rushlight import ops as ops
+from rushlight.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from rushlight.device import device
+from rushlight.dtype import (
+    bool_,
+    can_cast,
+    double,
+    dtype,
+    finfo,
+    float16,
+    float32,
+    float64,
+    float_,
+    get_default_dtype,
+    half,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    int_,
+    long,
+    promote_types,
+    set_default_dtype,
+    short,
+    uint8,
+)
+from rushlight.ops.convert import as_tensor, asarray, from_dlpack, is_tensor, tensor
+from rushlight.ops.convert import from_numpy_array as from_numpy
+from rushlight.ops.define import TABLE as _TABLE
+from rushlight.size import Size
 from rushlight.tensor import Tensor
-from rushlight.ops.define import TABLE
-for e in TABLE.values():
-    setattr(Tensor, e.name, e.function)
-    if e.inplace: setattr(Tensor, e.name + "_", e.inplace)
-Tensor.__add__ = Tensor.add; Tensor.__mul__ = Tensor.mul
+
+globals().update({"float": float_, "int": int_, "bool": bool_})
+globals().update({_entry.torch_name: _entry.function for _entry in _TABLE.values()})

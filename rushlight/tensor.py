@@ -79,7 +79,7 @@ class Tensor:
         def __setitem__(self, index: Any, value: Any) -> None: ...
 
     def __new__(cls, *args: Any, device: Any = None) -> Tensor:
-        from rushlight.ops.create import legacy_new
+        from rushlight.ops.convert import legacy_new
 
         return new_tensor(legacy_new(args, get_default_dtype()), cls)
 

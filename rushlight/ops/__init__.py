@@ -1,16 +1,21 @@
 """The ops: importing this package fills the table and attaches its entries to Tensor as methods."""
 
-from rushlight.ops import create, elementwise, reduce, shape, window
+from rushlight.ops import convert, create, elementwise, reduce, shape, window
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
 
 
 def _attach() -> None:
+    """Give Tensor its methods: every table entry marked as one, and the conversions."""
     for entry in TABLE.values():
         if entry.method:
             setattr(Tensor, entry.name, entry.function)
-            if entry.inplace is not None:
-                setattr(Tensor, entry.name + "_", entry.inplace)
+        if entry.inplace is not None:
+            setattr(Tensor, entry.name + "_", entry.inplace)
+    for name, method in convert.METHODS.items():
+        setattr(Tensor, name, method)
+    for method in (create.new_zeros, create.new_ones, create.new_empty, create.new_full):
+        setattr(Tensor, method.__name__, method)
 
 
 _attach()

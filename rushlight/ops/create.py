@@ -1,38 +1,502 @@
-"""Making tensors from nothing or from data."""
+"""Making tensors from nothing: zeros, ranges, identity matrices and the `*_like` and `new_*` families.
+
+These are ops without inputs (kind "create"), so a recorded step knows them. Making tensors from data lies in
+`convert`, random ones in `random`. Invariant: the default type of the result is PyTorch's: the default floating type,
+or int64 where all numbers given are whole.
+"""
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import dtype as Dtype, from_numpy, get_default_dtype
 from rushlight.device import check_device
+from rushlight.dtype import BOOL_NUMPY, I64, from_numpy, get_default_dtype
+from rushlight.dtype import dtype as DType
+from rushlight.ops.define import TABLE, apply, write_out
+from rushlight.ops.kinds import primitive, public
+from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, new_tensor
 
+FULL = primitive("full", "create", lambda *, shape, value, dtype: np.full(shape, value, dtype), inputs=())
+EMPTY = primitive("empty", "create", lambda *, shape, dtype: np.empty(shape, dtype), inputs=())
+ARANGE = primitive(
+    "arange",
+    "create",
+    lambda *, start, step, length, dtype: _arange(start, step, length, dtype),
+    inputs=(),
+)
+LINSPACE = primitive(
+    "linspace",
+    "create",
+    lambda *, start, end, steps, base, dtype: _linspace(start, end, steps, base, dtype),
+    inputs=(),
+)
+EYE = primitive("eye", "create", lambda *, n, m, dtype: np.eye(n, m, dtype=dtype), inputs=())
 
-def legacy_new(args: tuple[Any, ...], kind: Dtype) -> np.ndarray:
-    """The array behind ``Tensor(2, 3)`` (a shape) or ``Tensor([1, 2])`` (data)."""
-    if not args:
-        return np.empty(0, kind.numpy)
-    if isinstance(args[0], (list, tuple, np.ndarray)) and len(args) == 1:
-        return np.array(args[0], dtype=kind.numpy)
-    return np.empty(args, kind.numpy)
+
+def _arange(start: Any, step: Any, length: int, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind == "f":
+        # PyTorch computes start + i * step in double for every floating type and rounds once
+        return (start + step * np.arange(length, dtype=np.float64)).astype(dtype)
+    return (int(start) + int(step) * np.arange(length, dtype=np.int64)).astype(dtype)
+
+
+def _linspace(start: Any, end: Any, steps: int, base: float | None, dtype: np.dtype) -> np.ndarray:
+    """Steps counted from both ends and met in the middle, as PyTorch does, so that both ends are exact."""
+    if steps == 1:
+        values = np.array([start], dtype=np.float64)
+    else:
+        work = np.float32 if dtype == np.float32 and base is None else np.float64
+        step = work((end - start) / (steps - 1)) if dtype.kind == "f" else (end - start) / (steps - 1)
+        position = np.arange(steps, dtype=work)
+        first = work(start) + step * position
+        last = work(end) - step * (work(steps - 1) - position)
+        values = np.where(np.arange(steps) < steps // 2, first, last)
+    if base is not None:
+        values = np.power(float(base), values)
+    return np.trunc(values).astype(dtype) if dtype.kind != "f" else values.astype(dtype)
+
+
+# -- arguments ----------------------------------------------------------------------------------------------------------
+
+
+def shape_from(name: str, size: Sequence[Any]) -> tuple[int, ...]:
+    """The shape given as varargs or as one sequence; the errors name the function."""
+    if len(size) == 1 and not isinstance(size[0], (int, np.integer, Tensor)):
+        if not isinstance(size[0], (tuple, list)):
+            kind = type(size[0]).__name__
+            raise TypeError(f"{name}(): argument 'size' (position 1) must be tuple of ints, not {kind}")
+        size = size[0]
+    try:
+        shape = tuple(each.__index__() for each in size)
+    except AttributeError:
+        wrong = next(each for each in size if not hasattr(each, "__index__"))
+        raise TypeError(
+            f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(wrong).__name__}"
+        ) from None
+    if any(n < 0 for n in shape):
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
+            if name != "zeros"
+            else "zeros: Dimension size must be non-negative."
+        )
+    return shape
+
+
+_PYTHON_TYPES = {float: "float64", int: "int64", bool: "bool"}
+
+
+def numpy_type(name: str, dtype: Any, default: DType | None = None) -> np.dtype:
+    """The NumPy type for a ``dtype=`` argument (also Python's float, int and bool, as PyTorch allows)."""
+    if dtype is None:
+        return (default or get_default_dtype()).numpy
+    if isinstance(dtype, DType):
+        return dtype.numpy
+    if dtype in _PYTHON_TYPES:
+        return np.dtype(_PYTHON_TYPES[dtype])
+    raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+
+
+def check_options(name: str, layout: Any, device: Any, memory_format: Any = None) -> None:
+    """Accept what a CPU tensor of ordinary layout may say; refuse the rest by name."""
+    if device is not None:
+        check_device(device)
+    if layout is not None and str(layout) != "torch.strided":
+        raise NotImplementedError(f"{name}(): only layout=torch.strided is supported, got {layout}")
+    if memory_format is not None and str(memory_format) not in ("torch.preserve_format", "torch.contiguous_format"):
+        raise NotImplementedError(f"{name}(): memory_format={memory_format} is not supported")
+
+
+def finish(made: Tensor, requires_grad: bool, out: Any) -> Tensor:
+    """What every creation ends with: ``out=`` and ``requires_grad=``."""
+    if out is not None:
+        made = write_out(out, made)
+    if requires_grad:
+        made.requires_grad = True
+    return made
 
 
 def zeros_of(shape: tuple[int, ...], kind: np.dtype) -> Tensor:
-    """A zero gradient of a given shape and NumPy type."""
-    return new_tensor(np.zeros(shape, kind))
+    """Zeros of a given shape and NumPy type."""
+    return apply(FULL, (), {"shape": shape, "value": 0, "dtype": kind})
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """A new tensor with a copy of `data`."""
-    check_device(device)
-    array = np.array(data)
-    if dtype is None:
-        kind = get_default_dtype() if array.dtype.kind == "f" and not isinstance(data, (np.ndarray, np.generic)) else from_numpy(array.dtype)
-    else:
-        kind = dtype
-    made = new_tensor(array.astype(kind.numpy, copy=False))
-    made.requires_grad = requires_grad
-    return made
+# -- filled with one value ----------------------------------------------------------------------------------------------
+
+
+def _filled(name: str, value: int | None, summary: str) -> Callable[..., Tensor]:
+    """`zeros`, `ones` or `empty`: the three differ in the value alone."""
+
+    def function(
+        *size: Any,
+        out: Any = None,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+        names: Any = None,
+        **given: Any,
+    ) -> Tensor:
+        if names is not None:
+            raise NotImplementedError(f"{name}(): named tensors (names=) are not supported")
+        if not size:
+            if "size" not in given:
+                raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
+            size = (given.pop("size"),)
+        if given:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(given))}'")
+        check_options(name, layout, device, memory_format)
+        shape = shape_from(name, size)
+        kind = numpy_type(name, dtype, None if out is None else out.dtype)
+        if value is None:
+            made = apply(EMPTY, (), {"shape": shape, "dtype": kind})
+        else:
+            made = apply(FULL, (), {"shape": shape, "value": value, "dtype": kind})
+        return finish(made, requires_grad, out)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = summary
+    return public(FULL if value is not None else EMPTY, method=False, samples=_shape_samples)(function)
+
+
+def _shape_samples() -> list[Sample]:
+    return [Sample((2, 3)), Sample(((0, 4),)), Sample(((),)), Sample((3,), {"dtype": Named("int64")})]
+
+
+zeros = _filled(
+    "zeros",
+    0,
+    """A tensor of zeros; the shape as numbers or one sequence.
+
+    >>> import rushlight as torch
+    >>> torch.zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """,
+)
+ones = _filled(
+    "ones",
+    1,
+    """A tensor of ones; the shape as numbers or one sequence.
+
+    >>> import rushlight as torch
+    >>> torch.ones(2, dtype=torch.int64)
+    tensor([1, 1])
+    """,
+)
+empty = _filled("empty", None, "A tensor whose elements are whatever the memory held.")
+TABLE["empty"].samples = None
+
+
+@public(FULL, method=False, samples=lambda: [Sample(((2, 3), 1.5)), Sample(((2,), 3)), Sample(((), True))])
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor filled with one value, whose type it takes.
+
+    >>> import rushlight as torch
+    >>> torch.full((2,), 3)
+    tensor([3, 3])
+    """
+    check_options("full", layout, device)
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    if out is not None and dtype is None:
+        dtype = out.dtype
+    kind = numpy_type("full", dtype, _type_of_numbers(fill_value))
+    made = apply(FULL, (), {"shape": shape_from("full", (size,)), "value": fill_value, "dtype": kind})
+    return finish(made, requires_grad, out)
+
+
+def _type_of_numbers(*values: Any) -> DType:
+    """bool or int64 if all numbers are, else the default floating type."""
+    if all(isinstance(each, (bool, np.bool_)) for each in values):
+        return from_numpy(BOOL_NUMPY)
+    if all(isinstance(each, (int, np.integer)) for each in values):
+        return from_numpy(I64)
+    return get_default_dtype()
+
+
+def _like(name: str, base: Callable[..., Tensor], summary: str) -> Callable[..., Tensor]:
+    """`zeros_like` and its sisters, from the function without a model."""
+
+    def function(
+        input: Tensor,
+        *,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
+        check_options(name, layout, device, memory_format)
+        return base(input._array.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = summary
+    samples = None if base is empty else lambda: [Sample((T((2, 3)),), grads=False), Sample((T((0,), "int64", low=0, high=5),))]
+    return public(TABLE[base.__name__].op, method=False, samples=samples)(function)
+
+
+zeros_like = _like("zeros_like", zeros, "Zeros of the shape and type of `input`.")
+ones_like = _like("ones_like", ones, "Ones of the shape and type of `input`.")
+empty_like = _like("empty_like", empty, "An uninitialised tensor of the shape and type of `input`.")
+
+
+@public(FULL, method=False, samples=lambda: [Sample((T((2, 3)), 2), grads=False), Sample((T((2,), "int64", low=0, high=3), 2))])
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """A tensor of the shape and type of `input`, filled with one value."""
+    check_options("full_like", layout, device, memory_format)
+    return full(input._array.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+# -- ranges -------------------------------------------------------------------------------------------------------------
+
+
+def _numbers(*values: Any) -> tuple[Any, ...]:
+    return tuple(each.item() if isinstance(each, Tensor) else each for each in values)
+
+
+@public(
+    ARANGE,
+    method=False,
+    samples=lambda: [Sample((5,)), Sample((1, 2.5, 0.5)), Sample((5, 1, -2)), Sample((0, 0)), Sample((1.0, 4.0, 0.1))],
+)
+def arange(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Numbers from `start` up to but without `end`.
+
+    >>> import rushlight as torch
+    >>> torch.arange(1, 2.5, 0.5)
+    tensor([1.0000, 1.5000, 2.0000])
+    """
+    check_options("arange", layout, device)
+    if end is None:
+        start, end = 0, start
+    start, end, step = _numbers(start, end, step)
+    length = _range_length(start, end, step)
+    kind = numpy_type("arange", dtype or (out.dtype if out is not None else None), _whole_or_default(start, end, step))
+    made = apply(ARANGE, (), {"start": start, "step": step, "length": length, "dtype": kind})
+    return finish(made, requires_grad, out)
+
+
+def _whole_or_default(*values: Any) -> DType:
+    return from_numpy(I64) if all(isinstance(each, (int, np.integer)) for each in values) else get_default_dtype()
+
+
+def _range_length(start: Any, end: Any, step: Any) -> int:
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (step > 0 and end < start) or (step < 0 and end > start):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    return math.ceil((end - start) / step)
+
+
+@public(ARANGE, method=False, samples=None)
+def range(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from `start` up to and with `end`, always floating (PyTorch's old `range`; use `arange`)."""
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
+        "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
+        stacklevel=2,
+    )
+    check_options("range", layout, device)
+    if end is None:
+        start, end = 0, start
+    start, end, step = _numbers(start, end, step)
+    _range_length(start, end, step)
+    length = math.floor((end - start) / step) + 1
+    kind = numpy_type("range", dtype)
+    made = apply(ARANGE, (), {"start": start, "step": step, "length": length, "dtype": kind})
+    return finish(made, requires_grad, out)
+
+
+def _spaced(start: Any, end: Any, steps: Any, base: float | None, dtype: Any, name: str) -> Tensor:
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    start, end = _numbers(start, end)
+    kind = numpy_type(name, dtype)
+    return apply(LINSPACE, (), {"start": start, "end": end, "steps": int(steps), "base": base, "dtype": kind})
+
+
+@public(
+    LINSPACE,
+    method=False,
+    samples=lambda: [Sample((0, 1, 5)), Sample((3, -7.5, 10)), Sample((0, 10, 4), {"dtype": Named("int64")}), Sample((2, 5, 1)), Sample((2, 5, 0))],
+)
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` numbers evenly spaced from `start` to `end`, both included.
+
+    >>> import rushlight as torch
+    >>> torch.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    check_options("linspace", layout, device)
+    return finish(_spaced(start, end, steps, None, dtype or (out and out.dtype), "linspace"), requires_grad, out)
+
+
+@public(LINSPACE, method=False, samples=lambda: [Sample((0, 2, 3)), Sample((-1, 1, 7, 2.0))])
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` numbers from ``base**start`` to ``base**end``, evenly spaced in the exponent."""
+    check_options("logspace", layout, device)
+    return finish(_spaced(start, end, steps, base, dtype or (out and out.dtype), "logspace"), requires_grad, out)
+
+
+@public(EYE, method=False, samples=lambda: [Sample((3,)), Sample((2, 4)), Sample((3, 0)), Sample((2,), {"dtype": Named("int64")})])
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """An n x m matrix with ones on the diagonal."""
+    check_options("eye", layout, device)
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m if m is not None else n)}")
+    kind = numpy_type("eye", dtype or (out and out.dtype))
+    return finish(apply(EYE, (), {"n": n, "m": n if m is None else m, "dtype": kind}), requires_grad, out)
+
+
+@public(FULL, method=False, samples=lambda: [Sample((3,)), Sample((2.5,), {"dtype": Named("float64")})])
+def scalar_tensor(
+    s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A 0-d tensor of the default type."""
+    return full((), s, dtype=dtype or get_default_dtype(), layout=layout, device=device, requires_grad=requires_grad)
+
+
+# -- from another tensor ------------------------------------------------------------------------------------------------
+
+
+def _new(name: str, base: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def method(
+        self: Tensor,
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+        **given: Any,
+    ) -> Tensor:
+        if "size" in given:
+            size = (given.pop("size"),)
+        return base(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, layout=layout, **given)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"`{base.__name__}` with this tensor's type where none is given."
+    return method
+
+
+new_zeros = _new("new_zeros", zeros)
+new_ones = _new("new_ones", ones)
+new_empty = _new("new_empty", empty)
+
+
+def new_full(
+    self: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`full` with this tensor's type where none is given."""
+    return full(size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, layout=layout)
+
+
+def triangle_indices(name: str, keep: Callable[..., np.ndarray]) -> Callable[..., Tensor]:
+    """`tril_indices` or `triu_indices`: row and column numbers of a triangle, as a 2 x N tensor."""
+
+    def function(
+        row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+    ) -> Tensor:
+        check_options(name, layout, device)
+        rows, columns = np.nonzero(keep(np.ones((row, col), bool), offset))
+        return new_tensor(np.stack([rows, columns]).astype(numpy_type(name, dtype, from_numpy(I64))))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Row and column indices of the triangle that `{name[:4]}` keeps, as a 2 x N tensor."
+    samples = lambda: [Sample((3, 3)), Sample((4, 3, 1)), Sample((2, 5, -1))]  # noqa: E731
+    return public(None, method=False, samples=samples)(function)
+
+
+tril_indices = triangle_indices("tril_indices", np.tril)
+triu_indices = triangle_indices("triu_indices", np.triu)

@@ -1,0 +1,343 @@
+"""Making tensors from data, and handing them back: lists, numbers, ndarrays, DLPack.
+
+`tensor` copies, `as_tensor`, `from_numpy` and DLPack share memory where they can. Invariant: numbers given as Python values
+get PyTorch's types (bool, int64, the default floating type), and integers that do not fit are refused, not wrapped.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rushlight.autograd.mode import state
+from rushlight.dtype import ALL, BOOL_NUMPY, I64, bool_, from_numpy, get_default_dtype
+from rushlight.dtype import dtype as DType
+from rushlight.ops.create import check_options, numpy_type
+from rushlight.tensor import Tensor, new_tensor
+
+_SEQUENCES = (list, tuple)
+
+
+def _flatten(data: Any) -> tuple[tuple[int, ...], list[Any]]:
+    """Shape and elements, in order, of nested sequences; ValueError with PyTorch's sentence when ragged."""
+    shape: list[int] = []
+    level = [data]
+    while level and _is_sequence(level[0]):
+        length = len(level[0])
+        following = []
+        for each in level:
+            if not _is_sequence(each):
+                raise TypeError(f"not a sequence: {each!r}")
+            if len(each) != length:
+                raise ValueError(f"expected sequence of length {length} at dim {len(shape)} (got {len(each)})")
+            following.extend(each)
+        shape.append(length)
+        level = following
+    return tuple(shape), level
+
+
+def _is_sequence(value: Any) -> bool:
+    if isinstance(value, (str, bytes, dict)):
+        return False
+    if isinstance(value, Tensor):
+        return value._array.ndim > 0
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, _SEQUENCES) or (hasattr(value, "__len__") and hasattr(value, "__getitem__"))
+
+
+def array_from(data: Any, dtype: DType | None) -> np.ndarray:
+    """A new array with the values of `data` in the type PyTorch would choose, or in `dtype`."""
+    if isinstance(data, Tensor):
+        data = data._array
+    if isinstance(data, np.ndarray):
+        kind = dtype or from_numpy(data.dtype)
+        return _cast(data, kind.numpy)
+    if isinstance(data, np.generic):
+        return np.array(data, dtype=(dtype or from_numpy(data.dtype)).numpy)
+    if isinstance(data, str):
+        raise TypeError("new(): invalid data type 'str'")
+    shape, elements = _flatten(data) if not isinstance(data, (int, float)) else ((), [data])
+    if elements and isinstance(data, _SEQUENCES) and isinstance(data[0], np.ndarray):
+        warnings.warn(
+            "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a "
+            "single numpy.ndarray with numpy.array() before converting to a tensor.",
+            stacklevel=4,
+        )
+    inferred = _infer(elements)
+    kind = dtype or inferred
+    values = [each.item() if isinstance(each, (Tensor, np.generic, np.ndarray)) else each for each in elements]
+    if kind.category == 1 and not inferred.is_floating_point:
+        _check_range(values, kind)
+    elif kind.category == 1:
+        values = [int(each) for each in values]
+    return np.array(values, dtype=kind.numpy).reshape(shape)
+
+
+def _cast(array: np.ndarray, kind: np.dtype) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.array(array, dtype=kind, order="C")
+
+
+def _infer(elements: list[Any]) -> DType:
+    """The type of a list of numbers: the widest category, and PyTorch's default within it."""
+    found: DType | None = None
+    for kind in {type(each) if isinstance(each, (bool, int, float)) else None for each in elements}:
+        if kind is not None:
+            continue
+        for each in elements:
+            found = _join(found, _type_of_element(each))
+    kinds = {type(each) for each in elements}
+    if any(issubclass(kind, float) for kind in kinds):
+        found = _join(found, get_default_dtype()) if found is None or not found.is_floating_point else found
+    elif int in kinds:
+        found = _join(found, from_numpy(I64))
+    elif bool in kinds:
+        found = _join(found, bool_)
+    return found or get_default_dtype()
+
+
+def _join(found: DType | None, other: DType) -> DType:
+    from rushlight.dtype import promote_types
+
+    return other if found is None else promote_types(found, other)
+
+
+def _type_of_element(value: Any) -> DType:
+    if isinstance(value, (bool, np.bool_)):
+        return bool_
+    if isinstance(value, int):
+        return from_numpy(I64)
+    if isinstance(value, Tensor):
+        if value._array.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return value.dtype
+    if isinstance(value, (np.generic, np.ndarray)):
+        return from_numpy(value.dtype)
+    if isinstance(value, float):
+        return get_default_dtype()
+    if isinstance(value, str):
+        raise TypeError("new(): invalid data type 'str'")
+    if isinstance(value, complex):
+        raise NotImplementedError("complex numbers are not supported: keep real and imaginary parts as two tensors")
+    raise RuntimeError(f"Could not infer dtype of {type(value).__name__}")
+
+
+def _check_range(values: list[Any], kind: DType) -> None:
+    if not values:
+        return
+    low, high = min(values), max(values)
+    if low < -(2**63) or high >= 2**63:
+        raise ValueError("Overflow when unpacking long long")
+    limits = np.iinfo(kind.numpy)
+    if low < limits.min or high > limits.max:
+        # PyTorch lets small negative numbers wrap into uint8
+        if kind.name == "uint8" and low >= -255 and high <= 255:
+            values[:] = [each & 255 for each in values]
+            return
+        raise RuntimeError(f"value cannot be converted to type {_C_NAMES.get(kind.name, kind.name)} without overflow")
+
+
+_C_NAMES = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32"}
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A new leaf tensor with a copy of `data`: numbers, nested sequences, arrays, pandas values.
+
+    >>> import rushlight as torch
+    >>> torch.tensor([[1, 2], [3, 4]], dtype=torch.float64)
+    tensor([[1., 2.],
+            [3., 4.]], dtype=torch.float64)
+    """
+    if device is not None:
+        check_options("tensor", None, device)
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            stacklevel=2,
+        )
+    if dtype is not None:
+        dtype = from_numpy(numpy_type("tensor", dtype))
+    made = new_tensor(array_from(data, dtype))
+    if requires_grad:
+        made.requires_grad = True
+    if state.inference:
+        made._mark_inference()
+    return made
+
+
+def from_numpy_array(ndarray: Any) -> Tensor:
+    """A tensor that shares the memory of an ndarray, which PyTorch calls `from_numpy`."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    from_numpy(ndarray.dtype)
+    if any(stride < 0 for stride in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
+            "supported. (You can probably work around this by making a copy of your array  with array.copy().) "
+        )
+    if not ndarray.dtype.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported."
+        )
+    if not ndarray.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to "
+            "this tensor will result in undefined behavior. You may want to copy the array to protect its data or make it "
+            "writable before converting it to a tensor.",
+            stacklevel=2,
+        )
+    plain = ndarray if type(ndarray) is np.ndarray else ndarray.view(np.ndarray)
+    return new_tensor(plain.view(from_numpy(ndarray.dtype).numpy))
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """`data` as a tensor, sharing memory with a tensor or ndarray of the right type."""
+    if isinstance(data, Tensor):
+        return data if dtype is None and device is None else data.to(device=device, dtype=dtype or data.dtype)
+    if device is not None:
+        check_options("as_tensor", None, device)
+    if isinstance(data, np.ndarray) and all(stride >= 0 for stride in data.strides):
+        shared = from_numpy_array(data)
+        return shared if dtype is None else shared.to(dtype)
+    return tensor(data, dtype=dtype)
+
+
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """`obj` as a tensor, copying only when needed (`copy=None`), always, or never (`copy=False`)."""
+    made = as_tensor(obj, dtype=dtype, device=device)
+    source = obj._array if isinstance(obj, Tensor) else obj
+    shares = isinstance(source, np.ndarray) and np.shares_memory(made._array, source)
+    if copy is False and not shares:
+        raise ValueError("cannot alias tensor with different dtype or device, or data that is not an array: copy=False")
+    if copy and shares:
+        made = made.detach().clone()
+    if requires_grad and not made.requires_grad:
+        made = made.detach() if made is obj else made
+        made.requires_grad = True
+    elif not requires_grad and made.requires_grad:
+        made = made.detach()
+    return made
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor sharing memory with any object that speaks DLPack."""
+    return from_numpy_array(np.from_dlpack(ext_tensor))
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether `obj` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+# -- methods ------------------------------------------------------------------------------------------------------------
+
+
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """The ndarray that this tensor wraps: shared memory. ``force=True`` detaches first."""
+    if self.requires_grad and not force:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if state.recorder is not None:
+        state.recorder.refuse_read(self, "numpy()")
+    return self._array
+
+
+def array_protocol(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    """NumPy's ``__array__``: the shared array, or a converted copy."""
+    array = numpy(self)
+    if dtype is not None and array.dtype != dtype:
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+def array_wrap(self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+    """NumPy's ``__array_wrap__``: what a ufunc computed from a tensor is a tensor again."""
+    if array.dtype == BOOL_NUMPY:
+        return new_tensor(np.asarray(array).astype(np.uint8)).bool()
+    return new_tensor(np.asarray(array))
+
+
+def dlpack(self: Tensor, **kwargs: Any) -> Any:
+    """DLPack's ``__dlpack__``: hands out the memory."""
+    if self.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    return self._array.__dlpack__(**kwargs)
+
+
+def dlpack_device(self: Tensor) -> tuple[int, int]:
+    """DLPack's ``__dlpack_device__``: the CPU."""
+    return self._array.__dlpack_device__()
+
+
+def new_tensor_method(
+    self: Tensor,
+    data: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`tensor` with this tensor's type where none is given."""
+    check_options("new_tensor", layout, device)
+    return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
+
+
+def legacy_new(args: tuple[Any, ...], kind: DType) -> np.ndarray:
+    """The array behind ``Tensor(2, 3)`` (a shape) or ``Tensor([1, 2])`` (data), in type `kind`."""
+    if not args:
+        return np.empty(0, kind.numpy)
+    first = args[0]
+    if len(args) == 1 and isinstance(first, Tensor):
+        return first._array
+    if len(args) == 1 and _is_sequence(first) and not isinstance(first, np.generic):
+        from rushlight.size import Size
+
+        if isinstance(first, Size):
+            return np.empty(first, kind.numpy)
+        return array_from(first, kind)
+    if not all(isinstance(each, (int, np.integer)) for each in args):
+        raise TypeError(f"new(): data must be a sequence (got {type(first).__name__})")
+    return np.empty(args, kind.numpy)
+
+
+class _LegacyMeta(type):
+    """`isinstance(x, FloatTensor)` asks for the element type."""
+
+    kind: DType
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype is cls.kind
+
+
+def _legacy(name: str, kind: DType) -> Any:
+    def __new__(cls: Any, *args: Any) -> Tensor:
+        return new_tensor(legacy_new(args, kind))
+
+    doc = f"Old constructor: a {kind.name} tensor of a shape given as numbers, or of given data."
+    return _LegacyMeta(name, (), {"__new__": __new__, "kind": kind, "__doc__": doc, "dtype": kind, "__module__": "torch"})
+
+
+_LEGACY_NAMES = ("Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "Float", "Double")
+BoolTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor, HalfTensor, FloatTensor, DoubleTensor = (
+    _legacy(name + "Tensor", kind) for name, kind in zip(_LEGACY_NAMES, ALL, strict=True)
+)
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "numpy": numpy,
+    "__array__": array_protocol,
+    "__array_wrap__": array_wrap,
+    "__dlpack__": dlpack,
+    "__dlpack_device__": dlpack_device,
+    "new_tensor": new_tensor_method,
+}
