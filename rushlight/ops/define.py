@@ -118,7 +118,9 @@ class Plan:
 
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """All parameter names of a plain function, keyword-only ones included."""
+    """All parameter names of a function (of the innermost one where decorators wrap it), keyword-only ones included."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
     code = function.__code__
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
