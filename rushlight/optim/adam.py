@@ -1,19 +1,20 @@
 """Adam and AdamW: steps scaled by running averages of the gradient and of its square.
 
-The scalar factors of a step (rate, bias corrections) are Python floats, as in PyTorch's loop over single tensors; only
-with ``differentiable=True`` are they tensors. Invariant: the state of a parameter holds PyTorch's keys in PyTorch's
-order: ``step``, ``exp_avg``, ``exp_avg_sq`` and, with amsgrad, ``max_exp_avg_sq``.
+The scalar factors of a step (rate, bias corrections) are computed in double, as in PyTorch's loop over single
+tensors, and are tensors only where ``lr`` or ``betas`` are. Invariant: the state of a parameter holds
+PyTorch's keys in PyTorch's order: ``step``, ``exp_avg``, ``exp_avg_sq`` and, with amsgrad,
+``max_exp_avg_sq``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from rushlight.ops.creation import zeros_like
-from rushlight.optim.optimizer import (
+from rushlight.ops.create import zeros_like
+from rushlight.optim.common import (
     Group,
-    Optimizer,
-    Params,
+    add_product_,
+    add_quotient_,
     as_scalar,
     check_betas,
     check_fused,
@@ -22,25 +23,27 @@ from rushlight.optim.optimizer import (
     count_of,
     new_counter,
 )
+from rushlight.optim.optimizer import Optimizer, Params
 from rushlight.tensor import Tensor
 
 
 class Adam(Optimizer):
-    """``param -= lr * mean / (sqrt(mean_square) + eps)``, both running means corrected for their start at zero.
+    """``param -= lr * mean / (sqrt(mean_square) + eps)``, with both means corrected for their start at zero.
 
-    After Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014; ``amsgrad`` after Reddi et al., "On the
-    Convergence of Adam and Beyond", 2018.
+    After Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014; ``amsgrad`` after Reddi et al.,
+    "On the Convergence of Adam and Beyond", 2018.
 
     Args:
         params: parameters or groups, see :class:`Optimizer`.
         lr: learning rate, a number or a tensor of one element.
         betas: decay rates of the two running means, both floats or both tensors of one element.
         eps: added to the denominator.
-        weight_decay: L2 penalty, added to the gradient; or, if ``decoupled_weight_decay``, the share of ``lr`` by
-            which parameters shrink before the step.
+        weight_decay: L2 penalty, added to the gradient; or, if ``decoupled_weight_decay``, the share of
+            ``lr`` by which parameters shrink before the step.
         amsgrad: divide by the largest mean square so far.
         maximize: ascend instead of descend.
-        foreach, fused, capturable: how PyTorch runs the update; every allowed value gives the same result here.
+        foreach, fused, capturable: how PyTorch runs the update; every allowed value gives the same result
+            here.
         differentiable: record the update, so that one can differentiate through it.
 
     Raises:
@@ -118,35 +121,18 @@ class Adam(Optimizer):
                 param.mul_(1 - lr * shrink_by)
             mean, mean_square = state["exp_avg"], state["exp_avg_sq"]
             mean.lerp_(grad, 1 - beta1)
-            if isinstance(beta2, Tensor) and beta2.requires_grad:
-                mean_square.lerp_(grad.square(), 1 - beta2)
-            else:
-                mean_square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            add_product_(mean_square.mul_(beta2), grad, grad, 1 - beta2)
+            if group["differentiable"]:
+                # What the tape keeps must not change in the next step.
+                mean, mean_square = mean.clone(), mean_square.clone()
             if group["amsgrad"]:
                 largest = state["max_exp_avg_sq"]
-                mean_square = largest.copy_(largest.maximum(mean_square))
-            if group["differentiable"]:
-                _step_with_tensors(param, mean, mean_square, state["step"], lr, beta1, beta2, eps)
-                continue
+                mean_square = mean_square.maximum(largest)
+                largest.copy_(mean_square)
             step = count_of(state["step"])
-            step_size = lr / (1 - beta1**step)
             root_correction = (1 - beta2**step) ** 0.5
             denominator = (mean_square.sqrt() / root_correction).add_(eps)
-            param.addcdiv_(mean, denominator, value=-step_size)
-
-
-def _step_with_tensors(
-    param: Tensor, mean: Tensor, mean_square: Tensor, step: Tensor, lr: Any, beta1: Any, beta2: Any, eps: float
-) -> None:
-    """The last part of a step with its factors as tensors, so that gradients reach ``lr`` and ``betas``.
-
-    What the tape keeps is cloned where the next step would change it.
-    """
-    step = step.clone()
-    step_size = lr / (1 - beta1**step)
-    root_correction = (1 - beta2**step).sqrt()
-    denominator = mean_square.clone().sqrt() / root_correction + eps
-    param.addcdiv_(mean * -step_size, denominator)
+            add_quotient_(param, mean, denominator, -(lr / (1 - beta1**step)))
 
 
 def _check_beta_types(betas: tuple[Any, Any], refuse_tensors: bool) -> None:
@@ -156,7 +142,9 @@ def _check_beta_types(betas: tuple[Any, Any], refuse_tensors: bool) -> None:
         raise ValueError("betas must be either both floats or both Tensors")
     for index, beta in enumerate(betas):
         if are_tensors[index] and refuse_tensors:
-            raise ValueError(f"betas[{index}] as a Tensor is not supported for capturable=False and foreach=True")
+            raise ValueError(
+                f"betas[{index}] as a Tensor is not supported for capturable=False and foreach=True"
+            )
         if are_tensors[index] and beta.numel() != 1:
             raise ValueError(f"Tensor betas[{index}] must be 1-element")
 

@@ -1,9 +1,10 @@
 """The base of all optimizers: parameter groups, state, hooks, and saving and loading both.
 
-An optimizer updates parameters in place with ordinary tensor operations, so a recorded step holds its update too. A
-subclass defines ``_update_group``; this file knows no update rule. Invariants: ``param_groups`` and ``state`` have
-PyTorch's very keys, so state dicts go from one library to the other; all numbers of a group that change between steps
-(rates, momenta) are read through ``_setting``, and all step counters through ``count_of``.
+An optimizer updates parameters in place with ordinary tensor operations, so a recorded step holds its update
+too. A subclass defines ``_update_group``; this file knows no update rule. Invariants: ``param_groups`` and
+``state`` have PyTorch's very keys, so state dicts go from one library to the other; all numbers of a group
+that change between steps (rates, momenta) are read through ``_setting``, and all step counters through
+``count_of``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 
 from rushlight import dtype as dtypes
 from rushlight.autograd.mode import enable_grad, set_grad_enabled
-from rushlight.ops.creation import tensor, zeros
+from rushlight.autograd.node import RemovableHandle
+from rushlight.ops.create import tensor
+from rushlight.optim.common import Group, added, as_scalar, counter_dtype
 from rushlight.tensor import Tensor
-from rushlight.utils.hooks import RemovableHandle
 
-Group = dict[str, Any]
 Params = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 
 # Options that older state dicts lack, and what their absence means.
@@ -63,68 +64,14 @@ def register_optimizer_step_post_hook(hook: Callable[..., None]) -> RemovableHan
     return _register(_global_post_hooks, hook)
 
 
-def _register(table: OrderedDict[int, Any], hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+def _register(
+    table: OrderedDict[int, Any], hook: Callable[..., Any], prepend: bool = False
+) -> RemovableHandle:
     handle = RemovableHandle(table)
     table[handle.id] = hook
     if prepend:
         table.move_to_end(handle.id, last=False)
     return handle
-
-
-# -- numbers an update is made of -----------------------------------------------------------------------------------------
-
-
-def as_scalar(value: Any) -> Any:
-    """A setting as an update uses it: a Python number as it is, a tensor of one element as a 0-d tensor."""
-    return value.squeeze() if isinstance(value, Tensor) and value.dim() != 0 else value
-
-
-def count_of(counter: Tensor) -> Any:
-    """The value of a 0-d counter of the state, as a Python number: bias corrections are computed in double."""
-    return counter.item()
-
-
-def counter_dtype(group: Group) -> dtypes.dtype:
-    """The type of a step counter: float32, unless the default is float64 and the update is not a fused one."""
-    if group.get("fused") or dtypes.get_default_dtype() is not dtypes.float64:
-        return dtypes.float32
-    return dtypes.float64
-
-
-def new_counter(group: Group) -> Tensor:
-    """A step counter at zero."""
-    return zeros((), dtype=counter_dtype(group))
-
-
-def check_learning_rate(lr: Any) -> None:
-    """Raise ``ValueError`` for a negative rate or a tensor of several elements."""
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError("Tensor lr must be 1-element")
-    check_not_negative("learning rate", lr)
-
-
-def check_not_negative(name: str, value: Any) -> None:
-    """Raise ``ValueError`` where PyTorch calls ``value`` an invalid ``name``."""
-    if not value >= 0.0:
-        raise ValueError(f"Invalid {name}: {value}")
-
-
-def check_betas(betas: Any) -> None:
-    """Raise ``ValueError`` unless both decay rates are in [0, 1)."""
-    for index in (0, 1):
-        if not 0.0 <= betas[index] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {index}: {betas[index]}")
-
-
-def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
-    """Raise ``RuntimeError`` for the combinations of speed choices that PyTorch refuses."""
-    if fused and differentiable:
-        raise RuntimeError("`fused` does not support `differentiable`")
-    if fused and foreach:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-
-
-# -- the base class -------------------------------------------------------------------------------------------------------
 
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -155,12 +102,12 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 class Optimizer:
     """Base class of the optimizers.
 
-    A subclass calls ``super().__init__(params, defaults)`` and defines ``_update_group(group)``, which makes one step
-    for the parameters of one group; or, as in PyTorch, it defines ``step`` itself.
+    A subclass calls ``super().__init__(params, defaults)`` and defines ``_update_group(group)``, which makes
+    one step for the parameters of one group; or, as in PyTorch, it defines ``step`` itself.
 
     Args:
-        params: parameters, or ``(name, parameter)`` pairs, or dicts with the key ``"params"`` and options that
-            differ from the defaults.
+        params: parameters, or ``(name, parameter)`` pairs, or dicts with the key ``"params"`` and options
+            that differ from the defaults.
         defaults: the options of groups that do not set them.
 
     Raises:
@@ -211,11 +158,13 @@ class Optimizer:
         self._optimizer_load_state_dict_post_hooks: OrderedDict[int, Any] = OrderedDict()
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for index, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {index}")
-            lines.extend(f"    {key}: {group[key]}" for key in sorted(group) if key != "params")
-        return "\n".join([*lines, ")"])
+            text += f"\nParameter Group {index}\n"
+            for key in sorted(group):
+                if key != "params":
+                    text += f"    {key}: {group[key]}\n"
+        return text + ")"
 
     # -- stepping
 
@@ -242,7 +191,7 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} defines neither step() nor _update_group()")
 
     def _setting(self, group: Group, name: str) -> Any:
-        """A number of the group that may change from step to step, such as the rate: a number or a 0-d tensor."""
+        """An option that may change from step to step, such as the rate: a number or a 0-d tensor."""
         return as_scalar(group[name])
 
     def _new_state(self, param: Tensor, group: Group) -> dict[str, Any]:
@@ -265,7 +214,7 @@ class Optimizer:
             if maximize:
                 grad = -grad
             if weight_decay != 0:
-                grad = add_scaled(grad, param, weight_decay)
+                grad = added(grad, param, weight_decay)
             yield param, grad
 
     def _updates(self, group: Group) -> Iterator[tuple[Tensor, Tensor, dict[str, Any]]]:
@@ -298,13 +247,15 @@ class Optimizer:
         params = param_group["params"]
         if isinstance(params, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in "
-                "sets will change between runs. Please use a list instead."
+                "optimizer parameters need to be organized in ordered collections, but the ordering of "
+                "tensors in sets will change between runs. Please use a list instead."
             )
         entries = [params] if isinstance(params, Tensor) else list(params)
         names = [entry[0] for entry in entries if isinstance(entry, tuple)]
         if names and len(names) != len(entries):
-            raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+            raise ValueError(
+                "all optimizer params should be with/without names. Some param names are missing"
+            )
         params = [entry[1] if isinstance(entry, tuple) else entry for entry in entries]
         param_group["params"] = params
         if names:
@@ -318,7 +269,8 @@ class Optimizer:
             param_group.setdefault(option, default)
         if len(set(params)) != len(params):
             warnings.warn(
-                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; "
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                "an error; "
                 "see github.com/pytorch/pytorch/issues/40967 for more information",
                 stacklevel=3,
             )
@@ -354,11 +306,15 @@ class Optimizer:
         """Call ``hook(optimizer, args, kwargs)`` after each step."""
         return _register(self._optimizer_step_post_hooks, hook)
 
-    def register_state_dict_pre_hook(self, hook: Callable[..., None], prepend: bool = False) -> RemovableHandle:
+    def register_state_dict_pre_hook(
+        self, hook: Callable[..., None], prepend: bool = False
+    ) -> RemovableHandle:
         """Call ``hook(optimizer)`` before ``state_dict()`` is made."""
         return _register(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
-    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+    def register_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
         """Call ``hook(optimizer, state_dict)`` on the result; it may change it or return another."""
         return _register(self._optimizer_state_dict_post_hooks, hook, prepend)
 
@@ -377,7 +333,7 @@ class Optimizer:
     # -- saving and loading
 
     def state_dict(self) -> dict[str, Any]:
-        """State and options with parameters replaced by their numbers: ``{"state": ..., "param_groups": ...}``.
+        """State and options with parameters numbered: ``{"state": ..., "param_groups": ...}``.
 
         The tensors in it are the optimizer's own, not copies.
         """
@@ -404,7 +360,8 @@ class Optimizer:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the state and options that ``state_dict()`` of an optimizer of the same class returned.
 
-        Parameters are matched by their order. Floating state takes the dtype of its parameter, ``"step"`` keeps its own.
+        Parameters are matched by their order. Floating state takes the dtype of its parameter, ``"step"``
+        keeps its own.
 
         Raises:
             ValueError: the groups do not match in number or size.
@@ -424,8 +381,8 @@ class Optimizer:
             )
         if sizes != saved_sizes:
             raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
-                f"parameters per group are {saved_sizes} instead of {sizes}"
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's "
+                f"group: parameters per group are {saved_sizes} instead of {sizes}"
             )
         owners = {}
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
@@ -482,10 +439,3 @@ def _adapted(value: Any, param: Tensor, group: Group, key: str | None = None) ->
     if isinstance(value, (list, tuple)):
         return type(value)(_adapted(each, param, group) for each in value)
     return value
-
-
-def add_scaled(target: Tensor, other: Tensor, scale: Any) -> Tensor:
-    """``target + scale * other``, differentiable also by ``scale`` where that is a tensor which requires grad."""
-    if isinstance(scale, Tensor) and scale.requires_grad:
-        return target.addcmul(other, scale)
-    return target.add(other, alpha=scale)

@@ -1,30 +1,30 @@
 """Stochastic gradient descent, with momentum (Polyak's or Nesterov's) and weight decay.
 
-The momentum is Sutskever's, with PyTorch's difference: the rate multiplies the velocity, not the gradient. Invariant:
-a parameter has state only if its group has a momentum.
+The momentum is Sutskever's, with PyTorch's difference: the rate multiplies the velocity, not the gradient.
+Invariant: a parameter has state only if its group has a momentum.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from rushlight.optim.optimizer import (
+from rushlight.optim.common import (
     Group,
-    Optimizer,
-    Params,
+    add_,
+    added,
     check_fused,
     check_learning_rate,
     check_not_negative,
-    step_along,
 )
+from rushlight.optim.optimizer import Optimizer, Params
 from rushlight.tensor import Tensor
 
 
 class SGD(Optimizer):
     """``velocity = momentum * velocity + (1 - dampening) * grad;  param -= lr * velocity``.
 
-    The first velocity is the gradient itself, undampened. After Sutskever et al., "On the importance of initialization
-    and momentum in deep learning", 2013.
+    The first velocity is the gradient itself, undampened. After Sutskever et al., "On the importance of
+    initialization and momentum in deep learning", 2013.
 
     Args:
         params: parameters or groups, see :class:`Optimizer`.
@@ -91,7 +91,7 @@ class SGD(Optimizer):
         for param, grad in self._directions(group):
             if has_momentum:
                 grad = self._with_momentum(self.state[param], grad, momentum, group)
-            step_along(param, grad, lr)
+            add_(param, grad, -lr)
 
     def _with_momentum(self, state: dict[str, Any], grad: Tensor, momentum: Any, group: Group) -> Tensor:
         """Bring the velocity up to date and return the direction to step along."""
@@ -99,5 +99,5 @@ class SGD(Optimizer):
         if velocity is None:
             velocity = state["momentum_buffer"] = grad.detach().clone()
         else:
-            velocity.mul_(momentum).add_(grad, alpha=1 - group["dampening"])
-        return grad.add(velocity, alpha=momentum) if group["nesterov"] else velocity
+            add_(velocity.mul_(momentum), grad, 1 - group["dampening"])
+        return added(grad, velocity, momentum) if group["nesterov"] else velocity

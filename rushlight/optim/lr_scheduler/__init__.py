@@ -1,9 +1,9 @@
-"""Learning rate schedulers: after each epoch or batch they write a new learning rate into an optimizer's groups.
+"""Learning rate schedulers: they write a new rate into an optimizer's groups after each epoch or batch.
 
-Each scheduler evaluates its formula in the order PyTorch does, so the rates agree to the last bit of a float64.
-Schedulers are plain Python on numbers (or on a 0-d tensor, where the optimizer was given one); they never touch
-parameters or gradients. ``base`` holds what they share; one file each holds the factors, the cosines, the cycles,
-the combinations and the plateau rule.
+Each scheduler evaluates its formula in the order PyTorch does, so the rates agree to the last bit of a
+float64. Schedulers are plain Python on numbers (or on a 0-d tensor, where the optimizer was given one); they
+never touch parameters or gradients. ``base`` holds what they share; one file each holds the factors, the
+cosines, the cycles, the combinations and the plateau rule.
 """
 
 from rushlight.optim.lr_scheduler.base import LRScheduler

@@ -1,10 +1,10 @@
 """What all schedulers share: the base class, and reading and writing one value of every parameter group.
 
-A scheduler counts its steps in ``last_epoch`` and computes the next rates in ``get_lr()``, either from the base rates
-(a closed form) or from the rates now in the groups (a chainable form, which lets several schedulers act on one
-optimizer). This file holds no schedule. Invariant: after ``__init__`` and after every ``step()``, each group's
-``"lr"`` holds the rate of epoch ``last_epoch``, ``get_last_lr()`` returns copies of those rates, and a learning rate
-given as a tensor stays that very tensor and is only filled anew.
+A scheduler counts its steps in ``last_epoch`` and computes the next rates in ``get_lr()``, either from the
+base rates (a closed form) or from the rates now in the groups (a chainable form, which lets several
+schedulers act on one optimizer). This file holds no schedule. Invariant: after ``__init__`` and after every
+``step()``, each group's ``"lr"`` holds the rate of epoch ``last_epoch``, ``get_last_lr()`` returns copies of
+those rates, and a learning rate given as a tensor stays that very tensor and is only filled anew.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from rushlight.optim.optimizer import Optimizer, as_scalar
+from rushlight.optim.common import as_scalar
+from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor import Tensor
 
 EPOCH_DEPRECATION_WARNING = (
-    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
-    "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, the closed "
-    "form is used instead of the new chainable form, where available. Please open an issue if you are unable to "
-    "replicate your use case: https://github.com/pytorch/pytorch/issues/new/choose."
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
+    "Please use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from "
+    "None, the closed form is used instead of the new chainable form, where available. Please open an issue "
+    "if you are unable to replicate your use case: https://github.com/pytorch/pytorch/issues/new/choose."
 )
 _ORDER_LINK = "See more details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 
@@ -50,7 +51,7 @@ def set_group_value(group: dict[str, Any], key: str, value: float | Tensor) -> N
 
 
 def one_per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
-    """``value`` as a list with one entry for each parameter group; a list or tuple must already have that length."""
+    """``value`` as a list with one entry for each group; a list or tuple must already have that length."""
     group_count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
         return [copied(value) for _ in range(group_count)]
@@ -72,7 +73,8 @@ class LRScheduler:
 
     Args:
         optimizer: the optimizer whose groups are written.
-        last_epoch: the epoch that was last finished; -1 starts anew and records each group's ``"initial_lr"``.
+        last_epoch: the epoch that was last finished; -1 starts anew and records each group's
+            ``"initial_lr"``.
 
     Raises:
         TypeError: ``optimizer`` is not an Optimizer.
@@ -102,10 +104,10 @@ class LRScheduler:
                 group.setdefault("initial_lr", copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{index}] when resuming scheduler with "
-                    "last_epoch >= 0.\nThis typically happens when:\n1. You're trying to resume training from a "
-                    "checkpoint but haven't properly loaded the optimizer state\n2. You're using last_epoch >= 0 for "
-                    "a fresh training run (not recommended)"
+                    f"param 'initial_lr' is not specified in param_groups[{index}] when resuming scheduler "
+                    "with last_epoch >= 0.\nThis typically happens when:\n1. You're trying to resume "
+                    "training from a checkpoint but haven't properly loaded the optimizer state\n2. You're "
+                    "using last_epoch >= 0 for a fresh training run (not recommended)"
                 )
         self.base_lrs: list[Any] = group_values(optimizer, "initial_lr")
         self.last_epoch = last_epoch
@@ -136,11 +138,11 @@ class LRScheduler:
         return self._last_lr
 
     def get_lr(self) -> list[float | Tensor]:
-        """Compute the rates for ``last_epoch``. Called by ``step()``; users want ``get_last_lr()``."""
+        """The rates for ``last_epoch``. Called by ``step()``; users want ``get_last_lr()``."""
         raise NotImplementedError(f"{type(self).__name__} does not define get_lr()")
 
     def step(self, epoch: int | None = None) -> None:
-        """Advance by one epoch, or (deprecated) jump to ``epoch``, and write the new rates into the groups."""
+        """Advance by one epoch, or (deprecated) jump to ``epoch``, and write the new rates."""
         if self._step_count == 1:
             self._warn_if_optimizer_did_not_step()
         self._step_count += 1
@@ -171,14 +173,15 @@ class LRScheduler:
         tracked = getattr(self.optimizer, "_tracked_step", None)
         if _function_of(self.optimizer.step) is not tracked:
             message = (
-                "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. "
-                "Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. "
+                "Seems like `optimizer.step()` has been overridden after learning rate scheduler "
+                "initialization. Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. "
             )
         elif not self.optimizer._opt_called:
             message = (
-                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you "
-                "should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure "
-                "to do this will result in PyTorch skipping the first value of the learning rate schedule. "
+                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and "
+                "later, you should call them in the opposite order: `optimizer.step()` before "
+                "`lr_scheduler.step()`.  Failure to do this will result in PyTorch skipping the first value "
+                "of the learning rate schedule. "
             )
         else:
             return
@@ -186,10 +189,10 @@ class LRScheduler:
 
 
 class BuiltInScheduler(LRScheduler):
-    """Base of this package's schedulers: ``get_lr()`` warns if a user calls it, then evaluates the formula."""
+    """Base of this package's schedulers: ``get_lr()`` warns if a user calls it, then calls ``_rates()``."""
 
     def get_lr(self) -> list[float | Tensor]:
-        """Compute the rates for ``last_epoch``. Called by ``step()``; users want ``get_last_lr()``."""
+        """The rates for ``last_epoch``. Called by ``step()``; users want ``get_last_lr()``."""
         if not self._get_lr_called_within_step:
             warnings.warn(
                 "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",

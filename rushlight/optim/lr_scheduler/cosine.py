@@ -1,8 +1,8 @@
 """Schedules that follow a cosine from the base rate down to ``eta_min``: without and with warm restarts.
 
-After Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016. ``CosineAnnealingLR`` is
-evaluated from the rate now in the group, as PyTorch does, ``CosineAnnealingWarmRestarts`` from the base rate.
-Invariant: neither changes anything but the learning rate.
+After Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016.
+``CosineAnnealingLR`` is evaluated from the rate now in the group, as PyTorch does,
+``CosineAnnealingWarmRestarts`` from the base rate. Invariant: neither changes anything but the learning rate.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rushlight.tensor import Tensor
 
 
 class CosineAnnealingLR(BuiltInScheduler):
-    """Follow half a cosine wave from the base rate to ``eta_min`` in ``T_max`` epochs (and back, if continued).
+    """Follow half a cosine wave from the base rate to ``eta_min`` in ``T_max`` epochs (and back).
 
     >>> import rushlight as torch
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -48,7 +48,8 @@ class CosineAnnealingLR(BuiltInScheduler):
         height = 1 + math.cos(math.pi * epoch / period)
         height_before = 1 + math.cos(math.pi * (epoch - 1) / period)
         return [
-            height / height_before * (group["lr"] - eta_min) + eta_min for group in self.optimizer.param_groups
+            height / height_before * (group["lr"] - eta_min) + eta_min
+            for group in self.optimizer.param_groups
         ]
 
     def _get_closed_form_lr(self) -> list[float | Tensor]:
@@ -60,7 +61,7 @@ class CosineAnnealingLR(BuiltInScheduler):
 
 
 class CosineAnnealingWarmRestarts(BuiltInScheduler):
-    """Follow half a cosine wave down, jump back to the base rate and begin again with a period ``T_mult`` times as long.
+    """Follow half a cosine wave down, jump back, and begin again with a period ``T_mult`` times as long.
 
     Args:
         T_0: epochs until the first restart, a positive int.
@@ -101,7 +102,7 @@ class CosineAnnealingWarmRestarts(BuiltInScheduler):
         ]
 
     def step(self, epoch: float | None = None) -> None:
-        """Advance by one epoch, or go to ``epoch``, which may be a fraction: ``epoch + batch / batch_count``."""
+        """Advance by one epoch, or go to ``epoch``, which may be a fraction: ``epoch + batch / batches``."""
         if epoch is None and self.last_epoch >= 0:
             epoch = self.last_epoch + 1
             self.T_cur += 1

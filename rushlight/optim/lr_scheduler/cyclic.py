@@ -1,8 +1,9 @@
 """Schedules that raise and lower the rate in cycles and, if asked, the momentum in the opposite direction.
 
-After Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, and Smith and Topin, "Super-Convergence",
-2018. They are meant to be stepped after every batch. The momentum is ``group["momentum"]``, or the first of
-``group["betas"]`` in the Adam family. Invariant: with ``cycle_momentum=False`` no momentum is ever written.
+After Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, and Smith and Topin,
+"Super-Convergence", 2018. They are meant to be stepped after every batch. The momentum is
+``group["momentum"]``, or the first of ``group["betas"]`` in the Adam family. Invariant: with
+``cycle_momentum=False`` no momentum is ever written.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class _MomentumCycler(BuiltInScheduler):
     def _begin_momentum_cycle(
         self, base_momentum: Any, max_momentum: Any, last_epoch: int
     ) -> tuple[list[float], list[float]]:
-        """Give each group its bounds and, unless resuming, start at the maximum; returns both bounds of all groups."""
+        """Give each group its bounds, start at the upper unless resuming, and return both of all groups."""
         defaults = self.optimizer.defaults
         if "momentum" not in defaults and "betas" not in defaults:
             raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
@@ -56,16 +57,17 @@ class CyclicLR(_MomentumCycler):
 
     Args:
         base_lr, max_lr: bounds of the rate, one number or one for each group.
-        step_size_up, step_size_down: batches in the rising and falling half; the falling half defaults to the rising.
+        step_size_up, step_size_down: batches in the rising and falling half; the falling half defaults to the
+            rising.
         mode: ``"triangular"`` (constant height), ``"triangular2"`` (halved each cycle) or ``"exp_range"``
             (``gamma ** iteration``).
-        scale_fn: a function for the height that replaces ``mode``, of the cycle's number (from 1) or the iteration's,
-            as ``scale_mode`` (``"cycle"`` or ``"iterations"``) says.
+        scale_fn: a function for the height that replaces ``mode``, of the cycle's number (from 1) or the
+            iteration's, as ``scale_mode`` (``"cycle"`` or ``"iterations"``) says.
         cycle_momentum: move the momentum from ``max_momentum`` to ``base_momentum`` as the rate rises.
 
     Raises:
-        ValueError: an unknown ``mode`` without ``scale_fn``, a list of a wrong length, or ``cycle_momentum`` with an
-            optimizer that has no momentum.
+        ValueError: an unknown ``mode`` without ``scale_fn``, a list of a wrong length, or ``cycle_momentum``
+            with an optimizer that has no momentum.
 
     >>> import rushlight as torch
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
@@ -153,14 +155,16 @@ class CyclicLR(_MomentumCycler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a saved state. ``scale_fn`` itself stays; an object gets its saved attributes back."""
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != "_scale_fn_custom"})
+        super().load_state_dict(
+            {key: value for key, value in state_dict.items() if key != "_scale_fn_custom"}
+        )
         saved = state_dict["_scale_fn_custom"]
         if saved is not None:
             vars(self._scale_fn_custom).update(saved)
 
 
 class OneCycleLR(_MomentumCycler):
-    """One cycle over the whole run: up to ``max_lr``, then down to far below the start; momentum the other way.
+    """One cycle over the whole run: up to ``max_lr``, then far below the start; momentum the other way.
 
     Args:
         max_lr: the highest rate, one number or one for each group.
@@ -206,7 +210,9 @@ class OneCycleLR(_MomentumCycler):
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+            raise ValueError(
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
+            )
         self._schedule_phases = _one_cycle_phases(pct_start, self.total_steps, three_phase)
         self._anneal_func_type = anneal_strategy
         max_lrs = one_per_group("max_lr", optimizer, max_lr)
@@ -228,7 +234,8 @@ class OneCycleLR(_MomentumCycler):
     def _rates(self) -> list[float | Tensor]:
         if self.last_epoch > self.total_steps:
             raise ValueError(
-                f"Tried to step {self.last_epoch} times. The specified number of total steps is {self.total_steps}"
+                f"Tried to step {self.last_epoch} times. The specified number of total steps is "
+                f"{self.total_steps}"
             )
         start_step = 0.0
         for phase in self._schedule_phases[:-1]:
@@ -263,9 +270,11 @@ def _positive_int(name: str, value: int) -> int:
 
 
 def _one_cycle_phases(pct_start: float, total_steps: int, three_phase: bool) -> list[dict[str, Any]]:
-    """The phases as (last step, keys of the group's values between which it moves), as PyTorch's state dict has them."""
+    """The phases: the last step of each and the group's keys between whose values it moves."""
 
-    def phase(end_step: float, start_lr: str, end_lr: str, start_momentum: str, end_momentum: str) -> dict[str, Any]:
+    def phase(
+        end_step: float, start_lr: str, end_lr: str, start_momentum: str, end_momentum: str
+    ) -> dict[str, Any]:
         return {
             "end_step": end_step,
             "start_lr": start_lr,

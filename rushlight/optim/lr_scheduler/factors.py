@@ -1,4 +1,4 @@
-"""Schedules that multiply the rate by a factor: given by a function, at milestones, constant, linear, exponential
+"""Schedules that multiply the rate: by a function, at milestones, constant, linear, exponential
 and polynomial.
 
 The chainable forms multiply the rate now in the group by the quotient of two successive factors, so rounding
@@ -115,7 +115,9 @@ class StepLR(BuiltInScheduler):
     [0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -194,7 +196,7 @@ class ConstantLR(BuiltInScheduler):
 
 
 class LinearLR(BuiltInScheduler):
-    """Change the factor linearly from ``start_factor`` to ``end_factor`` within ``total_iters`` epochs (a warm-up).
+    """Change the factor linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs.
 
     Raises:
         ValueError: ``start_factor`` is not in (0, 1] or ``end_factor`` is not between 0 and 1.
@@ -237,7 +239,9 @@ class LinearLR(BuiltInScheduler):
     def _get_closed_form_lr(self) -> list[float | Tensor]:
         rise = self.end_factor - self.start_factor
         progress = min(self.total_iters, self.last_epoch)
-        return [base_lr * (self.start_factor + rise * progress / self.total_iters) for base_lr in self.base_lrs]
+        return [
+            base_lr * (self.start_factor + rise * progress / self.total_iters) for base_lr in self.base_lrs
+        ]
 
 
 class ExponentialLR(BuiltInScheduler):

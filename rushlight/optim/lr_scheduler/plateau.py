@@ -27,7 +27,8 @@ class ReduceLROnPlateau(LRScheduler):
         mode: ``"min"`` if lower metrics are better, ``"max"`` if higher.
         factor: less than 1.
         patience: how many steps without improvement are borne.
-        threshold: what counts as improvement: relative to the best (``threshold_mode="rel"``) or absolute (``"abs"``).
+        threshold: what counts as improvement: relative to the best (``threshold_mode="rel"``) or absolute
+            (``"abs"``).
         cooldown: steps after a reduction in which bad metrics do not count.
         min_lr: lower bound of the rate, one number or one for each group.
         eps: a change of the rate smaller than this is not made.
@@ -97,7 +98,7 @@ class ReduceLROnPlateau(LRScheduler):
         return self.cooldown_counter > 0
 
     def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Take note of a new metric, a number or a tensor of one element, and lower the rate if it is time."""
+        """Take note of a new metric, a number or a tensor of one element; lower the rate if it is time."""
         current = float(metrics)
         if epoch is not None:
             warnings.warn(EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
@@ -131,9 +132,9 @@ class ReduceLROnPlateau(LRScheduler):
             if self.default_min_lr is None:
                 raise RuntimeError(
                     f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
-                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new param group "
-                    "being added to the optimizer. Please modify the `min_lrs` field to match the length of the "
-                    "`optimizer` param groups."
+                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new param "
+                    "group being added to the optimizer. Please modify the `min_lrs` field to match the "
+                    "length of the `optimizer` param groups."
                 )
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, min_lr in zip(groups, self.min_lrs, strict=True):

@@ -1,0 +1,36 @@
+"""Optimizers: PyTorch's names, options, numbers and state dicts, written in ordinary tensor operations.
+
+Each file holds one family; ``optimizer`` holds what they share and ``lr_scheduler`` the learning rate
+schedules. Not here: fused or grouped kernels, since the compiler fuses a recorded update by itself.
+"""
+
+from rushlight.optim import lr_scheduler
+from rushlight.optim.adadelta import Adadelta
+from rushlight.optim.adagrad import Adagrad
+from rushlight.optim.adam import Adam, AdamW
+from rushlight.optim.adamax import Adamax
+from rushlight.optim.asgd import ASGD
+from rushlight.optim.lbfgs import LBFGS
+from rushlight.optim.nadam import NAdam
+from rushlight.optim.optimizer import Optimizer
+from rushlight.optim.radam import RAdam
+from rushlight.optim.rmsprop import RMSprop
+from rushlight.optim.rprop import Rprop
+from rushlight.optim.sgd import SGD
+
+__all__ = [
+    "ASGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "LBFGS",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+    "lr_scheduler",
+]
