@@ -87,6 +87,7 @@ class Sample:
         second: compare second derivatives (where a kink or a missing formula in PyTorch forbids it, say why).
         inplace: run the in-place variant too, where the entry has one.
         out: run with ``out=`` too, where the function takes it.
+        raises: the call is an error: both libraries must raise the same type with the same first sentence.
         tolerance: relative tolerance in place of the type's usual one.
         why: the reason for anything that is switched off.
 
@@ -94,7 +95,7 @@ class Sample:
     Sample(T((2, 3), 'float32'), 2, alpha=3)
     """
 
-    __slots__ = ("args", "grads", "inplace", "kwargs", "out", "second", "tolerance", "why")
+    __slots__ = ("args", "grads", "inplace", "kwargs", "out", "raises", "second", "tolerance", "why")
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class Sample:
         second: bool = True,
         inplace: bool = True,
         out: bool = True,
+        raises: bool = False,
         tolerance: float | None = None,
         why: str = "",
     ) -> None:
@@ -114,6 +116,7 @@ class Sample:
         self.second = second
         self.inplace = inplace
         self.out = out
+        self.raises = raises
         self.tolerance = tolerance
         self.why = why
 
