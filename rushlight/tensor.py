@@ -10,12 +10,12 @@ changes; views and `detach()`ed aliases read their root's.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.mode import state
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.autograd.node import FREED_TWICE, Hooks, Node, RemovableHandle
 from rushlight.device import CPU, device
 from rushlight.dtype import dtype, from_numpy, get_default_dtype
@@ -323,25 +323,6 @@ class Tensor:
         self._node, self._requires_grad, self._output_nr = None, False, 0
         return self
 
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Sequence[Tensor] | Tensor | None = None,
-    ) -> None:
-        """Add the gradient of this tensor to ``.grad`` of the leaves (or of `inputs` alone).
-
-        Args:
-            gradient: the gradient with respect to this tensor; may be left out for one element.
-            retain_graph: keep what nodes saved for another pass; by default as `create_graph`.
-            create_graph: record the pass so that it can be differentiated.
-            inputs: the tensors to give gradients to, instead of all leaves.
-        """
-        from rushlight.autograd import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
-
     def retain_grad(self) -> None:
         """Keep ``.grad`` of this tensor although it is not a leaf."""
         import weakref
@@ -392,13 +373,13 @@ class Tensor:
         """The one element as a Python number."""
         if self._array.size != 1:
             raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
-        if state.recorder is not None:
+        if state.mode & RECORDING:
             state.recorder.refuse_read(self, "item()")
         return self._array.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers (a number for 0-d)."""
-        if state.recorder is not None:
+        if state.mode & RECORDING:
             state.recorder.refuse_read(self, "tolist()")
         return self._array.tolist()
 
@@ -443,7 +424,7 @@ class Tensor:
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         from rushlight.printing import tensor_text
 
-        if state.recorder is not None:
+        if state.mode & RECORDING:
             state.recorder.refuse_read(self, "print")
         return tensor_text(self)
 

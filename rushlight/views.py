@@ -180,7 +180,7 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool) -> None:
         if base is not None and base._requires_grad and base._fresh_node() is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     array = target._array
-    if repeats_memory(array.shape, array.strides):
+    if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."

@@ -68,6 +68,27 @@ def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
     return complete
 
 
+def tensor_backward(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Sequence[Tensor] | Tensor | None = None,
+) -> None:
+    """Add the gradient of this tensor to ``.grad`` of the leaves (or of `inputs` alone).
+
+    Args:
+        gradient: the gradient with respect to this tensor; may be left out for one element.
+        retain_graph: keep what nodes saved for another pass; by default as `create_graph`.
+        create_graph: record the pass so that it can be differentiated.
+        inputs: the tensors to give gradients to, instead of all leaves.
+    """
+    if create_graph or inputs is not None:
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+    else:
+        run_backward((self,), _complete((self,), None if gradient is None else (gradient,)), bool(retain_graph), False)
+
+
 def backward(
     tensors: Any,
     grad_tensors: Any = None,

@@ -7,15 +7,17 @@ arrived, and one pass with a heap needs no counting of dependencies and no recur
 
 from __future__ import annotations
 
-import heapq
 import warnings
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.mode import state
+from rushlight.autograd.mode import ANOMALY, GRAD, RECORDING, state
 from rushlight.autograd.node import Node
+from rushlight.dtype import from_numpy
+from rushlight.quiet import QUIET, error_state
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -58,95 +60,115 @@ class _Capture:
 
 
 class _Pass:
-    """One backward pass: the gradients waiting for nodes, and those collected for leaves."""
+    """One backward pass: the gradients waiting for nodes, and those collected for leaves.
+
+    `waiting` holds a gradient per node, or a list of them for a node with several outputs. `owned` names the places whose
+    array was made by this pass and is held by nobody else, so that it may be added to, or given away, without a copy.
+    """
 
     def __init__(self, create_graph: bool, keep_graph: bool, capture: _Capture | None) -> None:
         self.create_graph = create_graph
         self.keep_graph = keep_graph
         self.capture = capture
         self.heap: list[tuple[int, Node]] = []
-        self.waiting: dict[Node, list[Any]] = {}
-        self.leaves: dict[int, list[Any]] = {}  # id -> [leaf, gradient, whether the array is ours alone]
-        self.owned: set[tuple[Node, int]] = set()
+        self.waiting: dict[Node, Any] = {}
+        self.leaves: dict[int, list[Any]] = {}  # id -> [leaf, gradient, owned]
+        self.owned: set[Any] = set()
 
     def deliver(self, target: Any, number: int, grad: Tensor, fresh: bool) -> None:
         """Add a gradient to what waits for output `number` of a node, or for a leaf."""
-        if isinstance(target, Node):
-            slots = self.waiting.get(target)
-            if slots is None:
-                slots = self.waiting[target] = [None] * target.output_count()
-                heapq.heappush(self.heap, (-target.sequence, target))
-            if slots[number] is None:
-                slots[number] = grad
-                if fresh:
-                    self.owned.add((target, number))
-            else:
-                slots[number] = self._sum(slots[number], grad, (target, number) in self.owned)
-                self.owned.add((target, number))
-        else:
+        if not isinstance(target, Node):
             entry = self.leaves.get(id(target))
             if entry is None:
                 self.leaves[id(target)] = [target, grad, fresh]
             else:
                 entry[1] = self._sum(entry[1], grad, entry[2])
                 entry[2] = True
+            return
+        waiting = self.waiting
+        present = waiting.get(target)
+        if present is None:
+            heappush(self.heap, (-target.sequence, target))
+        if target.outputs is None:
+            if present is None:
+                waiting[target] = grad
+                if fresh:
+                    self.owned.add(target)
+            else:
+                waiting[target] = self._sum(present, grad, target in self.owned)
+                self.owned.add(target)
+            return
+        if present is None:
+            present = waiting[target] = [None] * len(target.outputs)
+        if present[number] is None:
+            present[number] = grad
+        else:
+            present[number] = self._sum(present[number], grad, (target, number) in self.owned)
+            self.owned.add((target, number))
 
     def _sum(self, total: Tensor, grad: Tensor, ours: bool) -> Tensor:
-        if self.create_graph or state.recorder is not None:
-            return total + grad
-        if ours and total._array.dtype is grad._array.dtype:
+        if ours and not self.create_graph and not state.mode & RECORDING and total._array.dtype is grad._array.dtype:
             return total.add_(grad)
         return total + grad
 
     def run(self) -> None:
         """Take nodes until none waits, then bring the leaves up to date."""
-        heap, waiting, capture = self.heap, self.waiting, self.capture
+        heap, waiting, owned, capture = self.heap, self.waiting, self.owned, self.capture
+        watched = state.mode & ANOMALY
         while heap:
-            _, node = heapq.heappop(heap)
+            node = heappop(heap)[1]
             grads = waiting.pop(node)
+            if node.outputs is None:
+                grads = (grads,)
             if node.hooks is not None:
-                grads = _run_pre_hooks(node, grads)
+                grads = _run_pre_hooks(node, list(grads))
             if capture is not None:
                 for number, index in capture.outputs.get(node, ()):
                     capture.found[index] = grads[number]
                 if node not in capture.needed:
                     continue
-            self._run_node(node, grads)
-        for leaf, grad, ours in self.leaves.values():
-            self._finish_leaf(leaf, grad, ours)
-
-    def _run_node(self, node: Node, grads: list[Any]) -> None:
-        try:
-            results = node.backward(grads)
-        except Exception:
-            if state.anomaly:
-                _warn_where(node)
-            raise
-        if not self.keep_graph:
-            node.release()
-        if state.anomaly and state.check_nan:
-            _refuse_nan(node, results)
-        if node.hooks is not None and node.hooks.after:
-            results = _run_post_hooks(node, results, grads)
-        numbers = node.numbers
-        for index, edge in enumerate(node.edges):
-            grad = results[index]
-            if grad is None or edge is None:
-                continue
-            array = grad._array
-            if isinstance(edge, Node):
-                number = numbers.get(index, 0) if numbers is not None else 0
-                shape, kind = (edge.shape, edge.dtype) if edge.outputs is None else edge.outputs[number]
-            else:
+            saved = node.saved
+            results = _run_watched(node, grads) if watched else node.backward(grads)
+            if not self.keep_graph:
+                node.release()
+            if node.hooks is not None and node.hooks.after:
+                results = _run_post_hooks(node, results, grads)
+            index = -1
+            for edge in node.edges:
+                index += 1
+                grad = results[index]
+                if grad is None or edge is None:
+                    continue
                 number = 0
-                shape, kind = edge._array.shape, edge._array.dtype
-            if array.shape != shape or array.dtype is not kind:
-                grad = _fit(node, index, grad, shape, kind)
                 array = grad._array
-            fresh = array.base is None and not any(grad is each for each in grads)
-            if fresh and node.saved:
-                fresh = not any(grad is each for each in node.saved)
-            self.deliver(edge, number, grad, fresh)
+                if not isinstance(edge, Node):
+                    shape, kind = edge._array.shape, edge._array.dtype
+                elif edge.outputs is None:
+                    shape, kind = edge.shape, edge.dtype
+                else:
+                    number = node.numbers.get(index, 0) if node.numbers is not None else 0
+                    shape, kind = edge.outputs[number]
+                if array.shape != shape or array.dtype is not kind:
+                    grad = _fit(node, index, grad, shape, kind)
+                    array = grad._array
+                # An array that is a view, was handed in, or was saved may have other holders.
+                fresh = array.base is None and grad is not grads[0]
+                if fresh:
+                    for each in saved:
+                        if each is grad:
+                            fresh = False
+                if fresh and isinstance(edge, Node) and edge.outputs is None and edge not in waiting:
+                    # the usual case of `deliver`, without the call
+                    waiting[edge] = grad
+                    owned.add(edge)
+                    heappush(heap, (-edge.sequence, edge))
+                else:
+                    self.deliver(edge, number, grad, fresh)
+        for leaf, grad, ours in self.leaves.values():
+            if leaf._hooks is None and capture is None:
+                accumulate(leaf, grad, ours, self.create_graph)
+            else:
+                self._finish_leaf(leaf, grad, ours)
 
     def _finish_leaf(self, leaf: Tensor, grad: Tensor, ours: bool) -> None:
         if leaf._hooks is not None:
@@ -167,22 +189,39 @@ def accumulate(leaf: Tensor, grad: Tensor, ours: bool, create_graph: bool) -> No
     if present is None:
         if create_graph:
             leaf._grad = grad if ours else grad.clone()
-        elif ours and grad._array.strides == leaf._array.strides:
-            leaf._grad = grad.detach() if grad._requires_grad else grad
+        elif ours and not grad._requires_grad and grad._array.strides == leaf._array.strides:
+            leaf._grad = grad
         else:
             leaf._grad = grad.detach().clone()
     elif create_graph:
         leaf._grad = present + grad
-    else:
+    elif state.mode & RECORDING or present._array.dtype is not grad._array.dtype:
         present.add_(grad)
+    else:  # what add_ comes to, without its checks
+        np.add(present._array, grad._array, out=present._array)
+        present._bump_version()
     if leaf._hooks is not None:
         for hook in list(leaf._hooks.after.values()):
             hook(leaf)
 
 
+def _run_watched(node: Node, grads: Sequence[Any]) -> list[Any]:
+    """One node in anomaly mode: say where its forward was called when it fails or gives NaN."""
+    try:
+        results = node.backward(grads)
+    except Exception:
+        _warn_where(node)
+        raise
+    if state.check_nan:
+        for number, grad in enumerate(results):
+            if grad is not None and np.isnan(grad._array).any():
+                _warn_where(node)
+                raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
+    return results
+
+
 def _fit(node: Node, index: int, grad: Tensor, shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     """Undo broadcasting and promotion: sum a gradient to the shape of its input and give it its type."""
-    from rushlight.dtype import from_numpy
     from rushlight.ops.reduce import expandable, sum_to_size
 
     if grad._array.shape != shape:
@@ -216,7 +255,7 @@ def _run_pre_hooks(node: Node, grads: list[Any]) -> list[Any]:
     return grads
 
 
-def _run_post_hooks(node: Node, results: list[Any], grads: list[Any]) -> list[Any]:
+def _run_post_hooks(node: Node, results: list[Any], grads: Sequence[Any]) -> list[Any]:
     assert node.hooks is not None
     for after in list(node.hooks.after.values()):
         changed = after(tuple(results), tuple(grads))
@@ -230,13 +269,6 @@ def _warn_where(node: Node) -> None:
     warnings.warn(
         f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n{trace}", stacklevel=4
     )
-
-
-def _refuse_nan(node: Node, results: list[Any]) -> None:
-    for number, grad in enumerate(results):
-        if grad is not None and np.isnan(grad._array).any():
-            _warn_where(node)
-            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
 
 
 def run_backward(
@@ -258,15 +290,17 @@ def run_backward(
     Returns:
         The gradients of `inputs` (None where a tensor was not reached), or None.
     """
-    roots = [tensor._fresh_node() or tensor for tensor in tensors]
+    roots: list[Any] = [tensor._fresh_node() or tensor for tensor in tensors]
     capture = _Capture(roots, inputs) if inputs is not None else None
     backward = _Pass(create_graph, keep_graph, capture)
-    before = state.grad_enabled
-    state.grad_enabled = create_graph
+    before = state.mode
+    state.mode = before | GRAD if create_graph else before & ~GRAD
+    token = error_state.set(QUIET)
     try:
         for tensor, root, grad in zip(tensors, roots, grads, strict=True):
             backward.deliver(root, tensor._output_nr, grad, False)
         backward.run()
     finally:
-        state.grad_enabled = before
+        error_state.reset(token)
+        state.mode = before
     return capture.found if capture is not None else None

@@ -13,12 +13,39 @@ from types import TracebackType
 from typing import Any
 
 
+GRAD, INFERENCE, RECORDING, ANOMALY = 1, 2, 4, 8
+
+
 class _State(threading.local):
-    grad_enabled = True
-    inference = False
-    anomaly = False
+    """The switches of one thread. `mode` holds the flags in one int, since `apply` reads it for every op."""
+
+    mode = GRAD
     check_nan = True
     recorder: Any = None
+
+    @property
+    def grad_enabled(self) -> bool:
+        return self.mode & GRAD != 0
+
+    @grad_enabled.setter
+    def grad_enabled(self, value: bool) -> None:
+        self.mode = self.mode | GRAD if value else self.mode & ~GRAD
+
+    @property
+    def inference(self) -> bool:
+        return self.mode & INFERENCE != 0
+
+    @inference.setter
+    def inference(self, value: bool) -> None:
+        self.mode = self.mode | INFERENCE if value else self.mode & ~INFERENCE
+
+    @property
+    def anomaly(self) -> bool:
+        return self.mode & ANOMALY != 0
+
+    @anomaly.setter
+    def anomaly(self, value: bool) -> None:
+        self.mode = self.mode | ANOMALY if value else self.mode & ~ANOMALY
 
 
 state = _State()
@@ -30,18 +57,20 @@ class _Switch:
     def __init__(self, grad_enabled: bool, inference: bool | None = None) -> None:
         self.grad_enabled = grad_enabled
         self.inference = inference
-        self._found: list[tuple[bool, bool]] = []
+        self._found: list[int] = []
 
     def __enter__(self) -> None:
-        self._found.append((state.grad_enabled, state.inference))
-        state.grad_enabled = self.grad_enabled
+        mode = state.mode
+        self._found.append(mode & (GRAD | INFERENCE))
+        mode = mode | GRAD if self.grad_enabled else mode & ~GRAD
         if self.inference is not None:
-            state.inference = self.inference
+            mode = mode | INFERENCE if self.inference else mode & ~INFERENCE
+        state.mode = mode
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        state.grad_enabled, state.inference = self._found.pop()
+        state.mode = state.mode & ~(GRAD | INFERENCE) | self._found.pop()
 
     def clone(self) -> _Switch:
         """A fresh manager of the same settings (a decorator needs one for each call)."""
@@ -104,7 +133,7 @@ class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
     def __enter__(self) -> None:
         super().__enter__()
         # The constructor already switched; leaving the block returns to what was before it.
-        self._found[-1] = (self._before, state.inference)
+        self._found[-1] = self._found[-1] & ~GRAD | (GRAD if self._before else 0)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         state.grad_enabled = self._before

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rushlight.autograd.mode import GRAD, state
+
 if TYPE_CHECKING:
     from rushlight.ops.define import Op, Plan
     from rushlight.tensor import Tensor
@@ -92,6 +94,7 @@ class Node:
         self.params = params
         self.sequence = _next_sequence()
         self.edges: Any = ()
+        self.saved: Any = ()
         self.numbers: dict[int, int] | None = None
         self.outputs: Any = None
         self.hooks: Hooks | None = None
@@ -160,72 +163,80 @@ class Node:
 
     def backward(self, grads: Sequence[Any]) -> list[Any]:
         """The gradients for each edge, from the gradients of the outputs (None counts as zero)."""
-        if self.saved is None:
+        saved, plan = self.saved, self.plan
+        if saved is None:
             raise RuntimeError(FREED_TWICE + self._made_at())
-        op, plan, saved = self.op, self.plan, self.saved
         if plan.saves:
             self._check_versions()
-        grad = grads[0]
-        if self.outputs is not None:
-            grad = self._full_grads(grads)
+        variadic = self.op.variadic
+        values = [grads[0] if self.outputs is None else self._full_grads(grads)]
+        if variadic and plan.inputs:
+            values.append(saved)
+        else:
+            values += saved
+        if plan.shapes:
+            values += self.shapes
+        if plan.save_out:
+            values += self._saved_outputs()
+        for name in plan.params:
+            values.append(self.params[name])
+        if variadic:
+            _, rule, places = plan.calls[0]
+            return list(rule(*[values[i] for i in places]))
         results = []
-        for _, rule, sources in plan.calls:
-            arguments = []
-            for source, key in sources:
-                if source == "g":
-                    arguments.append(grad)
-                elif source == "saved":
-                    arguments.append(saved if op.variadic else saved[key])
-                elif source == "param":
-                    arguments.append(self.params[key])
-                elif source == "shape":
-                    arguments.append(self.shapes[key])
-                elif source == "out":
-                    arguments.append(self._saved_output(None if self.outputs is None else 0))
-                else:
-                    arguments.append(self._saved_output(key))
-            results.append(rule(*arguments))
-        return list(results[0]) if op.variadic else results
+        for _, rule, places in plan.calls:
+            if len(places) == 2:
+                first, second = places
+                results.append(rule(values[first], values[second]))
+            else:
+                results.append(rule(*[values[i] for i in places]))
+        return results
 
     def _full_grads(self, grads: Sequence[Any]) -> Any:
         """What a rule of a multi-output op gets as `g`: one gradient if only one output can carry any."""
         from rushlight.ops.create import zeros_of
 
         chosen = self.op.differentiable
-        if chosen is None:
-            chosen = range(len(self.outputs))
-        full = [zeros_of(*self.outputs[i]) if grads[i] is None else grads[i] for i in chosen]
-        return full[0] if self.op.differentiable is not None and len(full) == 1 else full
+        full = [
+            zeros_of(*self.outputs[i]) if grads[i] is None else grads[i]
+            for i in (range(len(self.outputs)) if chosen is None else chosen)
+        ]
+        return full[0] if chosen is not None and len(full) == 1 else full
 
-    def _saved_output(self, number: int | None) -> Tensor:
-        """The saved output as a tensor that hangs on this node, for second derivatives."""
+    def _saved_outputs(self) -> list[Tensor]:
+        """The saved outputs as tensors that hang on this node, for second derivatives."""
         from rushlight.tensor import new_tensor
 
-        array = self.out if number is None or not isinstance(self.out, tuple) else self.out[number]
-        tensor = new_tensor(array)
-        if array.dtype.kind == "f":
-            tensor._node, tensor._requires_grad = self, True
-            tensor._output_nr = number or 0
-        return tensor
+        arrays, numbers = ((self.out,), (0,)) if self.outputs is None else (self.out, self.plan.outputs)
+        found = []
+        for array, number in zip(arrays, numbers, strict=True):
+            tensor = new_tensor(array)
+            if array.dtype.kind == "f" and state.mode & GRAD:
+                tensor._node, tensor._requires_grad, tensor._output_nr = self, True, number
+            found.append(tensor)
+        return found
 
     def _check_versions(self) -> None:
         """Refuse to use a saved tensor that was changed in place after it was saved."""
         for tensor, version in zip(self.saved, self.versions, strict=True):
-            if not isinstance(tensor, (int, float, bool, type(None))):
-                now = tensor._current_version()
+            if version >= 0:
+                now = tensor._version_count if tensor._root is None else tensor._root._version_count
                 if now != version:
                     raise RuntimeError(_changed_in_place(self, tensor._array, now, version, tensor._node))
-        if self.plan.save_out:
-            several = isinstance(self.out, tuple)
-            refs = self.out_ref if several else (self.out_ref,)
-            versions = self.out_version if several else (self.out_version,)
-            arrays = self.out if several else (self.out,)
-            for number, (ref, version) in enumerate(zip(refs, versions, strict=True)):
+        if not self.plan.save_out:
+            return
+        if self.outputs is None:
+            root = self.out_ref()
+            if root is not None and root._current_version() != self.out_version:
+                now, expected = root._current_version(), self.out_version
+                raise RuntimeError(_changed_in_place(self, self.out, now, expected, self))
+        else:
+            for array, ref, version, number in zip(
+                self.out, self.out_ref, self.out_version, self.plan.outputs, strict=True
+            ):
                 root = ref()
                 if root is not None and root._current_version() != version:
-                    raise RuntimeError(
-                        _changed_in_place(self, arrays[number], root._current_version(), version, self, number)
-                    )
+                    raise RuntimeError(_changed_in_place(self, array, root._current_version(), version, self, number))
 
     def release(self) -> None:
         """Free what was saved, so that a second backward is noticed and memory returns early."""

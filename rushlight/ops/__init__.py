@@ -1,5 +1,6 @@
 """The ops: importing this package fills the table and attaches its entries to Tensor as methods."""
 
+from rushlight.autograd import tensor_backward
 from rushlight.ops import convert, create, elementwise, reduce, shape, window
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
@@ -12,6 +13,7 @@ def _attach() -> None:
             setattr(Tensor, entry.name, entry.function)
         if entry.inplace is not None:
             setattr(Tensor, entry.name + "_", entry.inplace)
+    Tensor.backward = tensor_backward
     for name, method in convert.METHODS.items():
         setattr(Tensor, name, method)
     for method in (create.new_zeros, create.new_ones, create.new_empty, create.new_full):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import state
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import ALL, BOOL_NUMPY, I64, bool_, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
 from rushlight.ops.create import check_options, numpy_type
@@ -246,7 +246,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """The ndarray that this tensor wraps: shared memory. ``force=True`` detaches first."""
     if self.requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-    if state.recorder is not None:
+    if state.mode & RECORDING:
         state.recorder.refuse_read(self, "numpy()")
     return self._array
 

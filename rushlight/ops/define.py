@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import state
+from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, RECORDING, state
 from rushlight.autograd.node import Node
 from rushlight.dtype import BOOL_NUMPY, F16, F32, F64, I64, can_cast, from_numpy, get_default_dtype, result_type_of
-from rushlight.ops.numeric import QUIET, error_state
+from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import Tensor, new_tensor
 
 # Promotion: PyTorch's kinds. DEFAULT computes float16 in float32 and rounds once; NO_OPMATH does not.
@@ -76,45 +76,32 @@ class Entry:
 
 
 class Plan:
-    """What a node must keep when a given set of inputs needs gradients, and the rule calls to make."""
+    """What a node must keep when a given set of inputs needs gradients, and the rule calls to make.
 
-    __slots__ = ("calls", "inputs", "save_out", "saves", "shapes")
+    `calls` holds, for each input that gets a gradient, its index, its rule, and where the rule's arguments stand in
+    the list of values that `Node.backward` lays out: the gradient, then the saved inputs, shapes, outputs and params.
+    """
+
+    __slots__ = ("calls", "edges", "inputs", "outputs", "params", "save_out", "saves", "shapes")
 
     def __init__(self, op: Op, needed: Sequence[int]) -> None:
-        inputs: list[int] = []
-        shapes: list[int] = []
-        self.calls: list[tuple[int, Callable[..., Any], list[tuple[str, int | str]]]] = []
-        self.save_out = False
-        for index in needed:
-            rule = op.rules.get(op.input_names[index])
-            if rule is None:
-                continue
-            sources: list[tuple[str, int | str]] = []
-            for name in argument_names(rule):
-                if name == "g":
-                    sources.append(("g", 0))
-                elif name == "out":
-                    self.save_out = True
-                    sources.append(("out", 0))
-                elif name in op.input_names:
-                    position = op.input_names.index(name)
-                    if position not in inputs:
-                        inputs.append(position)
-                    sources.append(("saved", inputs.index(position)))
-                elif name.endswith("_shape") and name[:-6] in op.input_names:
-                    position = op.input_names.index(name[:-6])
-                    if position not in shapes:
-                        shapes.append(position)
-                    sources.append(("shape", shapes.index(position)))
-                elif name in op.output_names:
-                    self.save_out = True
-                    sources.append(("output", op.output_names.index(name)))
-                else:
-                    sources.append(("param", name))
-            self.calls.append((index, rule, sources))
-        self.inputs = tuple(inputs)
-        self.shapes = tuple(shapes)
-        self.saves = bool(inputs) or self.save_out
+        rules = [(index, op.rules[op.input_names[index]]) for index in needed if op.input_names[index] in op.rules]
+        wanted = {name for _, rule in rules for name in argument_names(rule)}
+        inputs, names = op.input_names, op.output_names
+        self.inputs = tuple(i for i, name in enumerate(inputs) if name in wanted)
+        self.shapes = tuple(i for i, name in enumerate(inputs) if name + "_shape" in wanted)
+        self.outputs = tuple(i for i, name in enumerate(names) if name in wanted)
+        self.save_out = bool(self.outputs) or "out" in wanted
+        slots = ["g", *(inputs[i] for i in self.inputs), *(inputs[i] + "_shape" for i in self.shapes)]
+        if self.save_out:
+            slots += [names[i] for i in self.outputs] or ["out"]
+        self.params = tuple(sorted(wanted - set(slots)))
+        slots += self.params
+        self.calls = tuple(
+            (index, rule, tuple(slots.index(name) for name in argument_names(rule))) for index, rule in rules
+        )
+        self.edges = tuple(index for index, _ in rules)
+        self.saves = bool(self.inputs) or self.save_out
 
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -332,48 +319,92 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
         op: the table entry.
         inputs: tensors, Python numbers or None, in the order of ``op.input_names``.
         params: everything else the forward takes, by name; never tensors.
-        out: a tensor to write the result to, as PyTorch's ``out=``.
+        out: a tensor to write the result to, as PyTorch's ``out=``, or `INPLACE`.
 
     Returns:
         A new tensor, a view of the first input for ops of the kind "view", or a tuple of tensors.
     """
-    if out is not None and out is INPLACE:
-        return apply_inplace(op, inputs, params)
-    result = compute(op, inputs, params)
+    if out is not None:
+        return _apply_to(op, inputs, params, out)
+    token = _set_errors(QUIET)
+    try:
+        operands, cast = op.prepare(op, inputs)
+        result = op.forward(*operands, **params)
+        if cast is not None:
+            result = np.asarray(result).astype(cast, copy=False)
+    finally:
+        _reset_errors(token)
+    mode = state.mode
     if type(result) is tuple:
-        outputs: Any = tuple(new_tensor(np.asarray(each)) for each in result)
-        first = outputs[0] if outputs else None
-    else:
-        # NumPy hands back a scalar for a 0-d result; a tensor always holds an array
-        first = outputs = new_tensor(result if type(result) is _ndarray else np.asarray(result))
+        return _finish_many(op, inputs, params, result, mode)
+    # NumPy hands back a scalar for a 0-d result; a tensor always holds an array
+    tensor = new_tensor(result if type(result) is _ndarray else np.asarray(result))
     if op.returns_view:
-        _link_views(inputs[0], outputs)
-    if state.grad_enabled:
+        _link_view(inputs[0], tensor, mode)
+    if mode & GRAD:
         mask, bit = 0, 1
         for each in inputs:
             if isinstance(each, Tensor) and (each._requires_grad or each._base is not None and each.requires_grad):
                 mask |= bit
             bit <<= 1
-        if mask and out is None:
-            if first is outputs:
-                if first._array.dtype.kind == "f":
-                    node = make_node(op, inputs, params, mask)
-                    if node is not None:
-                        array = first._array
-                        node.shape, node.dtype = array.shape, array.dtype
-                        first._node, first._requires_grad = node, True
-                        if node.plan.save_out:
-                            node.out, node.out_ref, node.out_version = array, weakref.ref(first), first._version_count
-            else:
-                _record_many(op, inputs, params, mask, outputs)
-        elif mask:
-            _refuse_out(op, inputs, out)
-    if state.inference:
-        for each in outputs if first is not outputs else (outputs,):
+        if mask and result.dtype.kind == "f":
+            node = make_node(op, inputs, params, mask)
+            if node is not None:
+                array = tensor._array
+                node.shape, node.dtype = array.shape, array.dtype
+                tensor._node, tensor._requires_grad = node, True
+                if node.plan.save_out:
+                    node.out, node.out_ref, node.out_version = array, weakref.ref(tensor), tensor._version_count
+    if mode & (INFERENCE | RECORDING):
+        _note(op, inputs, params, (tensor,), tensor, mode)
+    return tensor
+
+
+def _finish_many(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: tuple[Any, ...], mode: int) -> Any:
+    """The tail of `apply` for an op with several outputs."""
+    outputs = tuple(new_tensor(each if type(each) is _ndarray else np.asarray(each)) for each in results)
+    if op.returns_view:
+        for each in outputs:
+            _link_view(inputs[0], each, mode)
+            if mode & GRAD:
+                each._creation = "multiple"
+    mask = needs_grad_mask(inputs) if mode & GRAD else 0
+    if mask:
+        _record_many(op, inputs, params, mask, outputs)
+    if mode & (INFERENCE | RECORDING):
+        _note(op, inputs, params, outputs, outputs, mode)
+    return outputs
+
+
+def _note(op: Op, inputs: Sequence[Any], params: dict[str, Any], made: Sequence[Tensor], outputs: Any, mode: int) -> None:
+    """What inference mode and recording add to an op."""
+    if mode & INFERENCE:
+        for each in made:
             each._mark_inference()
-    if state.recorder is not None:
+    if mode & RECORDING:
         state.recorder.note(op, inputs, params, outputs)
-    return outputs if out is None else write_out(out, outputs)
+
+
+def _apply_to(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> Any:
+    """`apply` with a place for the result: the first input, or the tensors given as ``out=``."""
+    if out is INPLACE:
+        return apply_inplace(op, inputs, params)
+    if state.mode & GRAD and needs_grad_mask(inputs):
+        raise RuntimeError(
+            f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    return write_out(out, apply(op, inputs, params))
+
+
+def needs_grad_mask(inputs: Sequence[Any]) -> int:
+    """A bit for every input that requires grad, the first input's lowest."""
+    mask, bit = 0, 1
+    for each in inputs:
+        if isinstance(each, Tensor) and each.requires_grad:
+            mask |= bit
+        bit <<= 1
+    return mask
 
 
 def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) -> Node | None:
@@ -381,49 +412,53 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
     if op.variadic:
         return _variadic_node(op, inputs, params)
     plan = op.plans.get(mask) or op.plan(mask)
-    if not plan.calls:
+    if not plan.edges:
         return None
     node = Node(op, plan, params)
-    saved = versions = ()
     if plan.inputs:
-        saved = [inputs[i] for i in plan.inputs]
-        versions = [x._current_version() if isinstance(x, Tensor) else 0 for x in saved]
-    node.saved, node.versions = saved, versions
+        saved, versions = [], []
+        for index in plan.inputs:
+            each = inputs[index]
+            saved.append(each)
+            if isinstance(each, Tensor):
+                versions.append(each._version_count if each._root is None else each._root._version_count)
+            else:
+                versions.append(-1)
+        node.saved, node.versions = saved, versions
     if plan.shapes:
-        node.shapes = [shape_of(inputs[i]) for i in plan.shapes]
+        node.shapes = [shape_of(inputs[index]) for index in plan.shapes]
     edges = []
-    for index, _, _ in plan.calls:
+    for index in plan.edges:
         source = inputs[index]
         upstream = source._node if source._base is None else source._fresh_node()
-        edges.append(source if upstream is None else upstream)
         if source._output_nr:
-            node.set_number(len(edges) - 1, source._output_nr)
+            node.set_number(len(edges), source._output_nr)
+        edges.append(source if upstream is None else upstream)
     node.edges = edges
-    if state.anomaly:
+    if state.mode & ANOMALY:
         node.remember_where()
     return node
 
 
 def _variadic_node(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Node | None:
-    """A node for an op over any number of tensors: its one rule returns a gradient for each."""
-    plan = op.plan(1)
-    if not plan.calls:
+    """A node for an op over any number of tensors: its one rule gets and returns lists over them."""
+    plan = op.plans.get(1) or op.plan(1)
+    if not plan.edges:
         return None
     node = Node(op, plan, params)
-    node.saved = list(inputs) if plan.inputs else ()
-    node.versions = [x._current_version() for x in node.saved]
+    if plan.inputs:
+        node.saved = list(inputs)
+        node.versions = [each._current_version() for each in inputs]
     if plan.shapes:
-        node.shapes = [tuple(shape_of(x) for x in inputs)]
-    node.edges = []
+        node.shapes = [tuple(shape_of(each) for each in inputs)]
+    edges: list[Any] = []
     for source in inputs:
-        if not source.requires_grad:
-            node.edges.append(None)
-            continue
         upstream = source._fresh_node()
-        node.edges.append(source if upstream is None else upstream)
-        if source._output_nr:
-            node.set_number(len(node.edges) - 1, source._output_nr)
-    if state.anomaly:
+        if source.requires_grad and source._output_nr:
+            node.set_number(len(edges), source._output_nr)
+        edges.append((source if upstream is None else upstream) if source.requires_grad else None)
+    node.edges = edges
+    if state.mode & ANOMALY:
         node.remember_where()
     return node
 
@@ -446,31 +481,24 @@ def _record_many(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: in
         tensor = outputs[number]
         tensor._node, tensor._requires_grad, tensor._output_nr = node, True, number
     if node.plan.save_out:
-        node.out = tuple(each._array for each in outputs)
-        node.out_ref = tuple(weakref.ref(each) for each in outputs)
-        node.out_version = tuple(each._version_count for each in outputs)
+        kept = [outputs[i] for i in node.plan.outputs]
+        node.out = [each._array for each in kept]
+        node.out_ref = [weakref.ref(each) for each in kept]
+        node.out_version = [each._version_count for each in kept]
 
 
-def _link_views(source: Tensor, outputs: Any) -> None:
-    """Make outputs views of `source`: they share its version and follow its in-place history."""
-    several = isinstance(outputs, tuple)
-    for view in outputs if several else (outputs,):
-        view._base = source._base if source._base is not None else source
-        view._root = source._root if source._root is not None else source
-        view._view_version = view._root._version_count
-        if not state.grad_enabled:
-            view._creation = "inference" if state.inference else "no_grad"
-        elif several:
-            view._creation = "multiple"
-        else:
-            view._creation = source._creation if source._base is not None else None
-
-
-def _refuse_out(op: Op, inputs: Sequence[Any], out: Any) -> None:
-    raise RuntimeError(
-        f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
-        "but one of the arguments requires grad."
-    )
+def _link_view(source: Tensor, view: Tensor, mode: int) -> None:
+    """Make `view` a view of `source`: it shares its version and follows its in-place history."""
+    base = source._base
+    if base is None:
+        view._base = source
+    else:
+        view._base = base
+        view._creation = source._creation
+    root = view._root = source if source._root is None else source._root
+    view._view_version = root._version_count
+    if not mode & GRAD:
+        view._creation = "inference" if mode & INFERENCE else "no_grad"
 
 
 def write_out(out: Any, result: Any) -> Any:
@@ -516,12 +544,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     from rushlight import views
 
     target = inputs[0]
-    mask, bit = 0, 1
-    if state.grad_enabled:
-        for each in inputs:
-            if isinstance(each, Tensor) and each.requires_grad:
-                mask |= bit
-            bit <<= 1
+    mask = needs_grad_mask(inputs) if state.mode & GRAD else 0
     views.check_inplace(target, inputs, bool(mask))
     result = compute(op, inputs, params)
     if not isinstance(result, _ndarray):
@@ -554,7 +577,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
             root = target._root if target._root is not None else target
             node.out, node.out_ref, node.out_version = array, weakref.ref(root), root._version_count
         views.set_history(target, node, bool(mask & 1))
-    if state.recorder is not None:
+    if state.mode & RECORDING:
         state.recorder.note_inplace(op, inputs, params, target)
     return target
 

@@ -7,29 +7,7 @@ keeps float32 in float32.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-
-try:  # NumPy's own context variable: ten times cheaper than np.errstate, which is a wrapper around it
-    from numpy._core.umath import _extobj_contextvar as error_state
-    from numpy._core.umath import _make_extobj
-
-    QUIET = _make_extobj(all="ignore")
-except ImportError:  # a NumPy that keeps it elsewhere: the public interface, slower
-
-    class _ErrorState:
-        @staticmethod
-        def set(_: Any) -> dict[str, Any]:
-            return np.seterr(all="ignore")
-
-        @staticmethod
-        def reset(old: dict[str, Any]) -> None:
-            np.seterr(**old)
-
-    error_state = _ErrorState()  # type: ignore[assignment]
-    QUIET = None
-
 
 class Numpy:
     """The functions that formulas may call, as NumPy's."""
