@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from rushlight.ops.create import zeros_like
-from rushlight.optim.common import Group, add_, check_learning_rate, check_not_negative, new_counter
+from rushlight.optim.common import (
+    Group,
+    add_,
+    check_learning_rate,
+    check_not_negative,
+    kept,
+    new_counter,
+)
 from rushlight.optim.optimizer import Optimizer, Params
 from rushlight.tensor import Tensor
 
@@ -84,10 +91,6 @@ class Adadelta(Optimizer):
             mean_square, mean_delta_square = state["square_avg"], state["acc_delta"]
             mean_square.mul_(rho).addcmul_(grad, grad, value=1 - rho)
             root = mean_square.add(eps).sqrt_()
-            delta = mean_delta_square.add(eps).sqrt_()
-            if group["differentiable"]:
-                # The tape keeps the second root, so the update is formed in a copy.
-                delta = delta.clone()
-            delta.div_(root).mul_(grad)
+            delta = kept(mean_delta_square.add(eps).sqrt_(), group).div_(root).mul_(grad)
             mean_delta_square.mul_(rho).addcmul_(delta, delta, value=1 - rho)
             add_(param, delta, -lr)

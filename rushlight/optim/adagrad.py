@@ -15,6 +15,7 @@ from rushlight.optim.common import (
     check_learning_rate,
     check_not_negative,
     count_of,
+    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -98,7 +99,5 @@ class Adagrad(Optimizer):
             state["step"] += 1
             state["sum"].addcmul_(grad, grad, value=1)
             rate = lr / (1 + (count_of(state["step"]) - 1) * group["lr_decay"])
-            root = state["sum"].sqrt()
-            # The tape keeps the root itself where the update is differentiable.
-            denominator = root.add(group["eps"]) if group["differentiable"] else root.add_(group["eps"])
+            denominator = kept(state["sum"].sqrt(), group).add_(group["eps"])
             add_quotient_(param, grad, denominator, -rate)

@@ -21,6 +21,7 @@ from rushlight.optim.common import (
     check_learning_rate,
     check_not_negative,
     count_of,
+    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -122,17 +123,15 @@ class Adam(Optimizer):
             mean, mean_square = state["exp_avg"], state["exp_avg_sq"]
             mean.lerp_(grad, 1 - beta1)
             add_product_(mean_square.mul_(beta2), grad, grad, 1 - beta2)
-            if group["differentiable"]:
-                # What the tape keeps must not change in the next step.
-                mean, mean_square = mean.clone(), mean_square.clone()
+            mean_square = kept(mean_square, group)
             if group["amsgrad"]:
                 largest = state["max_exp_avg_sq"]
-                mean_square = mean_square.maximum(largest)
+                mean_square = kept(largest, group).maximum(mean_square)
                 largest.copy_(mean_square)
             step = count_of(state["step"])
             root_correction = (1 - beta2**step) ** 0.5
             denominator = (mean_square.sqrt() / root_correction).add_(eps)
-            add_quotient_(param, mean, denominator, -(lr / (1 - beta1**step)))
+            add_quotient_(param, kept(mean, group), denominator, -(lr / (1 - beta1**step)))
 
 
 def _check_beta_types(betas: tuple[Any, Any], refuse_tensors: bool) -> None:

@@ -16,6 +16,7 @@ from rushlight.optim.common import (
     check_learning_rate,
     check_not_negative,
     count_of,
+    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -91,7 +92,5 @@ class Adamax(Optimizer):
             mean, largest = state["exp_avg"], state["exp_inf"]
             mean.lerp_(grad, 1 - beta1)
             largest.copy_((largest * beta2).maximum(grad.abs().add_(group["eps"])))
-            if group["differentiable"]:
-                # What the tape keeps must not change in the next step.
-                mean, largest = mean.clone(), largest.clone()
-            add_quotient_(param, mean, largest, -(lr / (1 - beta1 ** count_of(state["step"]))))
+            rate = lr / (1 - beta1 ** count_of(state["step"]))
+            add_quotient_(param, kept(mean, group), kept(largest, group), -rate)

@@ -59,6 +59,11 @@ def count_of(counter: Tensor) -> Any:
     return counter.item()
 
 
+def kept(tensor: Tensor, group: Group) -> Tensor:
+    """A tensor as an operand: a copy if the update is recorded, since it will change and the tape must not."""
+    return tensor.clone() if group["differentiable"] else tensor
+
+
 def counter_dtype(group: Group) -> dtypes.dtype:
     """The type of a step counter: float32, or float64 if that is the default and the update not fused."""
     if group.get("fused") or dtypes.get_default_dtype() is not dtypes.float64:

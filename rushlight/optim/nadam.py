@@ -18,6 +18,7 @@ from rushlight.optim.common import (
     check_not_negative,
     count_of,
     counter_dtype,
+    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -115,11 +116,6 @@ class NAdam(Optimizer):
             mean.lerp_(grad, 1 - beta1)
             add_product_(mean_square.mul_(beta2), grad, grad, 1 - beta2)
             root = mean_square.div(1 - beta2**step).sqrt()
-            if group["differentiable"]:
-                # What the tape keeps must not change below or in the next step.
-                mean = mean.clone()
-                denominator = root.add(group["eps"])
-            else:
-                denominator = root.add_(group["eps"])
+            denominator = kept(root, group).add_(group["eps"])
             add_quotient_(param, grad, denominator, -lr * (1.0 - mu) / (1.0 - mu_product))
-            add_quotient_(param, mean, denominator, -lr * mu_next / (1.0 - mu_product * mu_next))
+            add_quotient_(param, kept(mean, group), denominator, -lr * mu_next / (1.0 - mu_product * mu_next))

@@ -16,6 +16,7 @@ from rushlight.optim.common import (
     check_learning_rate,
     check_not_negative,
     count_of,
+    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -104,8 +105,7 @@ class RAdam(Optimizer):
             longest = 2 / (1 - beta2) - 1
             length = longest - 2 * step * beta2**step / correction2
             if length > 5.0:
-                root = mean_square.sqrt()
-                denominator = root.add(group["eps"]) if group["differentiable"] else root.add_(group["eps"])
+                denominator = kept(mean_square.sqrt(), group).add_(group["eps"])
                 rectification = (
                     (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
                 ) ** 0.5

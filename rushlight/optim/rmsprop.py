@@ -16,6 +16,7 @@ from rushlight.optim.common import (
     add_quotient_,
     check_learning_rate,
     check_not_negative,
+    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -105,18 +106,14 @@ class RMSprop(Optimizer):
             mean_square = state["square_avg"]
             add_product_(mean_square.mul_(alpha), grad, grad, 1 - alpha)
             if group["centered"]:
-                mean = state["grad_avg"]
-                mean.lerp_(grad, 1 - alpha)
-                if group["differentiable"]:
-                    mean = mean.clone()
+                mean = kept(state["grad_avg"].lerp_(grad, 1 - alpha), group)
                 root = mean_square.addcmul(mean, mean, value=-1).sqrt_()
             else:
                 root = mean_square.sqrt()
-            # The tape keeps the root itself where the update is differentiable.
-            denominator = root.add(eps) if group["differentiable"] else root.add_(eps)
+            denominator = kept(root, group).add_(eps)
             if has_momentum:
                 velocity = state["momentum_buffer"]
                 velocity.mul_(momentum).addcdiv_(grad, denominator)
-                add_(param, velocity, -lr)
+                add_(param, kept(velocity, group), -lr)
             else:
                 add_quotient_(param, grad, denominator, -lr)

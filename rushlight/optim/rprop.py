@@ -9,7 +9,13 @@ from typing import Any
 
 from rushlight.ops.create import full_like, zeros_like
 from rushlight.ops.elementwise import where
-from rushlight.optim.common import Group, as_scalar, check_learning_rate, new_counter
+from rushlight.optim.common import (
+    Group,
+    as_scalar,
+    check_learning_rate,
+    kept,
+    new_counter,
+)
 from rushlight.optim.optimizer import Optimizer, Params
 from rushlight.tensor import Tensor
 
@@ -81,15 +87,12 @@ class Rprop(Optimizer):
         smallest, largest = group["step_sizes"]
         for param, grad, state in self._updates(group):
             state["step"] += 1
-            step_size, previous = state["step_size"], state["prev"]
-            if group["differentiable"]:
-                # What the tape keeps must not change below.
-                previous = previous.clone()
-            sign = grad.mul(previous).sign()
+            step_size = state["step_size"]
+            sign = grad.mul(kept(state["prev"], group)).sign()
             turned = sign.lt(0)
             # A NaN has no sign, passes through, and so shows up in the parameters.
             factor = where(sign.gt(0), grow, where(turned, shrink, where(sign.eq(0), 1.0, sign)))
             step_size.mul_(factor).clamp_(smallest, largest)
             grad = grad.masked_fill(turned, 0)
-            param.addcmul_(grad.sign(), step_size.clone() if group["differentiable"] else step_size, value=-1)
+            param.addcmul_(grad.sign(), kept(step_size, group), value=-1)
             state["prev"].copy_(grad)

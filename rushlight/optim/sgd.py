@@ -15,6 +15,7 @@ from rushlight.optim.common import (
     check_fused,
     check_learning_rate,
     check_not_negative,
+    kept,
 )
 from rushlight.optim.optimizer import Optimizer, Params
 from rushlight.tensor import Tensor
@@ -100,4 +101,5 @@ class SGD(Optimizer):
             velocity = state["momentum_buffer"] = grad.detach().clone()
         else:
             add_(velocity.mul_(momentum), grad, 1 - group["dampening"])
+        velocity = kept(velocity, group)
         return added(grad, velocity, momentum) if group["nesterov"] else velocity
