@@ -1,7 +1,7 @@
 """The ops: importing this package fills the table and attaches its entries to Tensor as methods."""
 
 from rushlight.autograd import tensor_backward
-from rushlight.ops import convert, create, elementwise, reduce, shape, window
+from rushlight.ops import convert, create, elementwise, matmul, reduce, shape, softmax, window
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
 

@@ -1,0 +1,351 @@
+"""Contractions: products of matrices, of batches of them, and of matrices and vectors.
+
+All run on NumPy's BLAS. `linear` is one op of its own, since it is what networks are made of: ``input @ weight.T + bias`` with
+gradients that never build a transposed copy. Invariant: operands have the same type (PyTorch does not promote here).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rushlight.dtype import F16
+from rushlight.ops.arguments import require_tensor
+from rushlight.ops.define import apply, write_out
+from rushlight.ops.kinds import composite, primitive, public
+from rushlight.ops.samples import Sample, T
+from rushlight.tensor import Tensor
+
+_TYPE_NAMES = {
+    "float32": "float",
+    "float64": "double",
+    "float16": "c10::Half",
+    "int64": "int64_t",
+    "int32": "int",
+    "int16": "short",
+    "int8": "signed char",
+    "uint8": "unsigned char",
+    "bool": "bool",
+}
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b``; float16 in float32, rounded once."""
+    if a.dtype is F16:
+        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(F16)
+    return np.dot(a, b) if a.ndim <= 2 and b.ndim <= 2 else np.matmul(a, b)
+
+
+def check_types(first: Tensor, second: Tensor) -> None:
+    """Refuse operands of different types with PyTorch's sentence."""
+    if first._array.dtype is not second._array.dtype and first._array.dtype != second._array.dtype:
+        one, two = _TYPE_NAMES[first.dtype.name], _TYPE_NAMES[second.dtype.name]
+        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {one} != {two}")
+
+
+def _check_sizes(a: Tensor, b: Tensor) -> None:
+    n, k = a._array.shape
+    rows, m = b._array.shape
+    if k != rows:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({n}x{k} and {rows}x{m})")
+
+
+def _gemm(input: np.ndarray, mat2: np.ndarray, *, ta: bool, tb: bool) -> np.ndarray:
+    return _product(input.T if ta else input, mat2.T if tb else mat2)
+
+
+def gemm(input: Tensor, mat2: Tensor, ta: bool = False, tb: bool = False, out: Any = None) -> Tensor:
+    """``input @ mat2`` with either matrix transposed on the way: what gradients of products need, without a copy."""
+    return apply(MM, (input, mat2), _FLAGS[ta, tb], out)
+
+
+_FLAGS = {(ta, tb): {"ta": ta, "tb": tb} for ta in (False, True) for tb in (False, True)}
+
+MM = primitive(
+    "mm",
+    "contract",
+    _gemm,
+    dict(
+        input=lambda g, mat2, ta, tb: gemm(mat2, g, tb, True) if ta else gemm(g, mat2, False, not tb),
+        mat2=lambda g, input, ta, tb: gemm(g, input, True, ta) if tb else gemm(input, g, not ta, False),
+    ),
+)
+
+
+@public(MM, samples=lambda: [Sample([T((2, 3)), T((3, 4))]), Sample([T((0, 3)), T((3, 2))]), Sample([T((2, 0)), T((0, 2))]), Sample([T((2, 3), "int64"), T((3, 2), "int64")])])
+def mm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
+    """The product of two matrices.
+
+    >>> import rushlight as torch
+    >>> torch.mm(torch.tensor([[1, 2]]), torch.tensor([[3], [4]]))
+    tensor([[11]])
+    """
+    require_tensor("mm", "mat2", 2, mat2)
+    if input._array.ndim != 2:
+        raise RuntimeError("self must be a matrix")
+    if mat2._array.ndim != 2:
+        raise RuntimeError("mat2 must be a matrix")
+    check_types(input, mat2)
+    _check_sizes(input, mat2)
+    return gemm(input, mat2, out=out)
+
+
+BMM = primitive(
+    "bmm",
+    "contract",
+    lambda input, mat2: _product(input, mat2),
+    dict(input=lambda g, mat2: bmm(g, mat2.transpose(1, 2)), mat2=lambda g, input: bmm(input.transpose(1, 2), g)),
+)
+
+
+@public(BMM, samples=lambda: [Sample([T((2, 3, 4)), T((2, 4, 5))]), Sample([T((0, 3, 4)), T((0, 4, 5))]), Sample([T((2, 3, 0)), T((2, 0, 5))])])
+def bmm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
+    """The products of two batches of matrices, ``(b, n, k)`` and ``(b, k, m)``."""
+    require_tensor("bmm", "mat2", 2, mat2)
+    if input._array.ndim != 3:
+        raise RuntimeError("batch1 must be a 3D tensor")
+    if mat2._array.ndim != 3:
+        raise RuntimeError("batch2 must be a 3D tensor")
+    check_types(input, mat2)
+    batch, _, k = input._array.shape
+    if mat2._array.shape[:2] != (batch, k):
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {k}] but got: "
+            f"[{mat2._array.shape[0]}, {mat2._array.shape[1]}]."
+        )
+    return apply(BMM, (input, mat2), out=out)
+
+
+MV = primitive(
+    "mv",
+    "contract",
+    lambda input, vec: _product(input, vec),
+    dict(input=lambda g, vec: outer(g, vec), vec=lambda g, input: mv(input.t(), g)),
+)
+
+
+@public(MV, samples=lambda: [Sample([T((2, 3)), T((3,))]), Sample([T((0, 3)), T((3,))])])
+def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
+    """The product of a matrix and a vector."""
+    require_tensor("mv", "vec", 2, vec)
+    check_types(input, vec)
+    if input._array.ndim != 2 or vec._array.ndim != 1:
+        raise RuntimeError(
+            f"vector + matrix @ vector expected, got {min(1, vec._array.ndim)}, {input._array.ndim}, {vec._array.ndim}"
+        )
+    if input._array.shape[1] != vec._array.shape[0]:
+        n, k = input._array.shape
+        raise RuntimeError(f"size mismatch, got input ({n}), mat ({n}x{k}), vec ({vec._array.shape[0]})")
+    return apply(MV, (input, vec), out=out)
+
+
+DOT = primitive(
+    "dot",
+    "contract",
+    lambda input, tensor: _product(input, tensor),
+    dict(input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input),
+)
+
+
+@public(DOT, samples=lambda: [Sample([T((4,)), T((4,))]), Sample([T((0,)), T((0,))]), Sample([T((4,), "int64"), T((4,), "int64")])])
+def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
+    """The inner product of two vectors."""
+    require_tensor("dot", "tensor", 2, tensor)
+    if input._array.ndim != 1 or tensor._array.ndim != 1:
+        raise RuntimeError(f"1D tensors expected, but got {input._array.ndim}D and {tensor._array.ndim}D tensors")
+    if input._array.dtype != tensor._array.dtype:
+        one, two = _TYPE_NAMES[input.dtype.name], _TYPE_NAMES[tensor.dtype.name]
+        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {one.capitalize()} and {two.capitalize()}")
+    if input._array.shape != tensor._array.shape:
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{input._array.shape[0]}] and src [{tensor._array.shape[0]}] to have the "
+            f"same number of elements, but got {input._array.shape[0]} and {tensor._array.shape[0]} elements respectively"
+        )
+    return apply(DOT, (input, tensor), out=out)
+
+
+@composite(samples=lambda: [Sample([T((3,)), T((4,))]), Sample([T((0,)), T((2,))]), Sample([T((2,), "int64"), T((3,))])])
+def outer(input: Tensor, vec2: Tensor, *, out: Any = None) -> Tensor:
+    """The outer product of two vectors."""
+    if input._array.ndim != 1 or vec2._array.ndim != 1:
+        raise RuntimeError(f"outer: Expected 1-D argument self, but got {input._array.ndim}-D")
+    result = input.unsqueeze(1) * vec2
+    return result if out is None else write_out(out, result)
+
+
+# -- linear layers ------------------------------------------------------------------------------------------------------
+
+LINEAR = primitive(
+    "linear",
+    "contract",
+    lambda input, weight, bias: _linear(input, weight, bias),
+    dict(
+        input=lambda g, weight: gemm(g, weight),
+        weight=lambda g, input: gemm(g, input, True),
+        bias=lambda g: g,
+    ),
+    node_name="AddmmBackward0",
+)
+
+
+def _linear(input: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    result = _product(input, weight.T)
+    return np.add(result, bias, out=result)
+
+
+def _linear_samples() -> list[Sample]:
+    found = [Sample([T((2, 3)), T((4, 3)), T((4,))]), Sample([T((2, 3)), T((4, 3))]), Sample([T((3,)), T((4, 3)), T((4,))])]
+    found += [Sample([T((2, 5, 3)), T((4, 3)), T((4,))]), Sample([T((2, 5, 3)), T((4, 3))]), Sample([T((0, 3)), T((4, 3)), T((4,))])]
+    return [*found, Sample([T((3,)), T((4, 3))]), Sample([T((2, 3)), T((1, 3)), T((1,))])]
+
+
+@composite(samples=_linear_samples, method=False, name="nn.functional.linear")
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``: shapes ``(..., in)``, ``(out, in)`` and ``(out)``.
+
+    >>> import rushlight as torch
+    >>> torch.nn.functional.linear(torch.ones(1, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]))
+    tensor([[3.5000]])
+    """
+    if weight._array.ndim == 1:
+        result = matmul(input, weight)
+        return result if bias is None else result + bias
+    array, matrix = input._array, weight._array
+    if array.ndim != 2:
+        if bias is None:
+            return matmul(input, weight.t())
+        flat = linear(input.reshape(-1, array.shape[-1]) if array.ndim else input, weight, bias)
+        return flat.view(*array.shape[:-1], matrix.shape[0])
+    if array.dtype is not matrix.dtype and array.dtype != matrix.dtype:
+        names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "bool": "Bool"}
+        one, two = (names.get(each.dtype.name, each.dtype.name) for each in (input, weight))
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {one} and {two}")
+    if array.shape[1] != matrix.shape[1]:
+        (n, k), (m, rows) = array.shape, matrix.shape
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({n}x{k} and {rows}x{m})")
+    if bias is None:
+        return gemm(input, weight, False, True)
+    if bias._array.shape != (matrix.shape[0],):
+        expected, got = [array.shape[0], matrix.shape[0]], list(bias._array.shape)
+        raise RuntimeError(
+            f"The expanded size of the tensor ({expected[1]}) must match the existing size ({got[-1] if got else 1}) at "
+            f"non-singleton dimension 1.  Target sizes: {expected}.  Tensor sizes: {got}"
+        )
+    return apply(LINEAR, (input, weight, bias))
+
+
+# -- products by shape --------------------------------------------------------------------------------------------------
+
+
+def _matmul_samples() -> list[Sample]:
+    shapes = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4))]
+    shapes += [((5, 2, 3), (5, 3, 4)), ((6, 1, 2, 3), (5, 3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 4)), ((0, 3), (3, 2))]
+    return [Sample([T(a), T(b)]) for a, b in shapes]
+
+
+@composite(samples=_matmul_samples)
+def matmul(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
+    """The matrix product, as ``@``: of vectors, matrices and (broadcast) batches of matrices.
+
+    >>> import rushlight as torch
+    >>> torch.matmul(torch.ones(2, 3), torch.ones(3)).shape
+    torch.Size([2])
+    """
+    require_tensor("matmul", "other", 2, other)
+    a, b = input._array.ndim, other._array.ndim
+    if a == 0 or b == 0:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a}D and {b}D")
+    if a == 2 and b == 2:
+        return mm(input, other, out=out)
+    if a == 1 and b == 1:
+        return dot(input, other, out=out)
+    if a == 2 and b == 1:
+        return mv(input, other, out=out)
+    result = _batched(input, other, a, b)
+    return result if out is None else write_out(out, result)
+
+
+def _batched(input: Tensor, other: Tensor, a: int, b: int) -> Tensor:
+    """Products that come down to one `mm` (when one side is shared by the batch) or one `bmm`."""
+    if a == 1:
+        return _batched(input.unsqueeze(0), other, 2, b).squeeze(-2) if b > 2 else mm(input.unsqueeze(0), other).squeeze(0)
+    left, right = input._array.shape, other._array.shape
+    if b == 1:
+        return _batched(input, other.unsqueeze(1), a, 2).squeeze(-1)
+    if b == 2:
+        flat = mm(input.reshape(-1, left[-1]), other)
+        return flat.view(*left[:-1], right[-1])
+    if a == 2:
+        return _batched(other.transpose(-1, -2), input.t(), b, 2).transpose(-1, -2)
+    batch = broadcast_batch(left[:-2], right[:-2])
+    first = input.expand(*batch, *left[-2:]).reshape(-1, *left[-2:])
+    second = other.expand(*batch, *right[-2:]).reshape(-1, *right[-2:])
+    return bmm(first, second).view(*batch, left[-2], right[-1])
+
+
+def broadcast_batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """The broadcast of two batch shapes; RuntimeError with PyTorch's sentence where they do not fit."""
+    ndim = max(len(left), len(right))
+    padded = [(1,) * (ndim - len(each)) + tuple(each) for each in (left, right)]
+    result = []
+    for place, (n, m) in enumerate(zip(*padded, strict=True)):
+        if n != m and 1 not in (n, m):
+            raise RuntimeError(
+                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension {place}"
+            )
+        result.append(m if n == 1 else n)
+    return tuple(result)
+
+
+# -- products added to something ----------------------------------------------------------------------------------------
+
+
+def _added(name: str, product: Any, first: str, second: str, samples: Any, summary: str) -> Any:
+    """`addmm` and its sisters: ``beta * input + alpha * product(first, second)``."""
+
+    def function(input: Tensor, one: Tensor, two: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+        result = product(one, two)
+        if alpha != 1:
+            result = result * alpha
+        if beta != 0:
+            result = (input if beta == 1 else input * beta) + result
+        return result if out is None else write_out(out, result)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = summary
+    return composite(samples=samples)(function)
+
+
+addmm = _added(
+    "addmm",
+    mm,
+    "mat1",
+    "mat2",
+    lambda: [Sample([T((2, 4)), T((2, 3)), T((3, 4))]), Sample([T((4,)), T((2, 3)), T((3, 4))], {"beta": 0.5, "alpha": 2})],
+    "``beta * input + alpha * mat1 @ mat2``.",
+)
+baddbmm = _added(
+    "baddbmm",
+    bmm,
+    "batch1",
+    "batch2",
+    lambda: [Sample([T((2, 3, 5)), T((2, 3, 4)), T((2, 4, 5))]), Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))], {"beta": 0.5})],
+    "``beta * input + alpha * batch1 @ batch2`` for batches of matrices.",
+)
+addmv = _added(
+    "addmv",
+    mv,
+    "mat",
+    "vec",
+    lambda: [Sample([T((2,)), T((2, 3)), T((3,))]), Sample([T((2,)), T((2, 3)), T((3,))], {"alpha": 3})],
+    "``beta * input + alpha * mat @ vec``.",
+)
+addr = _added(
+    "addr",
+    outer,
+    "vec1",
+    "vec2",
+    lambda: [Sample([T((2, 3)), T((2,)), T((3,))]), Sample([T((2, 3)), T((2,)), T((3,))], {"beta": 2, "alpha": 3})],
+    "``beta * input + alpha * outer(vec1, vec2)``.",
+)
