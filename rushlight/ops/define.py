@@ -126,6 +126,8 @@ class Op:
         outputs: names of the outputs where there are several.
         differentiable: which outputs carry gradients (all floating ones by default).
         node_name: what `grad_fn` prints, by default from the name: ``mul`` gives ``MulBackward0``.
+        update: the in-place form of an op that touches few elements: ``update(target, *others, **params)`` writes into
+            the array of the first input, which otherwise would be computed anew as a whole and copied back.
     """
 
     __slots__ = (
@@ -142,6 +144,7 @@ class Op:
         "promote",
         "returns_view",
         "rules",
+        "update",
         "variadic",
     )
 
@@ -158,8 +161,10 @@ class Op:
         differentiable: Sequence[int] | None = None,
         node_name: str | None = None,
         formula: Callable[..., Any] | None = None,
+        update: Callable[..., None] | None = None,
     ) -> None:
         self.name = name
+        self.update = update
         self.kind = kind
         self.forward = forward
         self.formula = formula
@@ -512,8 +517,8 @@ def write_out(out: Any, result: Any) -> Any:
     source = result._array
     if not can_cast(result.dtype, out.dtype):
         raise RuntimeError(
-            f"result type {_TITLES[result.dtype.name]} can't be cast to the desired output type "
-            f"{_TITLES[out.dtype.name]}"
+            f"result type {TITLES[result.dtype.name]} can't be cast to the desired output type "
+            f"{TITLES[out.dtype.name]}"
         )
     if out._array.shape != source.shape:
         out._resize_output(source.shape)
@@ -522,7 +527,7 @@ def write_out(out: Any, result: Any) -> Any:
     return out
 
 
-_TITLES = {
+TITLES = {
     "bool": "Bool",
     "uint8": "Byte",
     "int8": "Char",
@@ -546,20 +551,8 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     target = inputs[0]
     mask = needs_grad_mask(inputs) if state.mode & GRAD else 0
     views.check_inplace(target, inputs, bool(mask))
-    result = compute(op, inputs, params)
-    if not isinstance(result, _ndarray):
-        result = np.asarray(result)
     array = target._array
-    if result.dtype is not array.dtype:
-        have, want = from_numpy(result.dtype), target.dtype
-        if not can_cast(have, want):
-            raise RuntimeError(
-                f"result type {_TITLES[have.name]} can't be cast to the desired output type {_TITLES[want.name]}"
-            )
-    if result.shape != array.shape:
-        raise RuntimeError(
-            f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(result.shape)}"
-        )
+    result = None if op.update is not None else _result_for(op, inputs, params, array)
     node = None
     if mask:
         if mask & 1 and 0 in op.plan(mask).inputs:
@@ -567,7 +560,10 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
         node = make_node(op, inputs, params, mask)
     token = _set_errors(QUIET)
     try:
-        np.copyto(array, result, casting="unsafe")
+        if op.update is None:
+            np.copyto(array, result, casting="unsafe")
+        else:
+            op.update(array, *[_operand(op, inputs, i) for i in range(1, len(inputs))], **params)
     finally:
         _reset_errors(token)
     target._bump_version()
@@ -580,6 +576,22 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     if state.mode & RECORDING:
         state.recorder.note_inplace(op, inputs, params, target)
     return target
+
+
+def _result_for(op: Op, inputs: Sequence[Any], params: dict[str, Any], array: np.ndarray) -> np.ndarray:
+    """The result of an op that is about to be stored in `array`, checked to fit there."""
+    result = np.asarray(compute(op, inputs, params))
+    if result.dtype is not array.dtype:
+        have, want = from_numpy(result.dtype), from_numpy(array.dtype)
+        if not can_cast(have, want):
+            raise RuntimeError(
+                f"result type {TITLES[have.name]} can't be cast to the desired output type {TITLES[want.name]}"
+            )
+    if result.shape != array.shape:
+        raise RuntimeError(
+            f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(result.shape)}"
+        )
+    return result
 
 
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:

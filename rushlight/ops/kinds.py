@@ -13,8 +13,22 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rushlight.ops.define import DEFAULT, INPLACE, NONE, TABLE, Entry, Op, apply, argument_names
+import numpy as np
+
+from rushlight.ops.arguments import require_tensor
+from rushlight.ops.define import (
+    DEFAULT,
+    INPLACE,
+    NONE,
+    TABLE,
+    TITLES,
+    Entry,
+    Op,
+    apply,
+    argument_names,
+)
 from rushlight.ops.numeric import numpy_namespace
+from rushlight.tensor import Tensor
 
 
 def elementwise_op(
@@ -24,13 +38,42 @@ def elementwise_op(
     *,
     promote: int = DEFAULT,
     node_name: str | None = None,
+    check: Callable[[np.dtype], None] | None = None,
 ) -> Op:
-    """A map op without a public function of its own; the formula's parameters after `k` name its inputs and,
-    keyword-only, its params."""
+    """A map op without a public function of its own.
+
+    The formula's parameters after `k` name its inputs and, keyword-only, its params. `check` gets the type the
+    operands were promoted to and raises where the op has no meaning for it.
+    """
     code = formula.__code__
     names = code.co_varnames[1 : code.co_argcount]
     forward = functools.partial(formula, numpy_namespace)
+    if check is not None:
+        forward = _checked(forward, check)
     return Op(name, "map", forward, names, grad, promote=promote, node_name=node_name, formula=formula)
+
+
+def _checked(forward: Callable[..., Any], check: Callable[[np.dtype], None]) -> Any:
+    """The forward, after a look at the common type of its operands."""
+
+    def checked(*operands: Any, **params: Any) -> Any:
+        for operand in operands:
+            if isinstance(operand, np.ndarray):
+                check(operand.dtype)
+                break
+        return forward(*operands, **params)
+
+    return checked
+
+
+def only(kinds: str, kernel: str) -> Callable[[np.dtype], None]:
+    """A `check` that refuses all but these NumPy kinds ("f", "i", "u", "b"), in the words of PyTorch's kernel."""
+
+    def check(kind: np.dtype) -> None:
+        if kind.kind not in kinds:
+            raise NotImplementedError(f"\"{kernel}\" not implemented for '{TITLES[kind.name]}'")
+
+    return check
 
 
 def elementwise(
@@ -40,33 +83,62 @@ def elementwise(
     *,
     promote: int = DEFAULT,
     node_name: str | None = None,
+    check: Callable[[np.dtype], None] | None = None,
+    numbers: bool = False,
     samples: Any = None,
     inplace: bool = True,
     method: bool = True,
-    doc: str | None = None,
+    torch_name: str | None = None,
+    doc: str = "",
+    example: tuple[str, str] | None = None,
 ) -> Callable[..., Any]:
     """Enter a map of one or two inputs into the table and return its public function.
+
+    Args:
+        name: PyTorch's name.
+        formula: the value from `k` and the operands.
+        grad: a gradient rule for each differentiable input.
+        promote: the kind of promotion.
+        node_name: what `grad_fn` prints where it is not the name in capitals.
+        check: refuses operand types; see `elementwise_op`.
+        numbers: whether `other` may be a Python number.
+        samples: what the test matrix runs.
+        inplace: whether there is a ``name_``.
+        method: whether Tensor has it as a method.
+        torch_name: where PyTorch keeps it, if not as ``torch.<name>``.
+        doc: the docstring's sentence.
+        example: an expression and what it prints, for the docstring.
 
     >>> import rushlight as torch
     >>> torch.mul(torch.tensor([1.0, 2.0]), 3)
     tensor([3., 6.])
     """
-    op = elementwise_op(name, formula, grad, promote=promote, node_name=node_name)
+    op = elementwise_op(name, formula, grad, promote=promote, node_name=node_name, check=check)
+    short = name if torch_name is None else torch_name.rsplit(".", 1)[-1]
     if op.input_names == ("input",):
 
         def function(input: Any, *, out: Any = None) -> Any:
+            if input.__class__ is not Tensor:
+                require_tensor(short, "input", 1, input)
             return apply(op, (input,), out=out)
 
     elif op.input_names == ("input", "other"):
 
         def function(input: Any, other: Any, *, out: Any = None) -> Any:  # type: ignore[misc]
+            if input.__class__ is not Tensor:
+                require_tensor(short, "input", 1, input)
+            if not numbers and other.__class__ is not Tensor:
+                require_tensor(short, "other", 2, other)
             return apply(op, (input, other), out=out)
 
     else:
         raise ValueError(f"op {name}: write its function by hand and enter it with @public")
-    function.__name__ = function.__qualname__ = name
+    function.__name__ = function.__qualname__ = short
     function.__doc__ = doc
-    return public(op, samples=samples, inplace=inplace, method=method)(function)
+    if example is not None:
+        function.__doc__ += f"\n\n>>> import rushlight as torch\n>>> {example[0]}\n{example[1]}\n"
+    enter = public(op, samples=samples, inplace=inplace, method=method, name=name, torch_name=torch_name)
+    return enter(function)
 
 
 def primitive(
@@ -80,6 +152,7 @@ def primitive(
     outputs: Sequence[str] = (),
     differentiable: Sequence[int] | None = None,
     node_name: str | None = None,
+    update: Callable[..., None] | None = None,
 ) -> Op:
     """An op of any other kind. Its inputs are the forward's positional parameters, its params the keyword-only ones."""
     if inputs is None:
@@ -94,6 +167,7 @@ def primitive(
         outputs=outputs,
         differentiable=differentiable,
         node_name=node_name,
+        update=update,
     )
 
 
@@ -104,14 +178,18 @@ def public(
     inplace: bool = False,
     method: bool = True,
     name: str | None = None,
+    torch_name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a function into the table: around the primitive `op`, or composite where there is none."""
+    """Enter a function into the table: around the primitive `op`, or composite where there is none.
+
+    `torch_name` says where PyTorch keeps it if that is not ``torch.<name>``: ``nn.functional.elu``.
+    """
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         own_name = name or function.__name__
         if own_name in TABLE:
             raise ValueError(f"the op table already has {own_name}")
-        entry = Entry(own_name, function, op=op, samples=samples, method=method)
+        entry = Entry(own_name, function, op=op, samples=samples, method=method, torch_name=torch_name)
         if inplace:
             entry.inplace = _derive_inplace(own_name, function)
         TABLE[own_name] = entry
@@ -121,10 +199,17 @@ def public(
 
 
 def composite(
-    *, samples: Any = None, inplace: bool = False, method: bool = True, name: str | None = None
+    *,
+    samples: Any = None,
+    inplace: bool = False,
+    method: bool = True,
+    name: str | None = None,
+    torch_name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a plain function of other ops into the table."""
-    return public(None, samples=samples, inplace=inplace, method=method, name=name)
+    return public(
+        None, samples=samples, inplace=inplace, method=method, name=name, torch_name=torch_name
+    )
 
 
 def _derive_inplace(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
