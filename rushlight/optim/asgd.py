@@ -11,7 +11,7 @@ from rushlight.ops.create import full, ones, zeros_like
 from rushlight.optim.common import (
     Group,
     add_,
-    as_scalar,
+    as_number,
     check_learning_rate,
     check_not_negative,
     count_of,
@@ -83,7 +83,7 @@ class ASGD(Optimizer):
     def _new_state(self, param: Tensor, group: Group) -> dict[str, Any]:
         return {
             "step": new_counter(group),
-            "eta": full((), float(as_scalar(group["lr"])), dtype=counter_dtype(group)),
+            "eta": full((), as_number(group["lr"]), dtype=counter_dtype(group)),
             "mu": ones((), dtype=counter_dtype(group)),
             "ax": zeros_like(param),
         }

@@ -54,13 +54,18 @@ def as_scalar(value: Any) -> Any:
     return value.squeeze() if isinstance(value, Tensor) and value.dim() != 0 else value
 
 
+def as_number(value: Any) -> float:
+    """A setting as a Python number, whatever it was given as."""
+    return value.item() if isinstance(value, Tensor) else value
+
+
 def count_of(counter: Tensor) -> Any:
     """The value of a 0-d counter of the state, a Python number: bias corrections are computed in double."""
     return counter.item()
 
 
 def kept(tensor: Tensor, group: Group) -> Tensor:
-    """A tensor as an operand: a copy if the update is recorded, since it will change and the tape must not."""
+    """A tensor as an operand: a copy if the update is recorded, for the tensor itself will change."""
     return tensor.clone() if group["differentiable"] else tensor
 
 

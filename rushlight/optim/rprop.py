@@ -11,7 +11,7 @@ from rushlight.ops.create import full_like, zeros_like
 from rushlight.ops.elementwise import where
 from rushlight.optim.common import (
     Group,
-    as_scalar,
+    as_number,
     check_learning_rate,
     kept,
     new_counter,
@@ -79,7 +79,7 @@ class Rprop(Optimizer):
         return {
             "step": new_counter(group),
             "prev": zeros_like(param),
-            "step_size": full_like(param, float(as_scalar(group["lr"]))),
+            "step_size": full_like(param, as_number(group["lr"])),
         }
 
     def _update_group(self, group: Group) -> None:
@@ -88,10 +88,9 @@ class Rprop(Optimizer):
         for param, grad, state in self._updates(group):
             state["step"] += 1
             step_size = state["step_size"]
-            sign = grad.mul(kept(state["prev"], group)).sign()
-            turned = sign.lt(0)
-            # A NaN has no sign, passes through, and so shows up in the parameters.
-            factor = where(sign.gt(0), grow, where(turned, shrink, where(sign.eq(0), 1.0, sign)))
+            agreement = grad.mul(state["prev"])
+            turned = agreement.lt(0)
+            factor = where(agreement.gt(0), grow, where(turned, shrink, 1.0))
             step_size.mul_(factor).clamp_(smallest, largest)
             grad = grad.masked_fill(turned, 0)
             param.addcmul_(grad.sign(), kept(step_size, group), value=-1)
