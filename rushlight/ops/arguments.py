@@ -14,6 +14,7 @@ from typing import Any
 from rushlight.ops.define import ArgumentError, argument_names
 from rushlight.tensor import Tensor
 
+_INT = {int}
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
 
@@ -84,7 +85,7 @@ def int_tuple(name: str, argument: str, given: Sequence[Any]) -> tuple[int, ...]
             raise TypeError(
                 f"{name}(): argument '{argument}' (position 1) must be tuple of ints, not {type(alone).__name__}"
             )
-    if all(type(each) is int for each in given):
+    if not set(map(type, given)) - _INT:
         return tuple(given)
     return tuple(_index(name, argument, position, each) for position, each in enumerate(given, start=1))
 
@@ -105,3 +106,10 @@ def require_tensor(name: str, argument: str, position: int, value: Any) -> None:
         raise ArgumentError(
             f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}"
         )
+
+
+def array_of(name: str, value: Any, argument: str = "input", position: int = 1) -> Any:
+    """The ndarray of an argument that must be a tensor; PyTorch's TypeError where it is something else."""
+    if not isinstance(value, Tensor):
+        require_tensor(name, argument, position, value)
+    return value._array

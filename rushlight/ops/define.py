@@ -594,6 +594,13 @@ def _result_for(op: Op, inputs: Sequence[Any], params: dict[str, Any], array: np
     return result
 
 
+def labelled(tensor: Tensor, name: str) -> Tensor:
+    """Give the node that made `tensor` the name PyTorch prints where one op there is a composite here."""
+    if tensor._node is not None:
+        tensor._node.label = name
+    return tensor
+
+
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:
     """Only the tensors of a sequence of operands."""
     return [each for each in values if isinstance(each, Tensor)]
