@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushlight import dtype as dtypes
+from rushlight.dtype import dtype, float32, float64, get_default_dtype
 from rushlight.ops.create import zeros
 from rushlight.tensor import Tensor
 
@@ -69,11 +69,11 @@ def kept(tensor: Tensor, group: Group) -> Tensor:
     return tensor.clone() if group["differentiable"] else tensor
 
 
-def counter_dtype(group: Group) -> dtypes.dtype:
+def counter_dtype(group: Group) -> dtype:
     """The type of a step counter: float32, or float64 if that is the default and the update not fused."""
-    if group.get("fused") or dtypes.get_default_dtype() is not dtypes.float64:
-        return dtypes.float32
-    return dtypes.float64
+    if group.get("fused") or get_default_dtype() is not float64:
+        return float32
+    return float64
 
 
 def new_counter(group: Group) -> Tensor:

@@ -17,10 +17,10 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
-from rushlight import dtype as dtypes
 from rushlight.autograd.mode import enable_grad, set_grad_enabled
 from rushlight.autograd.node import RemovableHandle
-from rushlight.ops.create import tensor
+from rushlight.dtype import float32
+from rushlight.ops.convert import tensor
 from rushlight.optim.common import Group, added, as_scalar, counter_dtype
 from rushlight.tensor import Tensor
 
@@ -125,6 +125,9 @@ class Optimizer:
 
     # Names of 0-d tensors in a parameter's state that older state dicts hold as Python numbers.
     _counters: tuple[str, ...] = ()
+    # For schedulers: has step() run since the first of them was made, and which function was it then?
+    _opt_called = False
+    _tracked_step: Callable[..., Any] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -432,7 +435,7 @@ def _adapted(value: Any, param: Tensor, group: Group, key: str | None = None) ->
     """A loaded value with its floating tensors in the type of ``param``, lists and dicts gone through."""
     if isinstance(value, Tensor):
         if key == "step":
-            return value.to(dtypes.float32) if group.get("fused") or group.get("capturable") else value
+            return value.to(float32) if group.get("fused") or group.get("capturable") else value
         return value.to(param.dtype) if param.is_floating_point() else value
     if isinstance(value, dict):
         return {name: _adapted(each, param, group, name) for name, each in value.items()}

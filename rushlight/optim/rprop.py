@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushlight.ops.create import full_like, zeros_like
-from rushlight.ops.elementwise import where
+from rushlight.ops.create import full_like, ones_like, zeros_like
 from rushlight.optim.common import (
     Group,
     as_number,
@@ -90,7 +89,7 @@ class Rprop(Optimizer):
             step_size = state["step_size"]
             agreement = grad.mul(state["prev"])
             turned = agreement.lt(0)
-            factor = where(agreement.gt(0), grow, where(turned, shrink, 1.0))
+            factor = ones_like(step_size).masked_fill_(agreement.gt(0), grow).masked_fill_(turned, shrink)
             step_size.mul_(factor).clamp_(smallest, largest)
             grad = grad.masked_fill(turned, 0)
             param.addcmul_(grad.sign(), kept(step_size, group), value=-1)

@@ -111,7 +111,7 @@ class LRScheduler:
                 )
         self.base_lrs: list[Any] = group_values(optimizer, "initial_lr")
         self.last_epoch = last_epoch
-        if "_tracked_step" not in vars(optimizer):
+        if optimizer._tracked_step is None:
             optimizer._tracked_step = _function_of(optimizer.step)
             optimizer._opt_called = False
         self._initial_step()
@@ -170,8 +170,7 @@ class LRScheduler:
         self._last_lr = group_values(self.optimizer, "lr")
 
     def _warn_if_optimizer_did_not_step(self) -> None:
-        tracked = getattr(self.optimizer, "_tracked_step", None)
-        if _function_of(self.optimizer.step) is not tracked:
+        if _function_of(self.optimizer.step) is not self.optimizer._tracked_step:
             message = (
                 "Seems like `optimizer.step()` has been overridden after learning rate scheduler "
                 "initialization. Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. "
