@@ -72,6 +72,7 @@ class Node:
         "dtype",
         "edges",
         "hooks",
+        "label",
         "numbers",
         "op",
         "out",
@@ -100,11 +101,14 @@ class Node:
         self.hooks: Hooks | None = None
         self.out: Any = None
         self.where: Any = None
+        self.label: str | None = None
 
     # -- structure ------------------------------------------------------------------------------------------------------
 
     def name(self) -> str:
         """PyTorch's name for the node, e.g. ``MulBackward0``."""
+        if self.label is not None:
+            return self.label
         return self.op.node_name if self.op is not None else type(self).__name__
 
     def __repr__(self) -> str:
