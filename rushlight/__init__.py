@@ -37,6 +37,15 @@ from rushlight.dtype import (
 from rushlight.ops.convert import as_tensor, asarray, from_dlpack, is_tensor, tensor
 from rushlight.ops.convert import from_numpy_array as from_numpy
 from rushlight.ops.define import TABLE as _TABLE
+from rushlight.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
 from rushlight.size import Size
 from rushlight.tensor import Tensor
 

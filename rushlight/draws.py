@@ -1,10 +1,10 @@
 """Numbers of every distribution, as PyTorch's CPU kernels make them from a generator's words.
 
-Each function takes a Generator and returns a flat array in the order in which PyTorch visits memory; `kind`
-is the NumPy dtype of the tensor to fill. Shapes, arguments and errors are the business of
-`rushlight.ops.random`. Invariant: as many words are taken as PyTorch takes, and uniform numbers, integers,
-masks and permutations are equal to its own bit for bit; their logarithms, sines and the like agree up to the last
-bits, which NumPy's library decides.
+Each function takes a Generator and returns a flat array in the order in which PyTorch visits memory;
+`kind` is the NumPy dtype of the tensor to fill. Shapes, arguments and errors are the business of
+`rushlight.ops.random`. Invariant: as many words are taken as PyTorch takes, and uniform numbers,
+integers, masks and permutations are equal to its own bit for bit; their logarithms, sines and the like
+agree up to the last bits, which NumPy's library decides.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def uniform(
     return _in_blocks(count, kind, draw)
 
 
-# -- normal numbers ------------------------------------------------------------------------------------------
+# -- normal numbers --------------------------------------------------------------------------------------
 
 
 def normal(
@@ -120,7 +120,7 @@ def normal_pairs(generator: Generator, count: int) -> np.ndarray:
     return values
 
 
-# -- other continuous distributions, as float64 --------------------------------------------------------------
+# -- other continuous distributions, as float64 ----------------------------------------------------------
 
 
 def log_normal(generator: Generator, count: int, mean: float, std: float) -> np.ndarray:
@@ -138,7 +138,7 @@ def cauchy(generator: Generator, count: int, median: float, sigma: float) -> np.
     return multiply_add(np.tan(np.pi * (unit(generator, count, F64) - 0.5)), sigma, median)
 
 
-# -- integers ------------------------------------------------------------------------------------------------
+# -- integers --------------------------------------------------------------------------------------------
 
 
 def geometric(generator: Generator, count: int, p: float) -> np.ndarray:
@@ -319,7 +319,7 @@ def _log(x: float) -> float:
     return math.log(x) if x > 0 else -math.inf
 
 
-# -- rounding ------------------------------------------------------------------------------------------------
+# -- rounding --------------------------------------------------------------------------------------------
 
 
 def narrow(values: np.ndarray, kind: np.dtype) -> np.ndarray:

@@ -1,8 +1,9 @@
 """PyTorch's stream of random words on the CPU, and where it stands: the Generator and the default one.
 
-The engine is MT19937 seeded with 32 bits, which NumPy has too, so the words are the same. What numbers are
-made of the words is in `rushlight.draws`, the functions on tensors are in `rushlight.ops.random`. Invariant:
-after the same calls a generator stands where PyTorch's would, so `get_state` returns the very same bytes.
+The engine is MT19937 seeded with 32 bits, which NumPy has too, so the words are the same. What numbers
+are made of the words is in `rushlight.draws`, the functions on tensors are in `rushlight.ops.random`.
+Invariant: after the same calls a generator stands where PyTorch's would, so `get_state` returns the
+very same bytes.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Generator:
             self._seed_engine()
         return self._engine
 
-    # -- PyTorch's interface ---------------------------------------------------------------------------------
+    # -- PyTorch's interface -----------------------------------------------------------------------------
 
     @property
     def device(self) -> device:
@@ -141,7 +142,7 @@ class Generator:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.state_bytes(),)
 
-    # -- the state as bytes ----------------------------------------------------------------------------------
+    # -- the state as bytes ------------------------------------------------------------------------------
 
     def state_bytes(self) -> bytes:
         """The 5056 bytes of `get_state`."""
@@ -183,7 +184,7 @@ class Generator:
         self.spare_normal = float(record["double"]) if record["has_double"] else None
         self._spare_float = float(record["float"]) if record["has_float"] else None
 
-    # -- words -----------------------------------------------------------------------------------------------
+    # -- words -------------------------------------------------------------------------------------------
 
     def words(self, count: int) -> np.ndarray:
         """The next `count` 32-bit words, as uint64."""
@@ -232,7 +233,7 @@ def _rebuild(state: bytes) -> Generator:
     return generator
 
 
-# -- the generator that is used where none is given ----------------------------------------------------------
+# -- the generator that is used where none is given ------------------------------------------------------
 
 default_generator = Generator()
 default_generator.seed()

@@ -1,7 +1,10 @@
 """The ops: importing this package fills the table and attaches its entries to Tensor as methods."""
 
 from rushlight.autograd import tensor_backward
-from rushlight.ops import convert, create, elementwise, matmul, reduce, shape, softmax, window
+from rushlight.ops import convert, create, elementwise, extreme, loss, matmul, reduce, scan, shape, softmax, sort, window
+from rushlight.ops import distributions as distributions
+from rushlight.ops import dropout as dropout
+from rushlight.ops import random as random
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
 
@@ -14,7 +17,7 @@ def _attach() -> None:
         if entry.inplace is not None:
             setattr(Tensor, entry.name + "_", entry.inplace)
     Tensor.backward = tensor_backward
-    for name, method in convert.METHODS.items():
+    for name, method in (convert.METHODS | fill.METHODS).items():
         setattr(Tensor, name, method)
     for method in (create.new_zeros, create.new_ones, create.new_empty, create.new_full):
         setattr(Tensor, method.__name__, method)
