@@ -4,6 +4,7 @@ from rushlight.autograd import tensor_backward
 from rushlight.ops import convert, create, elementwise, extreme, loss, matmul, reduce, scan, shape, softmax, sort, window
 from rushlight.ops import distributions as distributions
 from rushlight.ops import dropout as dropout
+from rushlight.ops import fill as fill
 from rushlight.ops import random as random
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
