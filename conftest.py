@@ -1,4 +1,4 @@
-"""Settings for the whole suite, docstring examples included: no test sees the user's own files or settings.
+"""Settings for the whole suite and docstring examples: no test sees the user's files or what another test set.
 
 The environment is inherited by the commands that tests start: the checkout comes first on their path, their
 cache folder is a fresh one, and matplotlib draws without a screen.
@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from rushlight.autograd import is_grad_enabled, set_grad_enabled
+from rushlight.dtype import get_default_dtype, set_default_dtype
+from rushlight.printing import printoptions
+from rushlight.random import manual_seed
 
 ROOT = Path(__file__).resolve().parent
 
@@ -28,3 +33,15 @@ def own_environment() -> Iterator[None]:
         patch.setenv("MPLBACKEND", "Agg")
         patch.delenv("RUSHLIGHT_DATA", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def fresh_state() -> Iterator[None]:
+    """Start every test from one random state, and undo the global settings it changed."""
+    manual_seed(0)
+    dtype = get_default_dtype()
+    grad_enabled = is_grad_enabled()
+    with printoptions():
+        yield
+    set_default_dtype(dtype)
+    set_grad_enabled(grad_enabled)
