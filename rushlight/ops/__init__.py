@@ -1,13 +1,40 @@
 """The ops: importing this package fills the table and attaches its entries to Tensor as methods."""
 
 from rushlight.autograd import tensor_backward
-from rushlight.ops import convert, create, elementwise, extreme, loss, matmul, reduce, scan, shape, softmax, sort, window
-from rushlight.ops import distributions as distributions
-from rushlight.ops import dropout as dropout
-from rushlight.ops import fill as fill
-from rushlight.ops import random as random
+from rushlight.ops import (
+    clamp,
+    compare,
+    convert,
+    create,
+    decompose,
+    distributions,
+    dropout,
+    einsum,
+    elementwise,
+    extreme,
+    fill,
+    functions,
+    loss,
+    matmul,
+    norm,
+    operators,
+    pairs,
+    random,
+    reduce,
+    rounding,
+    scan,
+    select,
+    shape,
+    softmax,
+    sort,
+    window,
+)
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
+
+
+FAMILIES = (clamp, compare, decompose, distributions, dropout, einsum, elementwise, extreme, functions, loss, matmul, norm)
+FAMILIES += (pairs, random, reduce, rounding, scan, select, shape, softmax, sort, window)
 
 
 def _attach() -> None:
@@ -17,6 +44,7 @@ def _attach() -> None:
             setattr(Tensor, entry.name, entry.function)
         if entry.inplace is not None:
             setattr(Tensor, entry.name + "_", entry.inplace)
+    operators.attach()
     Tensor.backward = tensor_backward
     for name, method in (convert.METHODS | fill.METHODS).items():
         setattr(Tensor, name, method)

@@ -218,7 +218,7 @@ def _prepare_none(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
     return [_operand(op, inputs, i) for i in range(len(inputs))], None
 
 
-def _convert(operand: Any, kind: np.dtype) -> Any:
+def convert_operand(operand: Any, kind: np.dtype) -> Any:
     """Bring one operand to the common type; integers wrap around as they do in C."""
     if isinstance(operand, _ndarray):
         return operand if operand.dtype == kind else operand.astype(kind)
@@ -226,7 +226,10 @@ def _convert(operand: Any, kind: np.dtype) -> Any:
         return np.asarray(operand, dtype=kind)
     if kind.kind == "b":
         return np.asarray(bool(operand))
-    return np.asarray(int(operand) & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64).astype(kind)
+    try:
+        return np.asarray(int(operand) & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64).astype(kind)
+    except (OverflowError, ValueError):  # infinity or NaN
+        raise RuntimeError(f"value cannot be converted to type {kind.name}_t without overflow") from None
 
 
 def _common(op: Op, inputs: Sequence[Any], to_float: bool) -> tuple[list[Any], np.dtype]:
@@ -237,7 +240,7 @@ def _common(op: Op, inputs: Sequence[Any], to_float: bool) -> tuple[list[Any], n
         common = get_default_dtype()
     kind = common.numpy
     compute = F32 if kind is F16 and op.promote != NO_OPMATH else kind
-    return [None if x is None else _convert(x, compute) for x in operands], kind
+    return [None if x is None else convert_operand(x, compute) for x in operands], kind
 
 
 def _prepare_default(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
@@ -281,13 +284,13 @@ def _prepare_to_float(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any
 
 def _prepare_bool(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
     operands, _ = _prepare_default(op, inputs)
-    return operands, BOOL_NUMPY
+    return operands, None  # the formulas of such ops return bools by themselves
 
 
 def _prepare_bool_to_long(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
     operands, kind = _common(op, inputs, to_float=False)
     if kind is BOOL_NUMPY:
-        return [_convert(x, I64) for x in operands], None
+        return [convert_operand(x, I64) for x in operands], None
     return operands, kind if kind is F16 else None
 
 
@@ -527,6 +530,18 @@ def write_out(out: Any, result: Any) -> Any:
     return out
 
 
+# PyTorch's two other ways to name a type in error messages.
+C_NAMES = {
+    "bool": "bool",
+    "uint8": "unsigned char",
+    "int8": "signed char",
+    "int16": "short int",
+    "int32": "int",
+    "int64": "long int",
+    "float16": "c10::Half",
+    "float32": "float",
+    "float64": "double",
+}
 TITLES = {
     "bool": "Bool",
     "uint8": "Byte",

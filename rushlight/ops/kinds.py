@@ -38,12 +38,12 @@ def elementwise_op(
     *,
     promote: int = DEFAULT,
     node_name: str | None = None,
-    check: Callable[[np.dtype], None] | None = None,
+    check: Callable[..., None] | None = None,
 ) -> Op:
     """A map op without a public function of its own.
 
-    The formula's parameters after `k` name its inputs and, keyword-only, its params. `check` gets the type the
-    operands were promoted to and raises where the op has no meaning for it.
+    The formula's parameters after `k` name its inputs and, keyword-only, its params. `check` gets the promoted
+    operands before each call and raises where the op has no meaning for them.
     """
     code = formula.__code__
     names = code.co_varnames[1 : code.co_argcount]
@@ -53,27 +53,41 @@ def elementwise_op(
     return Op(name, "map", forward, names, grad, promote=promote, node_name=node_name, formula=formula)
 
 
-def _checked(forward: Callable[..., Any], check: Callable[[np.dtype], None]) -> Any:
-    """The forward, after a look at the common type of its operands."""
+def _checked(forward: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+    """The forward, after a look at its operands."""
 
     def checked(*operands: Any, **params: Any) -> Any:
-        for operand in operands:
-            if isinstance(operand, np.ndarray):
-                check(operand.dtype)
-                break
+        check(*operands)
         return forward(*operands, **params)
 
     return checked
 
 
-def only(kinds: str, kernel: str) -> Callable[[np.dtype], None]:
+def only(kinds: str, kernel: str) -> Callable[..., None]:
     """A `check` that refuses all but these NumPy kinds ("f", "i", "u", "b"), in the words of PyTorch's kernel."""
 
-    def check(kind: np.dtype) -> None:
-        if kind.kind not in kinds:
-            raise NotImplementedError(f"\"{kernel}\" not implemented for '{TITLES[kind.name]}'")
+    def check(*operands: Any) -> None:
+        for operand in operands:
+            if isinstance(operand, np.ndarray):
+                if operand.dtype.kind not in kinds:
+                    raise NotImplementedError(f"\"{kernel}\" not implemented for '{TITLES[operand.dtype.name]}'")
+                return
 
     return check
+
+
+def renamed(op: Op, node_name: str) -> Op:
+    """The same op under another `grad_fn` name: PyTorch numbers the variants that take numbers."""
+    return Op(
+        op.name,
+        op.kind,
+        op.forward,
+        op.input_names,
+        op.rules,
+        promote=op.promote,
+        node_name=node_name,
+        formula=op.formula,
+    )
 
 
 def elementwise(
@@ -83,8 +97,8 @@ def elementwise(
     *,
     promote: int = DEFAULT,
     node_name: str | None = None,
-    check: Callable[[np.dtype], None] | None = None,
-    numbers: bool = False,
+    check: Callable[..., None] | None = None,
+    numbers: str = "",
     samples: Any = None,
     inplace: bool = True,
     method: bool = True,
@@ -100,8 +114,8 @@ def elementwise(
         grad: a gradient rule for each differentiable input.
         promote: the kind of promotion.
         node_name: what `grad_fn` prints where it is not the name in capitals.
-        check: refuses operand types; see `elementwise_op`.
-        numbers: whether `other` may be a Python number.
+        check: refuses operands; see `elementwise_op`.
+        numbers: which operands may be Python numbers: "other" or "both".
         samples: what the test matrix runs.
         inplace: whether there is a ``name_``.
         method: whether Tensor has it as a method.
@@ -125,7 +139,7 @@ def elementwise(
     elif op.input_names == ("input", "other"):
 
         def function(input: Any, other: Any, *, out: Any = None) -> Any:  # type: ignore[misc]
-            if input.__class__ is not Tensor:
+            if input.__class__ is not Tensor and numbers != "both":
                 require_tensor(short, "input", 1, input)
             if not numbers and other.__class__ is not Tensor:
                 require_tensor(short, "other", 2, other)

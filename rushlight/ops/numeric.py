@@ -7,10 +7,22 @@ keeps float32 in float32.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+
+def _rounding(function: Any) -> Any:
+    """A rounding ufunc for which whole numbers stay as they are, in every version of NumPy."""
+
+    def rounded(a: Any) -> Any:
+        return function(a) if a.dtype.kind == "f" else a.copy()
+
+    return staticmethod(rounded)
+
+
 class Numpy:
-    """The functions that formulas may call, as NumPy's."""
+    """The functions that formulas may call, as NumPy's; those that NumPy lacks or defines otherwise stand below."""
 
     abs = staticmethod(np.absolute)
     acos = staticmethod(np.arccos)
@@ -20,40 +32,118 @@ class Numpy:
     atan = staticmethod(np.arctan)
     atan2 = staticmethod(np.arctan2)
     atanh = staticmethod(np.arctanh)
-    ceil = staticmethod(np.ceil)
+    ceil = _rounding(np.ceil)
     copysign = staticmethod(np.copysign)
     cos = staticmethod(np.cos)
     cosh = staticmethod(np.cosh)
     exp = staticmethod(np.exp)
     exp2 = staticmethod(np.exp2)
     expm1 = staticmethod(np.expm1)
-    floor = staticmethod(np.floor)
+    floor = _rounding(np.floor)
+    floor_divide = staticmethod(np.floor_divide)
+    fmax = staticmethod(np.fmax)
+    fmin = staticmethod(np.fmin)
     fmod = staticmethod(np.fmod)
+    gcd = staticmethod(np.gcd)
+    hypot = staticmethod(np.hypot)
     isfinite = staticmethod(np.isfinite)
     isinf = staticmethod(np.isinf)
     isnan = staticmethod(np.isnan)
+    lcm = staticmethod(np.lcm)
     log = staticmethod(np.log)
     log10 = staticmethod(np.log10)
     log1p = staticmethod(np.log1p)
     log2 = staticmethod(np.log2)
+    logaddexp = staticmethod(np.logaddexp)
+    logaddexp2 = staticmethod(np.logaddexp2)
     logical_and = staticmethod(np.logical_and)
     logical_not = staticmethod(np.logical_not)
     logical_or = staticmethod(np.logical_or)
     logical_xor = staticmethod(np.logical_xor)
     maximum = staticmethod(np.maximum)
     minimum = staticmethod(np.minimum)
-    power = staticmethod(np.power)
-    remainder = staticmethod(np.remainder)
-    rint = staticmethod(np.rint)
-    sign = staticmethod(np.sign)
-    signbit = staticmethod(np.signbit)
+    nextafter = staticmethod(np.nextafter)
+    rint = _rounding(np.rint)
     sin = staticmethod(np.sin)
     sinh = staticmethod(np.sinh)
     sqrt = staticmethod(np.sqrt)
     tan = staticmethod(np.tan)
     tanh = staticmethod(np.tanh)
-    trunc = staticmethod(np.trunc)
+    trunc = _rounding(np.trunc)
     where = staticmethod(np.where)
+
+    @staticmethod
+    def sign(a: Any) -> Any:
+        """-1, 0 or 1; unlike NumPy's, 0 for NaN."""
+        return np.subtract(a > 0, a < 0, dtype=a.dtype) if a.dtype.kind == "f" else a.copy() if a.dtype.kind == "b" else np.sign(a)
+
+    @staticmethod
+    def signbit(a: Any) -> Any:
+        """Whether the sign bit is set; for whole numbers whether they are negative."""
+        return np.signbit(a) if a.dtype.kind == "f" else np.less(a, 0)
+
+    @staticmethod
+    def remainder(a: Any, b: Any) -> Any:
+        """The remainder with the sign of `b`; a remainder of zero keeps the sign of `a`, unlike NumPy's."""
+        if np.result_type(a, b).kind != "f":
+            return np.remainder(a, b)
+        left = np.fmod(a, b)
+        return np.where((left != 0) & ((left < 0) != np.less(b, 0)), left + b, left)
+
+    @staticmethod
+    def trunc_divide(a: Any, b: Any) -> Any:
+        """The quotient rounded towards zero."""
+        if np.result_type(a, b).kind == "f":
+            return np.trunc(np.true_divide(a, b))
+        quotient = np.floor_divide(a, b)
+        return quotient + ((quotient * b != a) & ((a < 0) != (b < 0)))
+
+    @staticmethod
+    def power(a: Any, b: Any) -> Any:
+        """``a ** b``; the exponents that PyTorch computes without a power are computed so here too."""
+        if isinstance(b, np.ndarray) and b.dtype.kind in "iu":
+            return _whole_power(np.asarray(a), b)
+        if isinstance(b, (int, float)) and b in _SIMPLE_POWERS:
+            return _SIMPLE_POWERS[b](a)
+        return np.power(a, b)
+
+    @staticmethod
+    def polynomial(x: Any, double: tuple[float, ...], single: tuple[float, ...]) -> Any:
+        """The polynomial with these coefficients, highest power first.
+
+        `double` is accurate in float64; `single`, shorter, is enough for float32.
+        """
+        coefficients = single if x.dtype == np.float32 else double
+        total = np.multiply(x, coefficients[0])
+        if not isinstance(total, np.ndarray):
+            for coefficient in coefficients[1:-1]:
+                total = (total + coefficient) * x
+            return total + coefficients[-1]
+        for coefficient in coefficients[1:-1]:
+            np.add(total, coefficient, out=total)
+            np.multiply(total, x, out=total)
+        return np.add(total, coefficients[-1], out=total)
+
+
+_SIMPLE_POWERS = {
+    0: np.ones_like,
+    0.5: np.sqrt,
+    1: np.copy,
+    2: np.square,
+    3: lambda a: a * a * a,
+    -0.5: lambda a: 1 / np.sqrt(a),
+    -1: lambda a: 1 / a,
+    -2: lambda a: 1 / (a * a),
+}
+
+
+def _whole_power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Powers of whole numbers; a negative exponent gives 0, or 1 and -1 for the bases 1 and -1."""
+    powers = np.power(a, np.maximum(b, 0))
+    if b.dtype.kind == "u" or not (b < 0).any():
+        return powers
+    odd = (b & 1).astype(a.dtype)
+    return np.where(b >= 0, powers, np.where(a == 1, 1, np.where(a == -1, 1 - 2 * odd, 0))).astype(a.dtype)
 
 
 numpy_namespace = Numpy()

@@ -175,7 +175,9 @@ class Case:
     def shrunk(self, name: str, number: int) -> "Case":
         """The same call with one size replaced by 0 in every tensor."""
         size = next(n for spec in self.specs for n in spec.shape if n > 1)
-        return self._reshaped(name, number, lambda shape: tuple(0 if n == size else n for n in shape), "zero-size")
+        return self._reshaped(
+            name, number, lambda shape: tuple(0 if n == size else n for n in shape), "zero-size"
+        )
 
     def scalar(self, name: str, number: int) -> "Case":
         """The same call on 0-d tensors."""
@@ -192,7 +194,9 @@ class Case:
             return value
 
         old = self.sample
-        sample = Sample(convert(old.args), convert(old.kwargs), old.grads, second=old.second, tolerance=old.tolerance)
+        sample = Sample(
+            convert(old.args), convert(old.kwargs), old.grads, second=old.second, tolerance=old.tolerance
+        )
         return Case(name, sample, number, label)
 
 
@@ -214,7 +218,9 @@ def tensors_in(value: Any) -> list[Any]:
         return [value]
     if isinstance(value, dict):
         value = list(value.values())
-    return [tensor for each in value for tensor in tensors_in(each)] if isinstance(value, list | tuple) else []
+    return (
+        [tensor for each in value for tensor in tensors_in(each)] if isinstance(value, list | tuple) else []
+    )
 
 
 def array_of(tensor: Any) -> np.ndarray:
@@ -225,7 +231,9 @@ def dtype_name(tensor: Any) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def close(ours: np.ndarray, theirs: np.ndarray, kind: str, scale: float = 1.0, rtol: float | None = None) -> str:
+def close(
+    ours: np.ndarray, theirs: np.ndarray, kind: str, scale: float = 1.0, rtol: float | None = None
+) -> str:
     """What differs between two arrays of one shape; empty where nothing does."""
     if kind not in TOLERANCE:
         return "" if np.array_equal(ours, theirs) else f"values {ours.tolist()} != {theirs.tolist()}"
@@ -233,7 +241,11 @@ def close(ours: np.ndarray, theirs: np.ndarray, kind: str, scale: float = 1.0, r
     relative = rtol or relative
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(all="ignore"):
-        same = (a == b) | (np.isnan(a) & np.isnan(b)) | (np.abs(a - b) <= scale * (absolute + relative * np.abs(b)))
+        same = (
+            (a == b)
+            | (np.isnan(a) & np.isnan(b))
+            | (np.abs(a - b) <= scale * (absolute + relative * np.abs(b)))
+        )
     if same.all():
         return ""
     worst = np.argwhere(~same)[0]
@@ -269,7 +281,7 @@ def compare_result(ours: Any, theirs: Any, rtol: float | None = None) -> str:
         if not isinstance(ours, list | tuple) or len(ours) != len(theirs):
             return f"{ours!r} where PyTorch gives {theirs!r}"
         names = getattr(theirs, "_fields", None) or getattr(type(theirs), "__match_args__", ())
-        if names and getattr(type(ours), "__match_args__", ()) != tuple(names):
+        if names and getattr(ours, "_fields", ()) != tuple(names):
             return f"a {type(ours).__name__} without the fields {names}"
         problems = [compare_result(a, b, rtol) for a, b in zip(ours, theirs, strict=True)]
         return next((f"part {i}: {text}" for i, text in enumerate(problems) if text), "")
