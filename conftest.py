@@ -1,4 +1,4 @@
-"""Settings for the whole suite and docstring examples: no test sees the user's files or what another test set.
+"""Settings of the whole suite and of docstring examples: no test sees the user's files or what another set.
 
 The environment is inherited by the commands that tests start: the checkout comes first on their path, their
 cache folder is a fresh one, and matplotlib draws without a screen.
