@@ -50,4 +50,6 @@ from rushlight.size import Size
 from rushlight.tensor import Tensor
 
 globals().update({"float": float_, "int": int_, "bool": bool_})
-globals().update({_entry.torch_name: _entry.function for _entry in _TABLE.values()})
+for _entry in _TABLE.values():
+    if "." not in _entry.torch_name:
+        globals().setdefault(_entry.name, _entry.function)  # torch.double is the dtype, not the method
