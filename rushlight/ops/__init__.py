@@ -27,6 +27,7 @@ from rushlight.ops import (
     shape,
     softmax,
     sort,
+    truth,
     window,
 )
 from rushlight.ops.define import TABLE
@@ -34,7 +35,7 @@ from rushlight.tensor import Tensor
 
 
 FAMILIES = (clamp, compare, decompose, distributions, dropout, einsum, elementwise, extreme, functions, loss, matmul, norm)
-FAMILIES += (pairs, random, reduce, rounding, scan, select, shape, softmax, sort, window)
+FAMILIES += (pairs, random, reduce, rounding, scan, select, shape, softmax, sort, truth, window)
 
 
 def _attach() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import BOOL_NUMPY, F16, I64, from_numpy, get_default_dtype
+from rushlight.dtype import F16, I64, from_numpy
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import apply, write_out
 from rushlight.ops.kinds import composite, primitive, public
@@ -358,41 +358,3 @@ def std_mean(
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
-
-
-# -- truth --------------------------------------------------------------------------------------------------------------
-
-
-def _truth(name: str, ufunc: np.ufunc, summary: str) -> Any:
-    op = primitive(
-        name,
-        "fold",
-        lambda input, *, dim, keepdim: ufunc.reduce(input, axis=dim, keepdims=keepdim, dtype=BOOL_NUMPY),
-    )
-
-    def function(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
-        array = input._array
-        result = apply(op, (input,), {"dim": dims_of(dim, array.ndim), "keepdim": keepdim})
-        if array.dtype == np.uint8:  # PyTorch's old byte masks stay bytes
-            result = result.to(input.dtype)
-        return result if out is None else write_out(out, result)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = summary
-    samples = lambda: [  # noqa: E731
-        Sample([T((3, 4), "bool")]),
-        Sample([T((3, 4), grad=False), 1]),
-        Sample([T((2, 3), "uint8", low=0, high=2), 0, True]),
-        Sample([T((0, 3), "bool"), 0]),
-        Sample([T((2, 3, 2), "int64", low=0, high=2), (0, 2)]),
-    ]
-    return public(op, samples=samples)(numpy_names(function))
-
-
-all = _truth("all", np.logical_and, "Whether all elements are true (not zero), in all or along `dim`.")
-any = _truth("any", np.logical_or, "Whether any element is true (not zero), in all or along `dim`.")
-
-
-def default_float(input: Tensor) -> Tensor:
-    """The tensor itself if floating, else converted to the default type."""
-    return input if input._array.dtype.kind == "f" else input.to(get_default_dtype())

@@ -1,0 +1,460 @@
+"""Linear algebra that factors or inverts matrices, on NumPy's LAPACK, with gradients in matrix products.
+
+Everything works on batches: the last two dimensions are the matrix. Where a result is not unique (signs in `svd`, `eigh` and `qr`)
+it is LAPACK's. Invariant: rules are formulas in tensors, so second derivatives follow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rushlight.ops import return_types
+from rushlight.ops.define import apply, write_out
+from rushlight.ops.kinds import composite, primitive, public
+from rushlight.ops.norm import vector_norm
+from rushlight.ops.samples import Sample, T
+from rushlight.tensor import Tensor
+
+
+class _LinAlgError(RuntimeError):
+    """A matrix that cannot be factored or inverted."""
+
+
+_LinAlgError.__name__ = _LinAlgError.__qualname__ = "LinAlgError"
+_slogdet_type = return_types.return_type("linalg_slogdet", ("sign", "logabsdet"))
+_eigh_type = return_types.return_type("linalg_eigh", ("eigenvalues", "eigenvectors"))
+_svd_type = return_types.return_type("linalg_svd", ("U", "S", "Vh"))
+_qr_type = return_types.return_type("linalg_qr", ("Q", "R"))
+_lstsq_type = return_types.return_type("linalg_lstsq", ("solution", "residuals", "rank", "singular_values"))
+
+
+def _square(name: str, A: Tensor) -> None:
+    shape = A._array.shape
+    if len(shape) < 2:
+        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
+    if shape[-1] != shape[-2]:
+        raise RuntimeError(f"{name}: A must be batches of square matrices, but they are {shape[-2]} by {shape[-1]} matrices")
+
+
+def _guarded(name: str, function: Any) -> Any:
+    """Run a LAPACK routine; a singular matrix gives PyTorch's error."""
+
+    def forward(*arrays: np.ndarray, **params: Any) -> Any:
+        try:
+            return function(*arrays, **params)
+        except np.linalg.LinAlgError as error:
+            raise _LinAlgError(
+                f"{name}: The diagonal element is zero or the factorization could not be completed because the input matrix is "
+                f"singular or not positive-definite ({error})."
+            ) from None
+
+    return forward
+
+
+def _spd(n: int, batch: tuple[int, ...] = ()) -> list[list[float]]:
+    """A well-conditioned symmetric matrix as nested lists, for samples."""
+    base = [[1.0 / (1 + abs(i - j)) + (2.0 + i if i == j else 0.0) for j in range(n)] for i in range(n)]
+    for _ in batch:
+        base = [base, base]  # type: ignore[list-item]
+    return base
+
+
+def _matrices() -> list[Sample]:
+    return [Sample([T(values=_spd(3))]), Sample([T(values=_spd(2, (2,)))]), Sample([T(values=[[0.0, 2.0], [1.0, 3.0]])])]
+
+
+INV = primitive(
+    "linalg_inv",
+    "opaque",
+    _guarded("linalg.inv", lambda A: np.linalg.inv(A)),
+    dict(A=lambda g, out: -(out.mT @ (g @ out.mT))),
+    inputs=("A",),
+    node_name="LinalgInvExBackward0",
+)
+
+
+@public(INV, samples=_matrices, method=False, name="linalg.inv")
+def inv(A: Tensor, *, out: Any = None) -> Tensor:
+    """The inverse of a square matrix, or of each in a batch.
+
+    >>> import rushlight as torch
+    >>> torch.linalg.inv(torch.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+    """
+    _square("linalg.inv", A)
+    return apply(INV, (A,), out=out)
+
+
+DET = primitive(
+    "linalg_det",
+    "opaque",
+    lambda A: np.linalg.det(A).astype(A.dtype, copy=False),
+    dict(A=lambda g, A, out: _det_rule(g, A, out)),
+)
+
+
+def _det_rule(g: Tensor, A: Tensor, out: Tensor) -> Tensor:
+    """``g * det * inv(A).T``; through the cofactors where the matrix is singular."""
+    if (np.abs(out._array) > 1e-12).all():
+        return (g * out).unsqueeze(-1).unsqueeze(-1) * inv(A).mT
+    U, S, Vh = svd(A)
+    n = S.shape[-1]
+    others = []
+    for k in range(n):
+        rest = [S.select(-1, i) for i in range(n) if i != k]
+        product = S.select(-1, 0) * 0 + 1
+        for each in rest:
+            product = product * each
+        others.append(product)
+    from rushlight.ops.join import stack
+
+    signs = (apply(DET, (U.detach(),)) * apply(DET, (Vh.detach(),))).detach()
+    cofactors = (U * stack(others, -1).unsqueeze(-2)) @ Vh
+    return (g * signs).unsqueeze(-1).unsqueeze(-1) * cofactors
+
+
+@public(DET, samples=lambda: _matrices(), method=False, name="linalg.det")
+def linalg_det(A: Tensor, *, out: Any = None) -> Tensor:
+    """The determinant."""
+    _square("linalg.det", A)
+    return apply(DET, (A,), out=out)
+
+
+@composite(samples=_matrices)
+def det(input: Tensor) -> Tensor:
+    """The determinant of a square matrix, or of each in a batch."""
+    return linalg_det(input)
+
+
+@composite(samples=_matrices)
+def inverse(input: Tensor, *, out: Any = None) -> Tensor:
+    """The inverse of a square matrix, or of each in a batch."""
+    return inv(input, out=out)
+
+
+SLOGDET = primitive(
+    "linalg_slogdet",
+    "opaque",
+    lambda A: tuple(np.asarray(each).astype(A.dtype, copy=False) for each in np.linalg.slogdet(A)),
+    dict(A=lambda g, A: g.unsqueeze(-1).unsqueeze(-1) * inv(A).mT),
+    outputs=("sign", "logabsdet"),
+    differentiable=(1,),
+)
+
+
+@public(SLOGDET, samples=_matrices, method=False, name="linalg.slogdet")
+def slogdet(A: Tensor, *, out: Any = None) -> Any:
+    """The sign of the determinant and the logarithm of its absolute value."""
+    _square("linalg.slogdet", A)
+    return _slogdet_type(apply(SLOGDET, (A,), out=out))
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant: NaN where that is negative."""
+    sign, value = slogdet(input)
+    return value.masked_fill(sign < 0, math.nan)
+
+
+composite(samples=lambda: _matrices()[:2])(logdet)
+
+
+def _solve(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(A, B)
+
+
+SOLVE = primitive(
+    "linalg_solve",
+    "opaque",
+    _guarded("torch.linalg.solve", _solve),
+    dict(
+        A=lambda g, A, out: -(apply(SOLVE, (A.mT, g)) @ out.mT),
+        B=lambda g, A: apply(SOLVE, (A.mT, g)),
+    ),
+    inputs=("A", "B"),
+    node_name="LinalgSolveExBackward0",
+)
+
+
+@public(SOLVE, samples=lambda: [Sample([T(values=_spd(3)), T((3, 2))]), Sample([T(values=_spd(3)), T((3,))])], method=False, name="linalg.solve")
+def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor:
+    """The X with ``A @ X = B`` (``X @ A = B`` if not `left`)."""
+    _square("linalg.solve", A)
+    if not left:
+        return solve(A.mT, B.mT).mT
+    vector = B._array.ndim == 1 or B._array.shape == A._array.shape[:-1]
+    columns = B.unsqueeze(-1) if vector else B
+    batch = np.broadcast_shapes(A._array.shape[:-2], columns._array.shape[:-2])
+    A = A.expand(*batch, *A._array.shape[-2:])
+    result = apply(SOLVE, (A, columns.expand(*batch, *columns._array.shape[-2:])))
+    result = result.squeeze(-1) if vector else result
+    return result if out is None else write_out(out, result)
+
+
+def _phi(matrix: Tensor) -> Tensor:
+    """The lower triangle with its diagonal halved."""
+    return matrix.tril() - matrix.tril().diagonal(0, -2, -1).diag_embed() * 0.5
+
+
+def _cholesky_rule(g: Tensor, out: Tensor) -> Tensor:
+    """Murray (2016), "Differentiation of the Cholesky decomposition", made symmetric."""
+    inverse = inv(out)
+    inner = inverse.mT @ _phi(out.mT @ g.tril()) @ inverse
+    return (inner + inner.mT) * 0.5
+
+
+CHOLESKY = primitive(
+    "linalg_cholesky",
+    "opaque",
+    _guarded("linalg.cholesky", lambda A: np.linalg.cholesky(A)),
+    dict(A=_cholesky_rule),
+    inputs=("A",),
+    node_name="LinalgCholeskyExBackward0",
+)
+
+
+@public(CHOLESKY, samples=lambda: [Sample([T(values=_spd(3))]), Sample([T(values=_spd(2, (2,)))])], method=False, name="linalg.cholesky")
+def linalg_cholesky(A: Tensor, *, upper: bool = False, out: Any = None) -> Tensor:
+    """The lower triangular L with ``A = L @ L.mT`` (its transpose if `upper`) of a positive-definite matrix."""
+    _square("linalg.cholesky", A)
+    result = apply(CHOLESKY, (A,))
+    result = result.mT if upper else result
+    return result if out is None else write_out(out, result)
+
+
+@composite(samples=lambda: [Sample([T(values=_spd(3))]), Sample([T(values=_spd(3))], {"upper": True})])
+def cholesky(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
+    """The Cholesky factor of a positive-definite matrix."""
+    return linalg_cholesky(input, upper=upper, out=out)
+
+
+# -- eigenvalues and singular values ------------------------------------------------------------------------------------
+
+
+def _eigh(A: np.ndarray, *, UPLO: str) -> tuple[np.ndarray, np.ndarray]:
+    values, vectors = np.linalg.eigh(A, UPLO)
+    return values, vectors
+
+
+def _gaps(values: Tensor) -> Tensor:
+    """Differences ``values[j] - values[i]`` with 1 on the diagonal, to divide by."""
+    n = values.shape[-1]
+    identity = values.new_tensor(np.eye(n))
+    return values.unsqueeze(-2) - values.unsqueeze(-1) + identity
+
+
+def _eigh_rule(g: Any, eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
+    g_values, g_vectors = g
+    inner = eigenvectors.mT @ g_vectors
+    n = eigenvalues.shape[-1]
+    off = inner / _gaps(eigenvalues) * eigenvalues.new_tensor(1 - np.eye(n))
+    return eigenvectors @ (off + g_values.diag_embed()) @ eigenvectors.mT
+
+
+EIGH = primitive(
+    "linalg_eigh", "opaque", _guarded("linalg.eigh", _eigh), dict(A=_eigh_rule), inputs=("A",), outputs=("eigenvalues", "eigenvectors")
+)
+
+
+@public(EIGH, samples=None, method=False, name="linalg.eigh")
+def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
+    """Eigenvalues, rising, and eigenvectors of a symmetric matrix."""
+    _square("linalg.eigh", A)
+    return _eigh_type(apply(EIGH, (A,), {"UPLO": UPLO}, out))
+
+
+@composite(samples=lambda: [Sample([T(values=_spd(3))], second=False, why="PyTorch's second derivative is not symmetric")], method=False, name="linalg.eigvalsh")
+def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
+    """Eigenvalues, rising, of a symmetric matrix."""
+    result = eigh(A, UPLO)[0]
+    return result if out is None else write_out(out, result)
+
+
+def _svd_rule(g: Any, U: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
+    """Townsend (2016), "Differentiating the singular value decomposition", for reduced factors."""
+    g_u, g_s, g_vh = g
+    V, n = Vh.mT, S.shape[-1]
+    squares = S * S
+    off = S.new_tensor(1 - np.eye(n))
+    gaps = off / _gaps(squares)
+    left, right = U.mT @ g_u, V.mT @ g_vh.mT
+    core = (gaps * (left - left.mT)) * S.unsqueeze(-2) + S.unsqueeze(-1) * (gaps * (right - right.mT)) + g_s.diag_embed()
+    result = U @ core @ Vh
+    inverse = 1 / S
+    if U.shape[-2] > n:
+        outside = g_u - U @ left
+        result = result + (outside * inverse.unsqueeze(-2)) @ Vh
+    if V.shape[-2] > n:
+        outside = g_vh - (right.mT @ Vh)
+        result = result + U @ (inverse.unsqueeze(-1) * outside)
+    return result
+
+
+SVD = primitive(
+    "linalg_svd",
+    "opaque",
+    _guarded("linalg.svd", lambda A: tuple(np.linalg.svd(A, full_matrices=False))),
+    dict(A=_svd_rule),
+    inputs=("A",),
+    outputs=("U", "S", "Vh"),
+)
+SVD_FULL = primitive(
+    "linalg_svd", "opaque", _guarded("linalg.svd", lambda A: tuple(np.linalg.svd(A))), inputs=("A",), outputs=("U", "S", "Vh")
+)
+
+
+def svd(A: Tensor) -> Any:
+    """The reduced singular value decomposition."""
+    return _svd_type(apply(SVD, (A,)))
+
+
+@public(SVD, samples=None, method=False, name="linalg.svd")
+def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
+    """``A = U @ diag(S) @ Vh``; with `full_matrices` U and Vh are square (no gradient then, unless A is)."""
+    rows, columns = A._array.shape[-2:]
+    if full_matrices and rows != columns:
+        if A.requires_grad:
+            raise NotImplementedError("linalg.svd(): gradients need full_matrices=False")
+        return _svd_type(apply(SVD_FULL, (A,), out=out))
+    return _svd_type(apply(SVD, (A,), out=out))
+
+
+@composite(samples=lambda: [Sample([T((3, 4), distinct=True)], second=False, why="rounding"), Sample([T((4, 2), distinct=True)], second=False, why="rounding")], method=False, name="linalg.svdvals")
+def svdvals(A: Tensor, *, driver: Any = None, out: Any = None) -> Tensor:
+    """Singular values, falling."""
+    result = svd(A)[1]
+    return result if out is None else write_out(out, result)
+
+
+def _qr_rule(g: Any, Q: Tensor, R: Tensor) -> Tensor:
+    g_q, g_r = g
+    middle = R @ g_r.mT - g_q.mT @ Q
+    symmetric = middle.tril() + middle.tril(-1).mT
+    return solve(R, (g_q + Q @ symmetric).mT).mT
+
+
+QR = primitive(
+    "linalg_qr", "opaque", lambda A, *, mode: tuple(np.linalg.qr(A, mode)), dict(A=_qr_rule), outputs=("Q", "R"), inputs=("A",)
+)
+
+
+@public(QR, samples=None, method=False, name="linalg.qr")
+def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
+    """``A = Q @ R`` with orthonormal Q and upper triangular R; `mode` "reduced", "complete" or "r"."""
+    if mode == "r":
+        R = A.new_tensor(np.linalg.qr(A._array, "r"))
+        return _qr_type((A.new_empty(0), R))
+    if A.requires_grad and (mode != "reduced" or A.shape[-2] < A.shape[-1]):
+        raise NotImplementedError("linalg.qr(): gradients need mode='reduced' and at least as many rows as columns")
+    return _qr_type(apply(QR, (A,), {"mode": mode}, out))
+
+
+# -- built from these ---------------------------------------------------------------------------------------------------
+
+
+@composite(samples=lambda: [Sample([T((3, 2))], second=False, why="rounding"), Sample([T(values=_spd(3))])], method=False, name="linalg.pinv")
+def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, out: Any = None) -> Tensor:
+    """The Moore-Penrose pseudoinverse; singular values below ``max(atol, rtol * largest)`` count as zero."""
+    U, S, Vh = svd(A)
+    relative = rtol if rtol is not None else (0.0 if atol else max(A._array.shape[-2:]) * np.finfo(A._array.dtype).eps)
+    cut = (S.detach().amax(-1, True) * relative).clamp(min=atol or 0.0)
+    inverse = S.reciprocal().masked_fill(S <= cut, 0)
+    result = (Vh.mT * inverse.unsqueeze(-2)) @ U.mT
+    return result if out is None else write_out(out, result)
+
+
+@composite(samples=lambda: [Sample([T(values=_spd(3)), 3]), Sample([T(values=_spd(3)), 0]), Sample([T(values=_spd(3)), -2])], method=False, name="linalg.matrix_power")
+def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
+    """The matrix multiplied by itself `n` times; the inverse's powers for negative `n`."""
+    _square("linalg.matrix_power", A)
+    base = inv(A) if n < 0 else A
+    count = abs(n)
+    result = A.new_tensor(np.broadcast_to(np.eye(A.shape[-1]), A._array.shape).copy()) + A * 0 if count == 0 else None
+    while count:
+        if count & 1:
+            result = base if result is None else result @ base
+        count >>= 1
+        base = base @ base if count else base
+    assert result is not None
+    return result if out is None else write_out(out, result)
+
+
+@composite(samples=None, method=False, name="linalg.matrix_rank")
+def matrix_rank(A: Tensor, tol: Any = None, *, hermitian: bool = False, atol: Any = None, rtol: Any = None, out: Any = None) -> Tensor:
+    """How many singular values exceed the tolerance."""
+    values = svdvals(A.detach())
+    relative = rtol if rtol is not None else (0.0 if atol or tol else max(A._array.shape[-2:]) * np.finfo(A._array.dtype).eps)
+    cut = (values.amax(-1, True) * relative).clamp(min=tol or atol or 0.0)
+    result = (values > cut).sum(-1)
+    return result if out is None else write_out(out, result)
+
+
+def _matrix_norm_samples() -> list[Sample]:
+    kinds = ["fro", "nuc", 1, -1, math.inf, 2]
+    return [Sample([T((3, 4), distinct=True), kind], second=kind == "fro", why="kinks") for kind in kinds]
+
+
+@composite(samples=_matrix_norm_samples, method=False, name="linalg.matrix_norm")
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
+    """The matrix norm: "fro", "nuc", 1, -1, 2, -2, inf or -inf."""
+    A = A if dtype is None else A.to(dtype)
+    if ord == "fro":
+        return vector_norm(A, 2, dim, keepdim, out=out)
+    A = A.movedim(dim, (-2, -1))
+    if ord in ("nuc", 2, -2):
+        values = svdvals(A)
+        result = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
+    elif ord in (1, -1, math.inf, -math.inf):
+        sums = A.abs().sum(-2 if abs(ord) == 1 else -1)
+        result = sums.amax(-1) if ord > 0 else sums.amin(-1)
+    else:
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    if keepdim:
+        result = result.unsqueeze(-1).unsqueeze(-1).movedim((-2, -1), dim)
+    return result if out is None else write_out(out, result)
+
+
+@composite(samples=lambda: [Sample([T((3, 4))]), Sample([T((3, 4)), "nuc"], second=False, why="kinks"), Sample([T((3, 4)), 1, 0])], method=False, name="linalg.norm")
+def linalg_norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None) -> Tensor:
+    """A vector or matrix norm, by `ord` and the number of dimensions."""
+    if ord is not None and (isinstance(ord, str) or dim is None):
+        if A._array.ndim == 2 and dim is None:
+            return matrix_norm(A, ord, (-2, -1), keepdim, dtype=dtype, out=out)
+        if isinstance(dim, (tuple, list)) and len(dim) == 2:
+            return matrix_norm(A, ord, tuple(dim), keepdim, dtype=dtype, out=out)
+    elif isinstance(dim, (tuple, list)) and len(dim) == 2 and ord is not None:
+        return matrix_norm(A, ord, tuple(dim), keepdim, dtype=dtype, out=out)
+    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype, out=out)
+
+
+@composite(samples=None, method=False, name="linalg.lstsq")
+def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: Any = None) -> Any:
+    """The least-squares solution of ``A @ X = B``, with residuals, rank and singular values."""
+    solution = pinv(A, rtol=rcond) @ B
+    rank = matrix_rank(A, rtol=rcond)
+    rows, columns = A.shape[-2:]
+    full = rows > columns and bool((rank == columns).all())
+    residuals = ((A @ solution - B) ** 2).sum(-2) if full else A.new_empty(0)
+    return _lstsq_type((solution, residuals, rank, A.new_empty(0)))
+
+
+@composite(samples=lambda: [Sample([[T((2, 3)), T((3, 4)), T((4, 2))]])], method=False, name="linalg.multi_dot")
+def multi_dot(tensors: Any, *, out: Any = None) -> Tensor:
+    """The product of several matrices, from left to right."""
+    result = tensors[0]
+    for each in tensors[1:]:
+        result = result @ each
+    return result if out is None else write_out(out, result)
+
+
+@composite(samples=lambda: [Sample([T((3, 4))]), Sample([T((4, 3))])])
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix."""
+    if input._array.ndim != 2:
+        raise RuntimeError("trace: expected a matrix")
+    return input.diagonal().sum()
