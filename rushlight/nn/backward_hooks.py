@@ -1,10 +1,10 @@
 """What a module's full backward hooks see: the gradients of its outputs and, later, of its inputs.
 
 Two functions that compute nothing are put into the graph, one around the module's inputs and one around its
-outputs. In the backward pass the outer one is reached first: it runs the pre-hooks and keeps the gradients of the
-outputs. The inner one is reached when the gradients of the inputs are complete: it runs the hooks with both. The
-invariant: each call of a module has a pair of its own, so that a module may be called many times before a backward
-pass.
+outputs. In the backward pass the outer one is reached first: it runs the pre-hooks and keeps the gradients of
+the outputs. The inner one is reached when the gradients of the inputs are complete: it runs the hooks with
+both. The invariant: each call of a module has a pair of its own, so that a module may be called many times
+before a backward pass.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ NO_INPUT_GRADIENT = (
 
 
 class BackwardHookFunction(Function):
-    """Passes tensors through as views; in the backward pass `on_gradients` sees and may replace the gradients."""
+    """Passes tensors through as views; in the backward pass `on_gradients` sees and may replace the
+    gradients.
+    """
 
     @staticmethod
     def forward(ctx: Any, on_gradients: Callable[[Gradients], Gradients], *tensors: Tensor) -> Gradients:
@@ -109,7 +111,8 @@ class BackwardHooks:
 
 
 def _watch(values: tuple[Any, ...], on_gradients: Callable[[Gradients], Gradients]) -> tuple[Any, ...]:
-    """`values` with their tensors led through a BackwardHookFunction, or `values` itself if none has a gradient.
+    """`values` with their tensors led through a BackwardHookFunction, or `values` itself if none has a
+    gradient.
 
     `on_gradients` gets and returns one entry for each of `values`, None for those that are no tensors.
     """

@@ -1,7 +1,8 @@
 """Modules that hold modules or parameters: in order, in a list, or in a dict.
 
-Sequential also calls what it holds, one after another; the others only register it. The invariant: the items of a
-list-like container are named by their positions, "0" to the last, whatever was inserted or deleted before.
+Sequential also calls what it holds, one after another; the others only register it. The invariant: the items
+of a list-like container are named by their positions, "0" to the last, whatever was inserted or deleted
+before.
 """
 
 from __future__ import annotations
@@ -28,13 +29,22 @@ def _position(index: Any, length: int) -> int:
 class _ModuleSequence(Module):
     """What Sequential and ModuleList have in common: modules that are called by their positions."""
 
-    _modules: dict[str, Module]
+    _modules: dict[str, Module]  # type: ignore[assignment]
 
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
+
+    def __getitem__(self, idx: int | slice) -> Any:
+        if isinstance(idx, slice):
+            return self._part(list(self._modules.items())[idx])
+        return self._modules[self._name_at(idx)]
+
+    def _part(self, items: list[tuple[str, Module]]) -> Self:
+        """A container of the same class with these items."""
+        raise NotImplementedError
 
     def __setitem__(self, idx: int, module: Module) -> None:
         setattr(self, self._name_at(idx), module)
@@ -94,10 +104,8 @@ class Sequential(_ModuleSequence):
             input = module(input)
         return input
 
-    def __getitem__(self, idx: int | slice) -> Any:
-        if isinstance(idx, slice):
-            return type(self)(OrderedDict(list(self._modules.items())[idx]))
-        return self._modules[self._name_at(idx)]
+    def _part(self, items: list[tuple[str, Module]]) -> Self:
+        return type(self)(OrderedDict(items))
 
     def insert(self, index: int, module: Module) -> Self:
         """Put a module before the position ``index``."""
@@ -165,10 +173,8 @@ class ModuleList(_ModuleSequence):
         if modules is not None:
             self.extend(modules)
 
-    def __getitem__(self, idx: int | slice) -> Any:
-        if isinstance(idx, slice):
-            return type(self)(list(self._modules.values())[idx])
-        return self._modules[self._name_at(idx)]
+    def _part(self, items: list[tuple[str, Module]]) -> Self:
+        return type(self)(module for _, module in items)
 
     def insert(self, index: int, module: Module) -> None:
         """Put a module before the position ``index``."""
@@ -213,7 +219,7 @@ class ModuleDict(Module):
     Tanh()
     """
 
-    _modules: dict[str, Module]
+    _modules: dict[str, Module]  # type: ignore[assignment]
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
@@ -322,7 +328,9 @@ class ParameterList(Module):
 
     def extra_repr(self) -> str:
         """One line for each value."""
-        return "\n".join(_value_line(str(position), value, list_style=True) for position, value in enumerate(self))
+        return "\n".join(
+            _value_line(str(position), value, list_style=True) for position, value in enumerate(self)
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -381,7 +389,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value called ``key``, or ``default``."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401 - this is that method
 
     def pop(self, key: str) -> Any:
         """Remove the value called ``key`` and return it."""
@@ -418,7 +426,9 @@ class ParameterDict(Module):
         return (self[key] for key in self._keys)
 
     def update(self, parameters: Any) -> None:
-        """Add values from a mapping or from pairs; those of an unordered mapping go in the order of their names."""
+        """Add values from a mapping or from pairs; those of an unordered mapping go in the order of their
+        names.
+        """
         if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
             parameters = sorted(parameters.items())
         for key, value in _pairs(parameters, "ParametersDict", "ParameterDict"):

@@ -1,7 +1,7 @@
 """Changing the dtype or the device of all the tensors of a module at once.
 
-The invariant: a parameter stays the same object and only its data is exchanged, together with that of its gradient,
-so that an optimizer that holds it goes on working. Floating-point tensors alone change their dtype.
+The invariant: a parameter stays the same object and only its data is exchanged, together with that of its
+gradient, so that an optimizer that holds it goes on working. Floating-point tensors alone change their dtype.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from rushlight import dtype as dtypes
 from rushlight.autograd import no_grad
 from rushlight.device import device as Device
+from rushlight.dtype import dtype as DType
 from rushlight.ops.create import empty_like
 from rushlight.tensor import Tensor
 
@@ -62,7 +62,7 @@ class ModuleConversion:
             )
         return self._apply(lambda t: t.to(device, dtype if t.is_floating_point() else None))
 
-    def type(self, dst_type: dtypes.dtype | str) -> Self:
+    def type(self, dst_type: DType | str) -> Self:
         """Convert every parameter and buffer, those of whole numbers too, to ``dst_type``."""
         return self._apply(lambda t: t.type(dst_type))
 
@@ -106,19 +106,19 @@ class ModuleConversion:
 def _destination(
     args: tuple[Any, ...],
     device: DeviceLike = None,
-    dtype: dtypes.dtype | None = None,
+    dtype: DType | None = None,
     non_blocking: bool = False,
     copy: bool = False,
     *,
     tensor: Tensor | None = None,
     memory_format: Any = None,
-) -> tuple[DeviceLike, dtypes.dtype | None]:
+) -> tuple[DeviceLike, DType | None]:
     """The device and dtype asked for in any of the forms that `Tensor.to` takes."""
     if memory_format is not None:
         raise NotImplementedError("Module.to(): memory_format is not available, tensors keep their layout")
     if args and isinstance(args[0], Tensor):
         tensor, args = args[0], args[1:]
-    elif args and isinstance(args[0], dtypes.dtype):
+    elif args and isinstance(args[0], DType):
         dtype, args = args[0], args[1:]
     elif args:
         device, args = args[0], args[1:]

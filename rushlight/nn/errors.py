@@ -1,10 +1,10 @@
 """What an error says about the place in a model where it was raised.
 
 A layer that cannot compute raises the plain sentence of its op, such as ``mat1 and mat2 shapes cannot be
-multiplied``. On its way out through the modules the error gains one line: the path of the innermost module, what
-that module is, what it expects and what it was given. Nothing here runs unless something has already gone wrong,
-and an error keeps its type, its traceback and its first sentence. Only the kinds of error that ops raise are
-extended; a program's own exception classes pass through untouched.
+multiplied``. On its way out through the modules the error gains one line: the path of the innermost module,
+what that module is, what it expects and what it was given. Nothing here runs unless something has already
+gone wrong, and an error keeps its type, its traceback and its first sentence. Only the kinds of error that
+ops raise are extended; a program's own exception classes pass through untouched.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def add_place(
 ) -> None:
     """Say in `error` that it left `module`, which `caller` had called with `args` and `kwargs`.
 
-    Each module does this on the way out, so the path grows from the innermost module to the outermost. It begins
-    with the variable that holds the outermost module in the function that called it: ``net.2``.
+    Each module does this on the way out, so the path grows from the innermost module to the outermost. It
+    begins with the variable that holds the outermost module in the function that called it: ``net.2``.
     """
     if type(error) not in LOCATED_ERRORS:
         return

@@ -1,8 +1,9 @@
 """Functions that users attach to modules: what runs around ``forward`` and around the backward pass.
 
-This file registers hooks and calls a module that has some; a module without hooks never comes here. The hooks of
-``state_dict`` and ``load_state_dict`` are in ``state.py``. The invariant: of each kind, hooks for all modules run
-before a module's own, and each group runs in the order of registration, except that ``prepend=True`` goes first.
+This file registers hooks and calls a module that has some; a module without hooks never comes here. The hooks
+of ``state_dict`` and ``load_state_dict`` are in ``state.py``. The invariant: of each kind, hooks for all
+modules run before a module's own, and each group runs in the order of registration, except that
+``prepend=True`` goes first.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rushlight.autograd.node import RemovableHandle
 from rushlight.nn.backward_hooks import BackwardHooks
 from rushlight.tensor import Tensor
-from rushlight.autograd.node import RemovableHandle
 
 if TYPE_CHECKING:
     from rushlight.nn.module import Module
@@ -73,8 +74,8 @@ class ModuleHooks:
     ) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after each ``forward``; what it returns replaces the output.
 
-        With ``with_kwargs`` the call is ``hook(module, args, kwargs, output)``; with ``always_call`` it is made
-        even where ``forward`` or a hook raised, and then ``output`` may be None.
+        With ``with_kwargs`` the call is ``hook(module, args, kwargs, output)``; with ``always_call`` it is
+        made even where ``forward`` or a hook raised, and then ``output`` may be None.
 
         >>> import rushlight as torch
         >>> layer, shapes = torch.nn.Linear(4, 2), []
@@ -95,14 +96,13 @@ class ModuleHooks:
         """
         return _register(self._backward_pre_hooks, CallHook(hook), prepend)
 
-    def register_full_backward_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> RemovableHandle:
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` once the gradients of the module's inputs are known.
 
-        Both are tuples with an entry for each positional argument and each output, None where that is no tensor;
-        a tuple that is returned replaces ``grad_input``. Where no input requires a gradient the hook runs when
-        the gradients of the outputs are known. Raises RuntimeError on a module with a ``register_backward_hook``.
+        Both are tuples with an entry for each positional argument and each output, None where that is no
+        tensor; a tuple that is returned replaces ``grad_input``. Where no input requires a gradient the hook
+        runs when the gradients of the outputs are known. Raises RuntimeError on a module with a
+        ``register_backward_hook``.
 
         >>> import rushlight as torch
         >>> layer, norms = torch.nn.Identity(), []
@@ -257,7 +257,7 @@ def _backward_hooks(module: Module) -> BackwardHooks | None:
 
 
 def _watch_last_operation(module: Module, output: Any) -> None:
-    """Attach the hooks of ``register_backward_hook`` to the operation that made the first tensor of `output`."""
+    """Attach the hooks of ``register_backward_hook`` to the operation that made the output."""
     while not isinstance(output, Tensor):
         values = output.values() if isinstance(output, dict) else output
         output = next(value for value in values if isinstance(value, Tensor | tuple | list | dict))

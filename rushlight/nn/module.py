@@ -1,9 +1,9 @@
 """Module: the base class of every layer and every model.
 
-A module keeps its parameters, buffers and child modules in three dicts, filled by plain attribute assignment; all else
-follows from them. Walking the tree, saving and loading, hooks, and conversion each have a file of their own. The
-invariant: a name is in at most one of the three dicts and the instance's own attributes. Calling a module without hooks
-costs one function call more than calling its ``forward``.
+A module keeps its parameters, buffers and child modules in three dicts, filled by plain attribute assignment;
+all else follows from them. Walking the tree, saving and loading, hooks, and conversion each have a file of
+their own. The invariant: a name is in at most one of the three dicts and the instance's own attributes.
+Calling a module without hooks costs one function call more than calling its ``forward``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from rushlight.tensor import Tensor
 class Module(ModuleTree, ModuleState, ModuleHooks, ModuleConversion):
     """Base class of layers and models: subclass it, make the parts in ``__init__``, use them in ``forward``.
 
-    Parameters and modules assigned as attributes become part of the module; ``training`` says whether it is in
-    training mode.
+    Parameters and modules assigned as attributes become part of the module; ``training`` says whether it is
+    in training mode.
 
     >>> import rushlight as torch
     >>> from rushlight import nn
@@ -99,14 +99,14 @@ class Module(ModuleTree, ModuleState, ModuleHooks, ModuleConversion):
             raise
 
     def _expected_input(self) -> str:
-        """What a layer says about its input in an error message, such as ``4 features``; empty for nothing."""
+        """What a layer says about its input in an error message, such as ``4 features``."""
         return ""
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under ``name``; None keeps the name for one that the module does without.
 
-        Raises KeyError for a name that is taken, empty, or has a dot in it, TypeError for what is no parameter and
-        ValueError for one that was computed from other tensors.
+        Raises KeyError for a name that is taken, empty, or has a dot in it, TypeError for what is no
+        parameter and ValueError for one that was computed from other tensors.
         """
         self._check_member(name, "parameter", "_parameters")
         if param is not None and not isinstance(param, Parameter):
@@ -136,7 +136,8 @@ class Module(ModuleTree, ModuleState, ModuleHooks, ModuleConversion):
         self._check_member(name, "buffer", "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+                f"cannot assign '{type_name(tensor)}' object to buffer '{name}' (torch Tensor or None "
+                "required)"
             )
         self._buffers[name] = tensor
         if persistent:

@@ -1,9 +1,9 @@
 """Parameter and Buffer: tensors that join a module by being assigned to it.
 
-A parameter is what a module learns, a buffer is state that it keeps without learning it. Both are tensors in every
-other respect, and what is computed from them is a plain tensor. An uninitialized parameter or buffer stands for one
-whose shape a lazy module finds out at its first call. The invariant: all of them are leaves and share the memory of
-the tensor they were made from.
+A parameter is what a module learns, a buffer is state that it keeps without learning it. Both are tensors in
+every other respect, and what is computed from them is a plain tensor. An uninitialized parameter or buffer
+stands for one whose shape a lazy module finds out at its first call. The invariant: all of them are leaves
+and share the memory of the tensor they were made from.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from rushlight.tensor import Tensor, new_tensor
 class Parameter(Tensor):
     """A tensor that a module trains: assigned to a module's attribute, it is among its ``parameters()``.
 
-    ``data`` is a tensor, whose memory is shared, or None for an empty one. Unless ``requires_grad`` is False it
-    requires a gradient even when made under ``no_grad``. Raises RuntimeError for whole numbers that would.
+    ``data`` is a tensor, whose memory is shared, or None for an empty one. Unless ``requires_grad`` is False
+    it requires a gradient even when made under ``no_grad``. Raises RuntimeError for whole numbers that would.
 
     >>> import rushlight as torch
     >>> torch.nn.Parameter(torch.zeros(2))
@@ -38,8 +38,8 @@ class Parameter(Tensor):
         parameter._requires_grad = bool(requires_grad)
         return parameter
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
-        return "Parameter containing:\n" + super().__repr__(tensor_contents=tensor_contents)
+    def __repr__(self) -> str:  # type: ignore[override]
+        return "Parameter containing:\n" + super().__repr__()
 
 
 class _BufferType(type):
@@ -50,7 +50,8 @@ class _BufferType(type):
 
 
 class Buffer(Tensor, metaclass=_BufferType):
-    """A tensor that a module keeps without training it: assigned to an attribute, it is among its ``buffers()``.
+    """A tensor that a module keeps without training it: assigned to an attribute, it is among its
+    ``buffers()``.
 
     It is saved with the module unless ``persistent`` is False.
 
@@ -72,17 +73,19 @@ class Buffer(Tensor, metaclass=_BufferType):
         return buffer
 
 
-class UninitializedTensorMixin:
-    """A tensor that has a dtype but no shape yet; ``materialize`` gives it one and makes it an ordinary tensor."""
+class UninitializedTensorMixin(Tensor):
+    """A tensor that has a dtype but no shape yet; ``materialize`` gives it one and makes it an ordinary
+    tensor.
+    """
 
     cls_to_become: type[Tensor]
 
     def materialize(self, shape: Any, device: Any = None, dtype: dtype | None = None) -> None:
         """Become a tensor of this shape, with whatever values its memory holds."""
         check_device(device)
-        made = empty(shape, dtype=dtype or self.dtype)  # type: ignore[attr-defined]
+        made = empty(shape, dtype=dtype or self.dtype)
         self._array = made._array
-        self.__class__ = self.cls_to_become
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]
 
     @property
     def shape(self) -> Any:
@@ -100,7 +103,7 @@ class UninitializedTensorMixin:
             "parameters before calling `module.share_memory()`."
         )
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         return f"<{type(self).__name__}>"
 
 
@@ -125,7 +128,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
         return super().__new__(cls, empty(0, dtype=dtype), requires_grad)  # type: ignore[return-value]
 
 
-class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+class UninitializedBuffer(UninitializedTensorMixin):
     """A buffer whose shape is found out at the first call of a lazy module."""
 
     cls_to_become = Tensor

@@ -1,8 +1,9 @@
 """What a module saves and how it is put back: ``state_dict`` and ``load_state_dict``.
 
-A state dict maps the path of every parameter and persistent buffer to its tensor. It is a picture of the module by
-reference: its tensors share memory with the module's. The invariant: loading copies into the tensors the module has,
-so that an optimizer keeps working on them; only ``assign=True`` puts other tensors in their place.
+A state dict maps the path of every parameter and persistent buffer to its tensor. It is a picture of the
+module by reference: its tensors share memory with the module's. The invariant: loading copies into the
+tensors the module has, so that an optimizer keeps working on them; only ``assign=True`` puts other tensors in
+their place.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rushlight.autograd import no_grad
-from rushlight.nn.parameter import Parameter, is_lazy
-from rushlight.tensor import Tensor
 from rushlight.autograd.node import RemovableHandle
+from rushlight.nn.parameter import Parameter, UninitializedTensorMixin, is_lazy
+from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
     from rushlight.nn.module import Module
@@ -23,18 +24,20 @@ if TYPE_CHECKING:
 EXTRA_STATE_KEY = "_extra_state"
 
 
-class IncompatibleKeys(NamedTuple):
-    """The keys that a state dict lacked, and those it had in excess."""
-
+class _Keys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class _IncompatibleKeys(_Keys):
+    """The keys that a state dict lacked, and those it had in excess."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return super().__repr__()
-
-    __str__ = __repr__
 
 
 class ModuleState:
@@ -51,14 +54,18 @@ class ModuleState:
     _load_state_dict_post_hooks: OrderedDict[int, Callable[..., Any]]
 
     def get_extra_state(self) -> Any:
-        """Return what this module saves besides tensors; a subclass defines this together with ``set_extra_state``."""
+        """Return what this module saves besides tensors; a subclass defines this together with
+        ``set_extra_state``.
+        """
         raise RuntimeError("Module.get_extra_state() is called only where a subclass defines it")
 
     def set_extra_state(self, state: Any) -> None:
         """Take back what ``get_extra_state`` returned; a subclass defines both."""
         raise RuntimeError("Module.set_extra_state() is called only where a subclass defines it")
 
-    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+    def state_dict(
+        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> Any:
         """Return the parameters and persistent buffers of this module and its children, by path.
 
         The tensors are detached, unless ``keep_vars``. Keys begin with ``prefix``; a given ``destination`` is
@@ -77,7 +84,9 @@ class ModuleState:
                 stacklevel=2,
             )
             given = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False))
-            return self.state_dict(**{"destination": destination, "prefix": prefix, "keep_vars": keep_vars, **given})
+            return self.state_dict(
+                **{"destination": destination, "prefix": prefix, "keep_vars": keep_vars, **given}
+            )
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
@@ -99,7 +108,7 @@ class ModuleState:
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Add this module's own state, without that of its children; a subclass may save differently."""
         for name, tensor in self._saved_tensors().items():
-            destination[prefix + name] = tensor if keep_vars else tensor.detach()
+            destination[prefix + name] = tensor if keep_vars or is_lazy(tensor) else tensor.detach()
         if type(self).get_extra_state is not ModuleState.get_extra_state:
             destination[prefix + EXTRA_STATE_KEY] = self.get_extra_state()
 
@@ -111,12 +120,12 @@ class ModuleState:
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
+    ) -> _IncompatibleKeys:
         """Copy the tensors of ``state_dict`` into this module and its children.
 
-        Returns the missing and the unexpected keys. Raises RuntimeError listing every tensor that does not fit
-        and, if ``strict``, every missing or unexpected key; what fits has been copied by then. With ``assign``
-        the tensors themselves are put in place of the module's.
+        Returns the missing and the unexpected keys. Raises RuntimeError listing every tensor that does not
+        fit and, if ``strict``, every missing or unexpected key; what fits has been copied by then. With
+        ``assign`` the tensors themselves are put in place of the module's.
 
         >>> import rushlight as torch
         >>> old, new = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
@@ -131,7 +140,7 @@ class ModuleState:
         if metadata is not None:
             own_dict._metadata = metadata
 
-        keys = IncompatibleKeys([], [])
+        keys = _IncompatibleKeys([], [])
         errors: list[str] = []
         _load_tree(self, own_dict, "", metadata or {}, assign, keys, errors)
         if strict:
@@ -153,13 +162,11 @@ class ModuleState:
     ) -> None:
         """Take this module's own state, without that of its children; a subclass may load differently.
 
-        What does not fit is added to the last three arguments. ``local_metadata`` holds the version under which
-        the module was saved, and ``assign_to_params_buffers`` where that was asked for.
+        What does not fit is added to the last three arguments. ``local_metadata`` holds the version under
+        which the module was saved, and ``assign_to_params_buffers`` where that was asked for.
         """
         for hook in self._load_state_dict_pre_hooks.values():
-            hook(
-                self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-            )
+            hook(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         own = self._saved_tensors()
         assign = local_metadata.get("assign_to_params_buffers", False)
         for name, tensor in own.items():
@@ -180,7 +187,9 @@ class ModuleState:
                 missing_keys.append(prefix + EXTRA_STATE_KEY)
         if strict:
             unexpected_keys.extend(
-                key for key in state_dict if key.startswith(prefix) and self._is_stranger(key[len(prefix) :], known)
+                key
+                for key in state_dict
+                if key.startswith(prefix) and self._is_stranger(key[len(prefix) :], known)
             )
 
     def _is_stranger(self, path: str, known: set[str]) -> bool:
@@ -192,17 +201,20 @@ class ModuleState:
         """Put `loaded` into, or in the place of, this module's `tensor`; return why that is impossible."""
         if not isinstance(loaded, Tensor):
             return (
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
-                f"checkpoint but received {type(loaded)}"
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object '
+                f"from checkpoint but received {type(loaded)}"
             )
-        if not is_lazy(tensor):
-            if tensor.dim() == 0 and loaded.shape == (1,):
-                loaded = loaded[0]
-            if loaded.shape != tensor.shape:
-                return (
-                    f"size mismatch for {key}: copying a param with shape {loaded.shape} from checkpoint, "
-                    f"the shape in current model is {tensor.shape}."
-                )
+        if is_lazy(tensor) and is_lazy(loaded):
+            return None
+        if isinstance(tensor, UninitializedTensorMixin):
+            tensor.materialize(loaded.shape)
+        if tensor.dim() == 0 and loaded.shape == (1,):
+            loaded = loaded[0]
+        if loaded.shape != tensor.shape:
+            return (
+                f"size mismatch for {key}: copying a param with shape {loaded.shape} from checkpoint, "
+                f"the shape in current model is {tensor.shape}."
+            )
         try:
             with no_grad():
                 if assign:
@@ -211,8 +223,9 @@ class ModuleState:
                     tensor.copy_(loaded)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported with the others
             return (
-                f'While copying the parameter named "{key}", whose dimensions in the model are {tensor.size()} '
-                f"and whose dimensions in the checkpoint are {loaded.size()}, an exception occurred : {error.args}."
+                f'While copying the parameter named "{key}", whose dimensions in the model are '
+                f"{tensor.size()} and whose dimensions in the checkpoint are {loaded.size()}, "
+                f"an exception occurred : {error.args}."
             )
         return None
 
@@ -221,19 +234,23 @@ class ModuleState:
         return _register(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, local_metadata)`` afterwards; it may change the dict in place."""
+        """Call ``hook(module, state_dict, prefix, local_metadata)`` afterwards; it may change the dict in
+        place.
+        """
         return _register(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook`` before this module's own state is loaded; it may change the dict in place.
 
-        It is called with ``(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
-        error_msgs)``.
+        It is called with ``(module, state_dict, prefix, local_metadata, strict, missing_keys,
+        unexpected_keys, error_msgs)``.
         """
         return _register(self._load_state_dict_pre_hooks, hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, incompatible_keys)`` after this module is loaded; it may edit both lists in place."""
+        """Call ``hook(module, incompatible_keys)`` after this module is loaded; it may edit both lists in
+        place.
+        """
         return _register(self._load_state_dict_post_hooks, hook)
 
 
@@ -249,7 +266,7 @@ def _load_tree(
     prefix: str,
     metadata: Mapping[str, dict[str, Any]],
     assign: bool,
-    keys: IncompatibleKeys,
+    keys: _IncompatibleKeys,
     errors: list[str],
 ) -> None:
     """Load `module` from the entries under `prefix`, then its children from theirs."""
@@ -280,7 +297,7 @@ def _as_member(loaded: Tensor, replaced: Tensor) -> Tensor:
     return Parameter(loaded, requires_grad=replaced.requires_grad)
 
 
-def _key_errors(keys: IncompatibleKeys) -> list[str]:
+def _key_errors(keys: _IncompatibleKeys) -> list[str]:
     errors = []
     for kind, names in (("Missing", keys.missing_keys), ("Unexpected", keys.unexpected_keys)):
         if names:
@@ -295,7 +312,7 @@ def _key_errors(keys: IncompatibleKeys) -> list[str]:
     return errors
 
 
-def _common_prefix(keys: IncompatibleKeys) -> str:
+def _common_prefix(keys: _IncompatibleKeys) -> str:
     """What every unexpected key has in front of a missing one; empty where they differ otherwise."""
     missing, unexpected = keys
     if not missing or len(missing) != len(unexpected):

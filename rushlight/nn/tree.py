@@ -1,8 +1,8 @@
 """Modules as a tree: walking it, and finding a part of it by its path.
 
-A module's children are the values of ``_modules``, its own tensors those of ``_parameters`` and ``_buffers``. The
-invariant: walks go in the order of registration, depth first, and give each object once, under its first name,
-unless ``remove_duplicate=False`` asks for every name.
+A module's children are the values of ``_modules``, its own tensors those of ``_parameters`` and ``_buffers``.
+The invariant: walks go in the order of registration, depth first, and give each object once, under its first
+name, unless ``remove_duplicate=False`` asks for every name.
 """
 
 from __future__ import annotations
@@ -147,8 +147,9 @@ class ModuleTree:
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
         """Put ``module`` at the path ``target``, replacing what is there.
 
-        Raises ValueError for an empty path or for what is no module, and AttributeError where the parent does not
-        exist, where something other than a module would be replaced, or, if ``strict``, where nothing would be.
+        Raises ValueError for an empty path or for what is no module, and AttributeError where the parent does
+        not exist, where something other than a module would be replaced, or, if ``strict``, where nothing
+        would be.
         """
         if target == "":
             raise ValueError("Cannot set the submodule without a target name!")
