@@ -204,7 +204,7 @@ class finfo(_TypeLimits):  # noqa: N801 - PyTorch's name
         self.max, self.min = float(info.max), float(info.min)
         self.eps = float(info.eps)
         self.tiny = self.smallest_normal = float(info.tiny)
-        self.resolution = float(info.resolution)
+        self.resolution = 10.0**-info.precision
 
     def __repr__(self) -> str:
         return (
