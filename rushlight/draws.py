@@ -87,8 +87,9 @@ def normal(
         part = values[start : min(start + BLOCK, whole)]
         part[...] = _box_muller(unit(generator, part.size, real))
     if whole < count:
-        # A part of a block is of no use: its numbers are drawn, then the last 16 values made anew.
-        unit(generator, count - whole, real)
+        # A part of a block is of no use: its numbers are drawn (not so for float16), the last 16 made anew.
+        if kind is real:
+            unit(generator, count - whole, real)
         values[-16:] = _box_muller(unit(generator, 16, real))
     return narrow(multiply_add(values, real.type(std), real.type(mean)), kind)
 
@@ -154,8 +155,8 @@ def integers(generator: Generator, count: int, kind: np.dtype) -> np.ndarray:
 
 def integers_between(generator: Generator, count: int, kind: np.dtype, low: int, span: int) -> np.ndarray:
     """Integers from `low` to ``low + span - 1``; a span of 2**64 means every int64."""
-    wide = span >= 2**32 and kind in (F32, F64, I64)
-    words = generator.double_words(count) if wide else generator.words(count)
+    # From 28 bits on, the remainder of a 32-bit word would be visibly uneven.
+    words = generator.double_words(count) if span >= 2**28 else generator.words(count)
     if span < 2**64:
         words = words % np.uint64(span) + np.uint64(low % 2**64)
     return narrow(words.view(np.int64), kind)

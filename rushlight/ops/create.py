@@ -117,6 +117,8 @@ def finish(made: Tensor, requires_grad: bool, out: Any) -> Tensor:
     if out is not None:
         made = write_out(out, made)
     if requires_grad:
+        if not made.is_floating_point():
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         made.requires_grad = True
     return made
 

@@ -401,20 +401,20 @@ def _require_all_of_int64(input: Tensor) -> None:
 def _from(low: int, kind: np.dtype) -> int:
     """`low`, or the next number of a floating type above it, where ``low + 1`` would be rounded below it."""
     nearest = _rounded(low + 1, kind)
-    return int(np.nextafter(nearest, kind.type(np.inf))) if nearest < low else low
+    return int(np.nextafter(kind.type(nearest), kind.type(np.inf))) if nearest < low else low
 
 
 def _below(to: int, kind: np.dtype) -> int:
     """`to`, or the next number of a floating type below it, where ``to - 1`` would be rounded up to it."""
     nearest = _rounded(to - 1, kind)
-    return int(np.nextafter(nearest, kind.type(-np.inf))) if nearest >= to else to
+    return int(np.nextafter(kind.type(nearest), kind.type(-np.inf))) if nearest >= to else to
 
 
-def _rounded(number: int, kind: np.dtype) -> Any:
-    """`number` as an element of a floating type; of other types, or out of range, as it is."""
-    if kind.kind != "f" or abs(number) > np.finfo(kind).max:
+def _rounded(number: int, kind: np.dtype) -> int:
+    """The integer that `number` becomes as an element of a floating type within its range; else `number`."""
+    if kind.kind != "f" or abs(number) > float(np.finfo(kind).max):
         return number
-    return draws.narrow(np.array(number), kind)[()]
+    return int(draws.narrow(np.array(number), kind))
 
 
 def _check_bound(argument: str, bound: int, input: Tensor) -> None:
@@ -422,7 +422,7 @@ def _check_bound(argument: str, bound: int, input: Tensor) -> None:
     kind, type_name = input._array.dtype, C_NAMES[input.dtype.name]
     exact = draws.largest_integer(kind)
     if kind.kind == "f":
-        lowest, largest = -np.finfo(kind).max, np.finfo(kind).max
+        lowest, largest = float(np.finfo(kind).min), float(np.finfo(kind).max)
     else:
         lowest, largest = 0 if kind.kind == "b" else np.iinfo(kind).min, exact
     if not lowest <= bound <= largest:
