@@ -101,6 +101,11 @@ def add_(target: Tensor, other: Tensor, factor: Any) -> Tensor:
     return target.add_(other, alpha=factor)
 
 
+def move_(target: Tensor, end: Tensor, share: Any) -> Tensor:
+    """``target += share * (end - target)``; a tensor must be of the target's type there."""
+    return target.lerp_(end, share.to(target.dtype) if isinstance(share, Tensor) else share)
+
+
 def add_product_(target: Tensor, left: Tensor, right: Tensor, factor: Any) -> Tensor:
     """``target += factor * left * right``."""
     if isinstance(factor, Tensor):

@@ -161,6 +161,17 @@ def test_rate_given_as_a_tensor(case):
     assert_close(results[0], results[1], 1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_betas_given_as_tensors(dtype):
+    results = []
+    for lib in (rushlight, torch):
+        betas = (lib.tensor(0.8), lib.tensor([0.99]))
+        optimizer, params = make(lib, "Adam", {"betas": betas, "amsgrad": True}, dtype)
+        run(lib, optimizer, params, 50)
+        results.append(as_arrays(params))
+    assert_close(results[0], results[1], 1e-6)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_pytorch_state_loads_and_goes_on(case):
     theirs, their_params = make(torch, *CASES[case])
