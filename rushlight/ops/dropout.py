@@ -1,10 +1,10 @@
 """Dropout: multiply by a random mask in training, return the input otherwise.
 
-`dropout` draws a mask element for every element, `feature_dropout` one for every channel (the first two
-dimensions); the alpha variants replace dropped values by SELU's lowest one and keep mean and variance
-(Klambauer et al., "Self-Normalizing Neural Networks", 2017). These are PyTorch's functions of the same
-names; the layers' checks lie in `rushlight.nn.functional`. Invariant: a mask is drawn in the order in
-which its input lies in memory, and none where nothing can be dropped.
+`dropout` draws a mask element for every element, `feature_dropout` one for every channel (the first
+two dimensions); the alpha variants replace what is dropped by SELU's lowest value and keep mean and
+variance. These are PyTorch's functions of the same names; the checks of the layers lie in
+`rushlight.nn.functional`. Invariant: a mask is drawn in the order in which its input lies in
+memory, and none where nothing can be dropped.
 """
 
 from __future__ import annotations
@@ -12,16 +12,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from rushlight.autograd.mode import no_grad
+import numpy as np
+
+from rushlight import draws
+from rushlight.dtype import F64
 from rushlight.ops.arguments import require_tensor
-from rushlight.ops.create import empty, zeros
-from rushlight.ops.fill import bernoulli_, number
-from rushlight.ops.kinds import public
-from rushlight.ops.random import like_to_fill
+from rushlight.ops.create import zeros
+from rushlight.ops.define import TITLES, apply
+from rushlight.ops.fill import in_memory_order, number
+from rushlight.ops.kinds import primitive, public
+from rushlight.random import Generator, default_generator
 from rushlight.tensor import Tensor
 
 # The negative of the value that SELU approaches for very negative inputs: its scale times its alpha.
 SELU_SATURATION = 1.7580993408473766
+
+
+def _mask(
+    input: np.ndarray, *, kept: float, value: float, channels: bool, generator: Generator
+) -> np.ndarray:
+    """`value` with probability `kept`, else 0: for every element of `input`, or for every channel."""
+    if channels:
+        shape = (*input.shape[:2], *[1] * (input.ndim - 2))
+        mask = draws.bernoulli(generator, shape[0] * shape[1], kept).reshape(shape)
+    else:
+        mask = in_memory_order(draws.bernoulli(generator, input.size, kept), input)
+    return mask * input.dtype.type(value)
+
+
+MASK = primitive("dropout_mask", "random", _mask)
 
 
 def _dropout(
@@ -39,31 +58,29 @@ def _dropout(
         if p == 1:
             nothing = zeros((), dtype=input.dtype)
             return input.mul_(nothing) if inplace else input * nothing
-        with no_grad():
-            mask = bernoulli_(_mask_of_channels(input) if channels else like_to_fill(name, input), 1 - p)
-            if not alpha:
-                mask.div_(1 - p)
-            else:
-                scale = 1 / math.sqrt((SELU_SATURATION * SELU_SATURATION * p + 1) * (1 - p))
-                shift = mask.add(-1).mul_(SELU_SATURATION * scale).add_(SELU_SATURATION * scale * p)
-                mask.mul_(scale)
-        dropped = input.mul_(mask) if inplace else input * mask
-        return dropped.add_(shift) if alpha else dropped
+        if channels and input.ndim < 2:
+            shape = list(input.shape)
+            raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, got {shape}")
+        if not input.is_floating_point():
+            title = TITLES[input.dtype.name]
+            raise RuntimeError(f"result type Float can't be cast to the desired output type {title}")
+        params = {"kept": 1 - p, "channels": channels, "generator": default_generator}
+        if not alpha:
+            real = np.float64 if input._array.dtype is F64 else np.float32
+            mask = apply(MASK, (input,), params | {"value": real(1) / real(1 - p)})
+            return input.mul_(mask) if inplace else input * mask
+        mask = apply(MASK, (input,), params | {"value": 1.0})
+        # Klambauer et al., "Self-Normalizing Neural Networks", 2017.
+        scale = 1 / math.sqrt((SELU_SATURATION * SELU_SATURATION * p + 1) * (1 - p))
+        shift = (mask - 1).mul_(SELU_SATURATION * scale).add_(SELU_SATURATION * scale * p)
+        mask.mul_(scale)
+        return (input.mul_(mask) if inplace else input * mask).add_(shift)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
         f"PyTorch's `{name}`: drop with probability `p` where `train` is true, and make up for it."
     )
     return public(method=False)(function)
-
-
-def _mask_of_channels(input: Tensor) -> Tensor:
-    """An empty mask with one element for each channel of each sample."""
-    if input.ndim < 2:
-        raise RuntimeError(
-            f"Feature dropout requires at least 2 dimensions in the input, got {list(input.shape)}"
-        )
-    return empty((*input.shape[:2], *[1] * (input.ndim - 2)), dtype=input.dtype)
 
 
 dropout = _dropout("dropout")
