@@ -181,7 +181,7 @@ def test_keys_that_differ_otherwise_are_not_explained():
 
 def test_accelerators_are_refused_with_advice():
     layer = nn.Linear(1, 1)
-    for change in (layer.cuda, layer.xpu, lambda: layer.cuda(1), lambda: layer.to("cuda:1")):
+    for change in (layer.cuda, layer.xpu, lambda: layer.cuda("cuda:1"), lambda: layer.to("cuda:1")):
         with pytest.raises(AssertionError, match="Rushlight computes on the CPU only"):
             change()
 
@@ -189,11 +189,6 @@ def test_accelerators_are_refused_with_advice():
 def test_bfloat16_is_refused():
     with pytest.raises(NotImplementedError, match="bfloat16"):
         nn.Linear(1, 1).bfloat16()
-
-
-def test_memory_format_is_refused():
-    with pytest.raises(NotImplementedError, match="memory_format"):
-        nn.Linear(1, 1).to(memory_format="torch.channels_last")
 
 
 def test_sparse_gradients_are_refused():

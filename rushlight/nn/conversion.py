@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rushlight.autograd import no_grad
 from rushlight.device import device as Device
 from rushlight.dtype import dtype as DType
-from rushlight.ops.create import empty_like
+from rushlight.ops.create import empty, empty_like
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -55,12 +55,13 @@ class ModuleConversion:
         >>> torch.nn.Linear(3, 2).to(torch.float64).weight.dtype
         torch.float64
         """
-        device, dtype = _destination(args, **kwargs)
-        if dtype is not None and not dtype.is_floating_point:
+        # A tensor without elements shows what becomes of those with some, and raises where they would.
+        dtype = empty(0).to(*args, **kwargs).dtype
+        if not dtype.is_floating_point:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
             )
-        return self._apply(lambda t: t.to(device, dtype if t.is_floating_point() else None))
+        return self._apply(lambda t: t.to(*args, **kwargs) if t.is_floating_point() else t)
 
     def type(self, dst_type: DType | str) -> Self:
         """Convert every parameter and buffer, those of whole numbers too, to ``dst_type``."""
@@ -88,44 +89,16 @@ class ModuleConversion:
 
     def cuda(self, device: DeviceLike = None) -> Self:
         """Raise what a CPU build of PyTorch raises: there is no such device."""
-        return self.to(Device("cuda", device) if isinstance(device, int) else (device or "cuda"))
+        return self.to("cuda" if device is None else device)
 
     def xpu(self, device: DeviceLike = None) -> Self:
         """Raise what a CPU build of PyTorch raises: there is no such device."""
-        return self.to(Device("xpu", device) if isinstance(device, int) else (device or "xpu"))
+        return self.to("xpu" if device is None else device)
 
     def to_empty(self, *, device: DeviceLike, recurse: bool = True) -> Self:
         """Give every parameter and buffer fresh memory, with whatever values it holds, on ``device``."""
         return self._apply(lambda t: empty_like(t, device=device), recurse=recurse)
 
     def share_memory(self) -> Self:
-        """Share the tensors' memory with other processes, as ``Tensor.share_memory_`` does."""
-        return self._apply(lambda t: t.share_memory_())
-
-
-def _destination(
-    args: tuple[Any, ...],
-    device: DeviceLike = None,
-    dtype: DType | None = None,
-    non_blocking: bool = False,
-    copy: bool = False,
-    *,
-    tensor: Tensor | None = None,
-    memory_format: Any = None,
-) -> tuple[DeviceLike, DType | None]:
-    """The device and dtype asked for in any of the forms that `Tensor.to` takes."""
-    if memory_format is not None:
-        raise NotImplementedError("Module.to(): memory_format is not available, tensors keep their layout")
-    if args and isinstance(args[0], Tensor):
-        tensor, args = args[0], args[1:]
-    elif args and isinstance(args[0], DType):
-        dtype, args = args[0], args[1:]
-    elif args:
-        device, args = args[0], args[1:]
-        if args and not isinstance(args[0], bool):
-            dtype, args = args[0], args[1:]
-    if len(args) > 2:
-        raise TypeError("to() takes a device and a dtype, or a tensor, and then non_blocking and copy")
-    if tensor is not None:
-        return tensor.device, tensor.dtype
-    return device, dtype
+        """Return the module as it is: tensors are sent to other processes by copying."""
+        return self

@@ -96,13 +96,6 @@ class UninitializedTensorMixin(Tensor):
             "Call `forward` to initialize the parameters before accessing their attributes."
         )
 
-    def share_memory_(self) -> Any:
-        """Raises RuntimeError: there is no memory yet."""
-        raise RuntimeError(
-            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the "
-            "parameters before calling `module.share_memory()`."
-        )
-
     def __repr__(self) -> str:  # type: ignore[override]
         return f"<{type(self).__name__}>"
 

@@ -13,8 +13,8 @@ from types import GeneratorType
 
 from rushlight.autograd import no_grad
 from rushlight.ops.convert import tensor as make_tensor
+from rushlight.ops.join import stack
 from rushlight.ops.norm import vector_norm
-from rushlight.ops.shapes import stack
 from rushlight.tensor import Tensor
 
 

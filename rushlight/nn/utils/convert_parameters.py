@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rushlight.nn.errors import type_name
-from rushlight.ops.shape import cat
+from rushlight.ops.join import cat
 from rushlight.tensor import Tensor
 
 
