@@ -34,6 +34,7 @@ from rushlight.dtype import (
     short,
     uint8,
 )
+from rushlight.layout import channels_last, contiguous_format, layout, memory_format, preserve_format, strided
 from rushlight.ops.convert import as_tensor, asarray, from_dlpack, is_tensor, tensor
 from rushlight.ops.convert import from_numpy_array as from_numpy
 from rushlight.ops.define import TABLE as _TABLE

@@ -9,7 +9,7 @@ always describes the whole memory; a view's node is valid exactly while its `_vi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +17,18 @@ from rushlight.autograd.mode import state
 from rushlight.autograd.node import Node
 from rushlight.tensor import Tensor, new_tensor
 
+if TYPE_CHECKING:
+    from rushlight.ops.define import Op
+
 
 def element_strides(array: np.ndarray) -> tuple[int, ...]:
     """Strides counted in elements, with PyTorch's row-major values for dimensions NumPy leaves open."""
-    size = array.itemsize
-    return tuple(stride // size for stride in array.strides)
+    size, shape = array.itemsize, array.shape
+    strides = [stride // size for stride in array.strides]
+    for dim in range(len(shape) - 1, -1, -1):
+        if strides[dim] == 0 and shape[dim] == 1:
+            strides[dim] = shape[dim + 1] * strides[dim + 1] if dim + 1 < len(shape) else 1
+    return tuple(strides)
 
 
 def address(array: np.ndarray) -> int:
@@ -56,17 +63,29 @@ class Geometry:
 
     def __init__(self, base: np.ndarray, view: np.ndarray) -> None:
         low, high = extent(base)
+        offset = (address(view) - address(base)) // base.itemsize if view.size else 0
+        reaches = [offset + each for each in extent(view)]  # as_strided can leave the base
+        low, high = min(low, reaches[0]), max(high, reaches[1])
         self.base_shape, self.base_strides = base.shape, base.strides
         self.shape, self.strides = view.shape, view.strides
         self.start = -low
         self.length = high - low + 1
-        self.offset = (address(view) - address(base)) // base.itemsize - low if view.size else 0
+        self.offset = offset - low
 
     def buffer(self, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """A zeroed buffer laid out as the base: the base-shaped array and the view's window in it."""
         flat = np.zeros(self.length, dtype=kind)
-        whole = np.lib.stride_tricks.as_strided(flat[self.start :], self.base_shape, self.base_strides)
-        return whole, np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, self.strides)
+        unit = kind.itemsize
+        whole = np.ndarray(self.base_shape, kind, flat, self.start * unit, self.base_strides)
+        return whole, np.ndarray(self.shape, kind, flat, self.offset * unit, self.strides)
+
+    def places(self, itemsize: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which element of the buffer each element of the base is, and each element of the view."""
+        order = np.arange(self.length)
+        unit = order.itemsize
+        base_steps, steps = (tuple(s // itemsize * unit for s in each) for each in (self.base_strides, self.strides))
+        base_places = np.ndarray(self.base_shape, order.dtype, order, self.start * unit, base_steps)
+        return base_places, np.ndarray(self.shape, order.dtype, order, self.offset * unit, steps)
 
     def overlaps_itself(self) -> bool:
         """Whether one element of memory appears at several places of the view."""
@@ -169,16 +188,7 @@ def set_history(target: Tensor, node: Node, self_needs_grad: bool) -> None:
 
 def check_inplace(target: Any, inputs: Sequence[Any], recording: bool) -> None:
     """Refuse the writes that PyTorch refuses."""
-    if not isinstance(target, Tensor):
-        raise TypeError(f"an in-place operation needs a Tensor to write to, not {type(target).__name__}")
-    if target._creation is not None or target._base is not None:
-        _check_creation(target, recording)
-    if recording:
-        base = target._base
-        if target._requires_grad and target._fresh_node() is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        if base is not None and base._requires_grad and base._fresh_node() is None:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    _check_history(target, recording)
     array = target._array
     if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
         raise RuntimeError(
@@ -193,6 +203,40 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool) -> None:
                     "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
                     "single memory location. Please clone() the tensor before performing the operation."
                 )
+
+
+def _check_history(target: Any, recording: bool) -> None:
+    if not isinstance(target, Tensor):
+        raise TypeError(f"an in-place operation needs a Tensor to write to, not {type(target).__name__}")
+    if target._creation is not None or target._base is not None:
+        _check_creation(target, recording)
+    if recording:
+        base = target._base
+        if target._requires_grad and target._fresh_node() is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if base is not None and base._requires_grad and base._fresh_node() is None:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def change_geometry(op: Op, target: Tensor, params: dict[str, Any]) -> Tensor:
+    """Let a tensor itself become the view of it that `op` makes, as ``squeeze_`` and its like do; returns it.
+
+    No element changes, so other views and the base keep their values; they follow as after any in-place change.
+    """
+    from rushlight.ops.define import make_node
+
+    recording = state.grad_enabled and target.requires_grad
+    _check_history(target, recording)
+    array = op.forward(target._array, **params)
+    node = make_node(op, (target,), params, 1) if recording else None
+    target._array = array
+    target._bump_version()
+    if node is not None:
+        node.shape, node.dtype = array.shape, array.dtype
+        target._node, target._requires_grad, target._output_nr = node, True, 0
+        if target._root is not None:
+            target._view_version = target._root._version_count
+    return target
 
 
 def _partly_overlap(written: np.ndarray, read: np.ndarray) -> bool:

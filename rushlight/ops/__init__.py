@@ -2,9 +2,11 @@
 
 from rushlight.autograd import tensor_backward
 from rushlight.ops import (
+    broadcast,
     clamp,
     compare,
     convert,
+    copies,
     create,
     decompose,
     distributions,
@@ -14,6 +16,7 @@ from rushlight.ops import (
     extreme,
     fill,
     functions,
+    join,
     loss,
     matmul,
     norm,
@@ -25,10 +28,14 @@ from rushlight.ops import (
     scan,
     select,
     shape,
+    slicing,
     softmax,
     sort,
+    split,
+    transpose,
     truth,
     window,
+    writes,
 )
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor

@@ -567,6 +567,8 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     mask = needs_grad_mask(inputs) if state.mode & GRAD else 0
     views.check_inplace(target, inputs, bool(mask))
     array = target._array
+    if array.dtype.kind != "f":
+        mask = 0
     result = None if op.update is not None else _result_for(op, inputs, params, array)
     node = None
     if mask:

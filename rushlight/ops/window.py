@@ -1,17 +1,18 @@
 """Gathering a window of a buffer and scattering into it: what in-place changes of views need for their gradients.
 
-A window is a `Geometry`: where a view lies within its base. The two ops are each other's adjoint, so their rules are
-each other, and second derivatives follow. Invariant: neither ever aliases its input.
+A window is a `Geometry`: where a view lies within its base. The ops are each other's adjoints, so their rules are
+each other, and second derivatives follow. Invariant: none ever aliases its input.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from rushlight.ops.create import zeros_of
 from rushlight.ops.define import apply
 from rushlight.ops.kinds import primitive
 from rushlight.tensor import Tensor
-from rushlight.views import Geometry
+from rushlight.views import Geometry, repeats_memory
 
 
 def _gather(base: np.ndarray, *, geometry: Geometry) -> np.ndarray:
@@ -28,18 +29,18 @@ def _scatter(base: np.ndarray, window: np.ndarray, *, geometry: Geometry) -> np.
 
 
 def _spread(window: np.ndarray, *, geometry: Geometry) -> np.ndarray:
-    whole, place = geometry.buffer(window.dtype)
-    if geometry.overlaps_itself():
-        positions = np.arange(geometry.length).reshape(-1)
-        index = np.lib.stride_tricks.as_strided(
-            positions[geometry.offset :],
-            geometry.shape,
-            tuple(stride // window.itemsize * positions.itemsize for stride in geometry.strides),
-        )
+    if not geometry.overlaps_itself():
+        whole, place = geometry.buffer(window.dtype)
+        np.copyto(place, window)
+    else:
         flat = np.zeros(geometry.length, window.dtype)
-        np.add.at(flat, index, window)
-        return np.lib.stride_tricks.as_strided(flat[geometry.start :], geometry.base_shape, geometry.base_strides)
-    np.copyto(place, window)
+        base_places, places = geometry.places(window.itemsize)
+        np.add.at(flat, places, window)
+        whole = flat[base_places]
+    if repeats_memory(geometry.base_shape, geometry.base_strides):
+        # several elements of the base are one in memory: they share its gradient, as in PyTorch
+        base_places, _ = geometry.places(window.itemsize)
+        whole = whole / np.bincount(base_places.reshape(-1))[base_places].astype(window.dtype)
     return whole
 
 
@@ -59,24 +60,21 @@ def spread_window(window: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _without_window(g: Tensor, geometry: Geometry) -> Tensor:
-    return scatter_window(g, gather_window(g, geometry) * 0, geometry)
+    return scatter_window(g, zeros_of(geometry.shape, g._array.dtype), geometry)
 
 
 GATHER = primitive(
-    "as_strided",
-    "indexed",
-    _gather,
-    grad=dict(base=lambda g, geometry: spread_window(g, geometry)),
+    "as_strided", "indexed", _gather, dict(base=lambda g, geometry: spread_window(g, geometry))
 )
 SPREAD = primitive(
-    "as_strided_backward",
-    "indexed",
-    _spread,
-    grad=dict(window=lambda g, geometry: gather_window(g, geometry)),
+    "as_strided_backward", "indexed", _spread, dict(window=lambda g, geometry: gather_window(g, geometry))
 )
 SCATTER = primitive(
     "as_strided_scatter",
     "indexed",
     _scatter,
-    grad=dict(base=lambda g, geometry: _without_window(g, geometry), window=lambda g, geometry: gather_window(g, geometry)),
+    dict(
+        base=lambda g, geometry: _without_window(g, geometry),
+        window=lambda g, geometry: gather_window(g, geometry),
+    ),
 )

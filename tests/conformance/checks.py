@@ -15,7 +15,16 @@ import rushlight
 from rushlight.ops.define import Entry, argument_names
 from tests.conformance import matrix
 from tests.conformance.exemptions import METHODS, NODES
-from tests.conformance.matrix import GRADIENT, OURS, SECOND, THEIRS, Case, compare_result, compare_tensor, tensors_in
+from tests.conformance.matrix import (
+    GRADIENT,
+    OURS,
+    SECOND,
+    THEIRS,
+    Case,
+    compare_result,
+    compare_tensor,
+    tensors_in,
+)
 
 VARIANTS = 4  # of so many samples per entry, zero-size, 0-d and noncontiguous variants are made
 
@@ -70,7 +79,7 @@ class Call:
         self.library = library
         self.function = function
         self.case = case
-        self.inplace = how.get("inplace", False)
+        self.inplace = how.get("inplace", function.__name__.endswith("_"))
         grads = how.get("grads", case.sample.grads)
         self.args, self.kwargs, self.leaves = case.build(library, how.get("layout"), grads)
         self.given = list(self.args)
@@ -99,7 +108,9 @@ class Call:
             return None
         return self._grad([total], self.leaves + self.cotangents, None)
 
-    def _grad(self, roots: list, inputs: list, cotangents: Any, create_graph: bool = False) -> Exception | None:
+    def _grad(
+        self, roots: list, inputs: list, cotangents: Any, create_graph: bool = False
+    ) -> Exception | None:
         try:
             found = self.library.module.autograd.grad(
                 roots, inputs, cotangents, create_graph=create_graph, allow_unused=True
@@ -175,7 +186,9 @@ class EntryChecks:
         if sample.raises:
             self.report.note(check, case, "nothing raised")
             return
-        problem = compare_result(ours.result, theirs.result, sample.tolerance) or self.compare_history(ours, theirs)
+        problem = compare_result(ours.result, theirs.result, sample.tolerance) or self.compare_history(
+            ours, theirs
+        )
         if not problem and ours.outcome.warned != theirs.outcome.warned:
             problem = f"warned {ours.outcome.warned}, PyTorch warned {theirs.outcome.warned}"
         self.report.note(check, case, problem)
@@ -189,7 +202,9 @@ class EntryChecks:
                 return f"requires_grad {a.requires_grad} != {b.requires_grad}"
             if a._is_view() != b._is_view():
                 return f"is {'' if a._is_view() else 'not '}a view, unlike PyTorch's"
-            if [a is each for each in tensors_in(ours.given)] != [b is each for each in tensors_in(theirs.given)]:
+            if [a is each for each in tensors_in(ours.given)] != [
+                b is each for each in tensors_in(theirs.given)
+            ]:
                 return "returns its input itself, or PyTorch does"
             if b.grad_fn is not None and self.name not in NODES:
                 if a.grad_fn.name() != b.grad_fn.name():
@@ -211,7 +226,9 @@ class EntryChecks:
             problem = self.compare_gradients(ours, ours.differentiate_again(), theirs, SECOND, strict=False)
             self.report.note(label.replace("gradient", "second order"), case, problem)
 
-    def compare_gradients(self, ours: Call, error: Exception | None, theirs: Call, scale: float, strict: bool) -> str:
+    def compare_gradients(
+        self, ours: Call, error: Exception | None, theirs: Call, scale: float, strict: bool
+    ) -> str:
         if error is not None:
             return f"raises {error!r}"
         tolerance = ours.case.sample.tolerance
@@ -220,8 +237,16 @@ class EntryChecks:
                 continue
             if not strict:  # a missing second derivative counts as zero
                 known = b if a is None else a
-                a = rushlight.zeros(tuple(known.shape), dtype=getattr(rushlight, matrix.dtype_name(known))) if a is None else a
-                b = torch.zeros(tuple(known.shape), dtype=getattr(torch, matrix.dtype_name(known))) if b is None else b
+                a = (
+                    rushlight.zeros(tuple(known.shape), dtype=getattr(rushlight, matrix.dtype_name(known)))
+                    if a is None
+                    else a
+                )
+                b = (
+                    torch.zeros(tuple(known.shape), dtype=getattr(torch, matrix.dtype_name(known)))
+                    if b is None
+                    else b
+                )
             if a is None or b is None:
                 return f"gradient {i} is {'missing' if a is None else 'not None'}, unlike PyTorch's"
             problem = compare_tensor(a, b, scale, tolerance)
@@ -274,7 +299,9 @@ class EntryChecks:
             self.report.note("out", case, compare_errors(ours, theirs, texts=False))
             return
         problem = compare_result(ours.result, theirs.result, case.sample.tolerance)
-        if not problem and any(a is not b for a, b in zip(tensors_in(ours.result), ours.targets, strict=True)):
+        if not problem and any(
+            a is not b for a, b in zip(tensors_in(ours.result), ours.targets, strict=True)
+        ):
             problem = "does not return the tensor given"
         self.report.note("out", case, problem)
 

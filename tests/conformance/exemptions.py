@@ -7,4 +7,6 @@ WITHOUT_SAMPLES: dict[str, str] = {}
 METHODS: dict[str, str] = {}
 
 # Entries whose grad_fn has another name than PyTorch's.
-NODES: dict[str, str] = {}
+NODES: dict[str, str] = {
+    "copy_": "PyTorch's name() is the C++ class, torch::autograd::CopyBackwards; both print CopyBackwards",
+}

@@ -21,6 +21,7 @@ TOLERANCE = {"float64": (1e-12, 1e-12), "float32": (2e-6, 1e-6), "float16": (2e-
 GRADIENT, SECOND = 8, 64
 
 torch.set_num_threads(1)
+torch.set_warn_always(True)  # or a warning would depend on which tests ran before
 
 
 class Library:

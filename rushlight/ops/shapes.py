@@ -1,0 +1,96 @@
+"""Shapes worked out on plain ints: with a -1 filled in, broadcast, expanded. No tensors are made here.
+
+Invariant: every function returns a tuple of non-negative ints, or raises what PyTorch raises, in its words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def concrete_shape(shape: Sequence[int], count: int) -> tuple[int, ...]:
+    """`shape` with its -1, if any, worked out for `count` elements.
+
+    >>> from rushlight.ops.shapes import concrete_shape
+    >>> concrete_shape((2, -1), 6)
+    (2, 3)
+    """
+    if math.prod(shape) == count and min(shape, default=0) >= 0:
+        return tuple(shape)
+    unknown, known = None, 1
+    for index, length in enumerate(shape):
+        if length == -1:
+            if unknown is not None:
+                raise RuntimeError("only one dimension can be inferred")
+            unknown = index
+        elif length < 0:
+            raise RuntimeError(f"invalid shape dimension {length} at index {index} of shape {list(shape)}")
+        else:
+            known *= length
+    if unknown is None or (count % known if known else count):
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {count}")
+    if not known:
+        raise RuntimeError(
+            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be "
+            "any value and is ambiguous"
+        )
+    return (*shape[:unknown], count // known, *shape[unknown + 1 :])
+
+
+def broadcast_shape(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
+    """The shape that two tensors of these shapes broadcast to.
+
+    >>> from rushlight.ops.shapes import broadcast_shape
+    >>> broadcast_shape((2, 1), (3,))
+    (2, 3)
+    """
+    try:
+        return np.broadcast_shapes(first, second)
+    except ValueError:
+        pass
+    ndim = max(len(first), len(second))
+    wide = [(1,) * (ndim - len(each)) + tuple(each) for each in (first, second)]
+    dim, a, b = next(
+        (i, a, b)
+        for i, (a, b) in reversed(list(enumerate(zip(*wide, strict=True))))
+        if a != b and 1 not in (a, b)
+    )
+    raise RuntimeError(
+        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton dimension {dim}"
+    )
+
+
+def expanded_shape(shape: tuple[int, ...], sizes: tuple[int, ...], what: str = "expand") -> tuple[int, ...]:
+    """The shape that `expand` gives a tensor of shape `shape` for these sizes, in which -1 stands for the tensor's own.
+
+    `what` names the tensor's type for the error.
+
+    >>> from rushlight.ops.shapes import expanded_shape
+    >>> expanded_shape((3, 1), (2, -1, 4))
+    (2, 3, 4)
+    """
+    if shape == sizes:
+        return sizes
+    added = len(sizes) - len(shape)
+    if added < 0:
+        raise RuntimeError(
+            f"expand({what}{{{list(shape)}}}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) must "
+            f"be greater or equal to the number of dimensions in the tensor ({len(shape)})"
+        )
+    found = []
+    for dim, size in enumerate(sizes):
+        own = shape[dim - added] if dim >= added else 1
+        if size == -1 and dim < added:
+            raise RuntimeError(
+                f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {dim}"
+            )
+        if size != -1 and size != own and (own != 1 or size < 0):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({size}) must match the existing size ({own}) at non-singleton dimension "
+                f"{dim}.  Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}"
+            )
+        found.append(own if size == -1 else size)
+    return tuple(found)
