@@ -85,7 +85,7 @@ def _cast(array: np.ndarray, kind: np.dtype) -> np.ndarray:
 def _infer(elements: list[Any]) -> DType:
     """The type of a list of numbers: the widest category, and PyTorch's default within it."""
     found: DType | None = None
-    for kind in {type(each) if isinstance(each, (bool, int, float)) else None for each in elements}:
+    for kind in {type(each) if type(each) in (bool, int, float) else None for each in elements}:
         if kind is not None:
             continue
         for each in elements:
