@@ -1,1 +1,1 @@
-"""Datasets, samplers and the DataLoader; programs use them by their PyTorch names, in `rushlight.utils.data`."""
+"""Datasets, samplers and the DataLoader; programs use them as `rushlight.utils.data`, as in PyTorch."""

@@ -1,8 +1,9 @@
 """Datasets: what a DataLoader takes its samples from, and the ways to combine and split them.
 
-A map-style dataset has ``__getitem__`` and ``__len__``, an iterable one ``__iter__``. Nothing here makes batches,
-with one exception: ``__getbatch__(indices)`` of `TensorDataset` and `Subset` gives, in one indexing operation, the
-very batch that `default_collate` would make of the items one by one, or None where it cannot promise that.
+A map-style dataset has ``__getitem__`` and ``__len__``, an iterable one ``__iter__``. Nothing here makes
+batches, with one exception: ``__getbatch__(indices)`` of `TensorDataset` and `Subset` gives, in one indexing
+operation, the very batch that `default_collate` would make of the items one by one, or None where it cannot
+promise that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from rushlight.ops.random import randperm
+from rushlight import draws
 from rushlight.random import Generator, default_generator
 from rushlight.tensor import Tensor, wrap
 
@@ -26,8 +27,8 @@ T_co = TypeVar("T_co", covariant=True)
 class Dataset(Generic[T_co]):
     """Base class of map-style datasets: subclasses define ``__getitem__`` and, usually, ``__len__``.
 
-    A subclass may also define ``__getitems__(indices)``, the list of samples of a whole batch. ``a + b`` is the
-    `ConcatDataset` of two.
+    A subclass may also define ``__getitems__(indices)``, the list of samples of a whole batch. ``a + b`` is
+    the `ConcatDataset` of two.
 
     >>> class Squares(Dataset):
     ...     def __getitem__(self, index):
@@ -85,17 +86,22 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         return self.tensors[0].size(0)
 
     def __getbatch__(self, indices: list[int]) -> list[Tensor] | None:
-        """What `default_collate` makes of the samples at ``indices``; None if it has to be done one by one."""
+        """What `default_collate` makes of the samples at ``indices``; None if that needs them one by one."""
         overridden = type(self).__getitem__ is not TensorDataset.__getitem__ or hasattr(self, "__getitems__")
-        if overridden or any(tensor.requires_grad for tensor in self.tensors):
-            return None
-        rows = np.asarray(indices)
-        if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0:
-            return None
-        try:
-            return [wrap(tensor._array.take(rows, axis=0)) for tensor in self.tensors]
-        except IndexError:
-            return None  # indexing one by one raises the error that names the index
+        return None if overridden else gather_rows(self.tensors, indices)
+
+
+def gather_rows(tensors: Sequence[Tensor], indices: Sequence[int]) -> list[Tensor] | None:
+    """The rows ``indices`` of each tensor; None if they are not row numbers, or a tensor requires grad."""
+    if any(tensor.requires_grad for tensor in tensors):
+        return None
+    rows = np.asarray(indices)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0:
+        return None
+    try:
+        return [wrap(tensor._array.take(rows, axis=0)) for tensor in tensors]
+    except IndexError:
+        return None  # indexing one by one raises the error that names the index
 
 
 class StackDataset(Dataset):
@@ -123,7 +129,9 @@ class StackDataset(Dataset):
         return list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
 
     def _sample(self, values: Iterable) -> tuple | dict:
-        return dict(zip(self.datasets, values)) if isinstance(self.datasets, dict) else tuple(values)
+        if isinstance(self.datasets, dict):
+            return dict(zip(self.datasets, values, strict=True))
+        return tuple(values)
 
     def __getitem__(self, index: Any) -> tuple | dict:
         return self._sample(dataset[index] for dataset in self._parts())
@@ -217,7 +225,7 @@ class ChainDataset(IterableDataset):
 class Subset(Dataset[T_co]):
     """The samples of ``dataset`` at ``indices``.
 
-    A subclass that overrides ``__getitem__`` must override ``__getitems__`` too, or NotImplementedError is raised.
+    A subclass that overrides ``__getitem__`` must override ``__getitems__`` too; if not, NotImplementedError.
 
     >>> list(Subset("abcde", [3, 0]))
     ['d', 'a']
@@ -249,7 +257,7 @@ class Subset(Dataset[T_co]):
         return [self.dataset[index] for index in inner]
 
     def __getbatch__(self, indices: list[int]) -> Any:
-        """What `default_collate` makes of the samples at ``indices``; None if it has to be done one by one."""
+        """What `default_collate` makes of the samples at ``indices``; None if that needs them one by one."""
         inner = getattr(self.dataset, "__getbatch__", None)
         if inner is None or type(self).__getitems__ is not Subset.__getitems__:
             return None
@@ -267,12 +275,13 @@ def random_split(
     """Split ``dataset`` at random into subsets of the given lengths, or fractions that sum to 1.
 
     Fractions are rounded down and what is left over is dealt out one by one from the first subset on. Raises
-    ValueError if the lengths do not add up to the length of the dataset; warns if a fraction gives an empty subset.
+    ValueError if the lengths do not add up to the length of the dataset; warns if a fraction gives an empty
+    subset.
 
     >>> import rushlight as torch
     >>> parts = random_split(range(10), [0.7, 0.3], generator=torch.Generator().manual_seed(42))
     >>> [len(part) for part in parts], list(parts[1])
-    ([7, 3], [0, 5, 9])
+    ([7, 3], [9, 3, 7])
     """
     total = len(dataset)  # type: ignore[arg-type]
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
@@ -286,7 +295,7 @@ def random_split(
             "Sum of input lengths does not equal the length of the input dataset! "
             f"The lengths {list(lengths)} sum to {sum(lengths)}, the dataset has {total} samples."
         )
-    indices = randperm(sum(lengths), generator=generator).tolist()
+    indices = draws.permutation(generator or default_generator, total).tolist()
     ends = itertools.accumulate(lengths)
     return [Subset(dataset, indices[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 

@@ -61,8 +61,9 @@ def _find(folder: Path, name: str) -> Path | None:
 def download(name: str, folder: Path, md5: str, mirrors: Sequence[str]) -> Path:
     """Fetch ``name`` into ``folder`` from the first of the ``mirrors`` that has it.
 
-    A mirror is an address that ends in a slash. Progress goes to standard error. Raises RuntimeError that tells what each mirror answered if none of them
-    gave the file with the checksum ``md5``, and OSError if the folder cannot be written.
+    A mirror is an address that ends in a slash. Progress goes to standard error. Raises RuntimeError that
+    tells what each mirror answered if none of them gave the file with the checksum ``md5``, and OSError
+    if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
