@@ -9,7 +9,7 @@ and gradients are zero.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -92,6 +92,8 @@ def normal(
     """
     tensors = [each for each in (mean, std) if isinstance(each, Tensor)]
     if size is not None:
+        if not isinstance(size, (tuple, list)):
+            _refuse_normal(mean, std, size)
         made = to_fill(
             "normal",
             int_tuple("normal", "size", (size,)),
@@ -104,14 +106,7 @@ def normal(
         )
         return finish(normal_(made, mean, std, generator=generator), requires_grad, None)
     if not tensors:
-        refuse_arguments(
-            "normal",
-            (mean, std),
-            "Tensor mean, Tensor std",
-            "Tensor mean, float std = 1",
-            "float mean, Tensor std",
-            "float mean, float std, tuple of ints size",
-        )
+        _refuse_normal(mean, std)
     if isinstance(std, Tensor):
         if not bool((std._array >= 0).all()):
             raise RuntimeError("normal expects all elements of std >= 0.0")
@@ -130,6 +125,17 @@ def normal(
     )
     params = {"shape": shape, "dtype": model._array.dtype, "generator": chosen_generator("normal", generator)}
     return apply(NORMAL_AROUND, (mean, std), params, out=out)
+
+
+def _refuse_normal(*given: Any) -> NoReturn:
+    refuse_arguments(
+        "normal",
+        given,
+        "Tensor mean, Tensor std",
+        "Tensor mean, float std = 1",
+        "float mean, Tensor std",
+        "float mean, float std, tuple of ints size",
+    )
 
 
 # -- zeros and ones, categories, counts ------------------------------------------------------------------
@@ -165,6 +171,8 @@ def bernoulli(
 
 def _choose(input: np.ndarray, *, count: int, replacement: bool, generator: Generator) -> np.ndarray:
     weights = np.atleast_2d(input)
+    if not len(weights):
+        return np.empty((0, count), np.int64)
     if replacement:
         chosen = draws.categories(generator, weights, count)
     else:
@@ -209,20 +217,22 @@ def multinomial(
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if categories > MOST_CATEGORIES:
         raise RuntimeError("number of categories cannot exceed 2^24")
-    if input.numel():
+    # A sample of one is drawn in the same way with and without replacement.
+    replacement = bool(replacement) and count > 1
+    if input.numel() or input.shape[0]:
         _check_weights(input._array, replacement)
-    elif categories == 0:
-        raise RuntimeError(
-            "aminmax(): cannot compute aminmax over an empty dimension: there is nothing to choose from"
-        )
     chosen = chosen_generator("multinomial", generator)
-    params = {"count": count, "replacement": bool(replacement), "generator": chosen}
+    params = {"count": count, "replacement": replacement, "generator": chosen}
     result = apply(MULTINOMIAL, (input,), params)
     return result if out is None else write_out(out, result)
 
 
 def _check_weights(weights: np.ndarray, replacement: bool) -> None:
-    """Refuse weights that are negative, infinite or NaN, and rows of zeros."""
+    """Refuse weights that are negative, infinite or NaN, and rows of zeros or of nothing."""
+    if not weights.size and not replacement:
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+        )
     finite, negative = bool(np.isfinite(weights).all()), not bool((weights >= 0).all())
     if not replacement and (negative or not finite):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
