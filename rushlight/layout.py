@@ -1,7 +1,8 @@
 """Names for how a tensor lies in memory: ``torch.strided`` and the memory formats.
 
-All tensors here are strided, and row-major where nothing else is asked for. These are names only, so that scripts that
-pass them read the same; functions that take them say which they support. Invariant: each prints as PyTorch's.
+All tensors here are strided, and row-major where nothing else is asked for. These are names only, so that
+scripts that pass them read the same; functions that take them say which they support. Invariant: each prints
+as PyTorch's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class _Name:
 
 
 @final
-class layout(_Name):  # noqa: N801 - PyTorch's name
+class layout(_Name):
     """How elements are stored; `strided` is the only one here.
 
     >>> import rushlight as torch
@@ -37,7 +38,7 @@ class layout(_Name):  # noqa: N801 - PyTorch's name
 
 
 @final
-class memory_format(_Name):  # noqa: N801 - PyTorch's name
+class memory_format(_Name):
     """In which order the elements of a dense tensor follow each other.
 
     >>> import rushlight as torch

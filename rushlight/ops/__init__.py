@@ -41,7 +41,20 @@ from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
 
 
-FAMILIES = (clamp, compare, decompose, distributions, dropout, einsum, elementwise, extreme, functions, loss, matmul, norm)
+FAMILIES = (
+    clamp,
+    compare,
+    decompose,
+    distributions,
+    dropout,
+    einsum,
+    elementwise,
+    extreme,
+    functions,
+    loss,
+    matmul,
+    norm,
+)
 FAMILIES += (pairs, random, reduce, rounding, scan, select, shape, softmax, sort, truth, window)
 
 
@@ -54,7 +67,9 @@ def _attach() -> None:
             setattr(Tensor, entry.name + "_", entry.inplace)
     operators.attach()
     Tensor.backward = tensor_backward
-    for name, method in (convert.METHODS | fill.METHODS).items():
+    for name, method in (
+        convert.METHODS | fill.METHODS | copies.METHODS | transpose.METHODS | writes.METHODS
+    ).items():
         setattr(Tensor, name, method)
     for method in (create.new_zeros, create.new_ones, create.new_empty, create.new_full):
         setattr(Tensor, method.__name__, method)

@@ -1,12 +1,11 @@
 """Views that repeat elements: `expand`, what broadcasts by it, and tensors widened to a number of dimensions.
 
-A repeated dimension has stride 0: many elements of the view are one element of memory, and its gradient is their sum,
-which the engine forms as it does for any broadcast operand. Invariant: nothing here copies.
+A repeated dimension has stride 0: many elements of the view are one element of memory, and its gradient is
+their sum, which the engine forms as it does for any broadcast operand. Invariant: nothing here copies.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from rushlight.tensor import Tensor
 
 
 def strided(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-    """An ndarray of this shape and these byte strides that begins where `array` does, over the same memory."""
+    """An ndarray of this shape and these byte strides that begins where `array` does, in its memory."""
     if array.flags.c_contiguous and array.size:
         return np.ndarray(shape, array.dtype, array, 0, strides)
     return np.lib.stride_tricks.as_strided(array, shape, strides)
@@ -58,10 +57,10 @@ def _expand_samples() -> list[Sample]:
 
 @int_varargs("size")
 def expand(input: Tensor, size: tuple[int, ...], *, implicit: bool = False) -> Tensor:
-    """`input` with dimensions of length 1 repeated to a larger size and new ones put in front, without a copy.
+    """`input` with dimensions of length 1 repeated to a larger size and new ones put in front, as a view.
 
-    -1 keeps a dimension as it is. Several elements of the result are one element in memory: clone before writing to it.
-    `implicit` has no effect, as in PyTorch.
+    -1 keeps a dimension as it is. Several elements of the result are one element in memory: clone before
+    writing to it. `implicit` has no effect, as in PyTorch.
 
     >>> import rushlight as torch
     >>> torch.tensor([[1], [2]]).expand(-1, 3)
@@ -113,7 +112,9 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     [torch.Size([3, 4]), torch.Size([3, 4])]
     """
     check_tensors(tensors)
-    shape = functools.reduce(broadcast_shape, [each._array.shape for each in tensors], ())
+    shape: tuple[int, ...] = ()
+    for each in tensors:
+        shape = broadcast_shape(shape, each._array.shape)
     return tuple(each if each._array.shape == shape else expand(each, shape) for each in tensors)
 
 
@@ -126,7 +127,7 @@ def check_tensors(tensors: Sequence[Any]) -> None:
             )
 
 
-# -- at least so many dimensions ----------------------------------------------------------------------------------------
+# -- at least so many dimensions -----------------------------------------------------------------------------
 
 
 def _each(name: str, tensors: Sequence[Any], widen: Callable[[Tensor], Tensor]) -> Any:
@@ -177,5 +178,8 @@ def atleast_2d(*tensors: Any) -> Any:
 
 @composite(samples=_atleast_samples, method=False)
 def atleast_3d(*tensors: Any) -> Any:
-    """The tensor, or each of several, with at least three dimensions: (n,) becomes (1, n, 1), (n, m) becomes (n, m, 1)."""
+    """The tensor, or each of several, with at least three dimensions.
+
+    (n,) becomes (1, n, 1) and (n, m) becomes (n, m, 1).
+    """
     return _each("atleast_3d", tensors, _at_least_3d)

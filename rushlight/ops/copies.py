@@ -1,13 +1,13 @@
 """Copies: `clone`, `contiguous`, and conversions to other types: `to`, `type`, `float` and their like.
 
-Invariant: a copy keeps the order in which its source lies in memory (PyTorch's "preserve format") unless row-major order is
-asked for, and a conversion that changes nothing returns its input.
+Invariant: a copy keeps the order in which its source lies in memory (PyTorch's "preserve format") unless
+row-major order is asked for, and a conversion that changes nothing returns its input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,19 +22,21 @@ from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T, unary
 from rushlight.tensor import Tensor
 
-PRESERVE, ROW_MAJOR = "K", "C"
+Order = Literal["K", "C"]
+PRESERVE: Order = "K"
+ROW_MAJOR: Order = "C"
 
 
-def _order(array: np.ndarray, order: str) -> str:
+def _order(array: np.ndarray, order: Order) -> Order:
     """NumPy keeps the order of an expanded array otherwise than PyTorch, which makes it row-major."""
     return ROW_MAJOR if 0 in array.strides else order
 
 
-def _clone(input: np.ndarray, *, order: str) -> np.ndarray:
+def _clone(input: np.ndarray, *, order: Order) -> np.ndarray:
     return input.copy(_order(input, order))
 
 
-def _to_copy(input: np.ndarray, *, dtype: np.dtype, order: str) -> np.ndarray:
+def _to_copy(input: np.ndarray, *, dtype: np.dtype, order: Order) -> np.ndarray:
     return input.astype(dtype, _order(input, order))
 
 
@@ -86,7 +88,7 @@ def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
     return input if array_of("contiguous", input).flags.c_contiguous else row_major_copy(input)
 
 
-# -- types --------------------------------------------------------------------------------------------------------------
+# -- types ---------------------------------------------------------------------------------------------------
 
 
 def convert(input: Tensor, dtype: DType, copy: bool = False, memory_format: Any = None) -> Tensor:
@@ -126,10 +128,10 @@ def _to_samples() -> list[Sample]:
 
 @public(TO_COPY, samples=_to_samples, torch_name="Tensor.to")
 def to(input: Tensor, *args: Any, copy: bool = False, memory_format: Any = None, **named: Any) -> Tensor:
-    """The tensor with another type: ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``, as `other`.
+    """The tensor with another type: ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``.
 
-    Each takes ``non_blocking`` (which has no effect here) and ``copy`` too. Without a change the tensor itself is returned,
-    unless ``copy=True``. The device must be the CPU.
+    Each takes ``non_blocking`` (which has no effect here) and ``copy`` too. Without a change the tensor
+    itself is returned, unless ``copy=True``. The device must be the CPU.
 
     >>> import rushlight as torch
     >>> torch.tensor([1.5, 2.5]).to(torch.int64)
@@ -180,10 +182,10 @@ def _conversion(name: str, dtype: DType) -> Callable[..., Tensor]:
     return public(TO_COPY, samples=samples, torch_name=f"Tensor.{name}")(method)
 
 
-for _name, _dtype in (
-    ("float", types.float32), ("double", types.float64), ("half", types.float16), ("int", types.int32),
-    ("long", types.int64), ("short", types.int16), ("byte", types.uint8), ("char", types.int8), ("bool", types.bool_),
-):  # fmt: skip
+_CONVERSIONS = {"float": types.float32, "double": types.float64, "half": types.float16, "int": types.int32}
+_CONVERSIONS |= {"long": types.int64, "short": types.int16, "byte": types.uint8, "char": types.int8}
+_CONVERSIONS |= {"bool": types.bool_}
+for _name, _dtype in _CONVERSIONS.items():
     _conversion(_name, _dtype)
 
 
@@ -249,6 +251,4 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_fo
     raise RuntimeError("Invalid device, must be cuda device")
 
 
-Tensor.cpu = cpu
-Tensor.cuda = cuda
-Tensor.layout = strided_layout
+METHODS: dict[str, Any] = {"cpu": cpu, "cuda": cuda, "layout": strided_layout}

@@ -1,7 +1,7 @@
-"""Tensors put together: `cat`, `stack` and their kin, `block_diag`, `meshgrid`, `cartesian_prod`, `combinations`.
+"""Tensors put together: `cat`, `stack` and their kin, `block_diag`, `meshgrid`, `combinations`.
 
-The ops take any number of tensors; types are promoted over all of them. Invariant: the gradient of a part is cut out of
-the gradient of the whole as a view.
+The ops take any number of tensors; types are promoted over all of them. Invariant: the gradient of a part is
+cut out of the gradient of the whole as a view.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def tensor_list(name: str, tensors: Any) -> Sequence[Tensor]:
     """An argument that must be a list or tuple of tensors, checked."""
     if isinstance(tensors, Tensor) or not isinstance(tensors, (tuple, list)):
         raise TypeError(
-            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
+            f"{type(tensors).__name__}"
         )
     check_tensors(tensors)
     return tensors
@@ -44,7 +45,7 @@ def _common_type(arrays: Sequence[np.ndarray]) -> np.dtype | None:
     return result_type_of(arrays).numpy
 
 
-# -- along a dimension that exists --------------------------------------------------------------------------------------
+# -- along a dimension that exists ---------------------------------------------------------------------------
 
 
 def _cat(*tensors: np.ndarray, dim: int, dtype: np.dtype | None) -> np.ndarray:
@@ -64,8 +65,9 @@ def _why_not(arrays: Sequence[np.ndarray], dim: int) -> str:
         for axis, (expected, got) in enumerate(zip(first, each.shape, strict=True)):
             if axis != dim and expected != got:
                 return (
-                    f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but got size {got} for "
-                    f"tensor number {number} in the list. The shapes are {[list(array.shape) for array in arrays]}"
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but "
+                    f"got size {got} for tensor number {number} in the list. The shapes are "
+                    f"{[list(array.shape) for array in arrays]}"
                 )
     return f"cannot concatenate the shapes {[list(array.shape) for array in arrays]}"
 
@@ -151,7 +153,7 @@ def concatenate(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None =
     return cat(tensors, dim, out=out)
 
 
-# -- along a new dimension ----------------------------------------------------------------------------------------------
+# -- along a new dimension -----------------------------------------------------------------------------------
 
 
 def _stack(*tensors: np.ndarray, dim: int, dtype: np.dtype | None) -> np.ndarray:
@@ -196,8 +198,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
     for entry, array in enumerate(arrays):
         if array.shape != shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(array.shape)} at entry "
-                f"{entry}"
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                f"{list(array.shape)} at entry {entry}"
             )
     return apply(STACK, tensors, {"dim": normal_dim(dim, len(shape) + 1), "dtype": _common_type(arrays)}, out)
 
@@ -254,11 +256,11 @@ def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Ten
     return hstack(_widened("column_stack", tensors, as_column), out=out)
 
 
-# -- block diagonal -----------------------------------------------------------------------------------------------------
+# -- block diagonal ------------------------------------------------------------------------------------------
 
 
 def _corners(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, int, int, int]]:
-    """First and last row, first and last column of each block; vectors are rows, 0-d tensors single elements."""
+    """First and last row and column of each block; vectors are rows, 0-d tensors single elements."""
     row = column = 0
     found = []
     for shape in shapes:
@@ -318,13 +320,14 @@ def block_diag(*tensors: Tensor) -> Tensor:
     for number, each in enumerate(tensors):
         if each.ndim > 2:
             raise RuntimeError(
-                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {number} has {each.ndim} dimensions"
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {number} has "
+                f"{each.ndim} dimensions"
             )
     arrays = [each._array for each in tensors]
     return apply(BLOCK_DIAG, tensors, {"dtype": _common_type(arrays) or arrays[0].dtype})
 
 
-# -- grids --------------------------------------------------------------------------------------------------------------
+# -- grids ---------------------------------------------------------------------------------------------------
 
 
 def _grid_samples() -> list[Sample]:
@@ -348,7 +351,8 @@ def _grid_samples() -> list[Sample]:
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     """Coordinates of the grid that vectors span: as many views, of as many dimensions, as there are vectors.
 
-    With ``indexing="ij"`` dimension i belongs to vector i; with ``"xy"`` the first two are exchanged, as in pictures.
+    With ``indexing="ij"`` dimension i belongs to vector i; with ``"xy"`` the first two are exchanged, as in
+    pictures.
 
     >>> import rushlight as torch
     >>> x, y = torch.meshgrid(torch.arange(2), torch.arange(3), indexing="ij")
@@ -371,7 +375,8 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     for each in tensors:
         if each.ndim > 1:
             raise RuntimeError(
-                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got a tensor of shape {list(each.shape)}"
+                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got a tensor of shape "
+                f"{list(each.shape)}"
             )
         if each.dtype is not tensors[0].dtype:
             raise RuntimeError("meshgrid expects all tensors to have the same dtype")

@@ -1,9 +1,9 @@
 """Views that regroup elements: `view`, `reshape`, `flatten`, and dimensions of length 1 added and dropped.
 
-Views that repeat elements are in `broadcast`, those that reorder dimensions in `transpose`, those that cut out a part in
-`slicing` and `split`. A view is an op of
-the kind "view": its forward returns an ndarray over the same memory, and its gradient rule undoes it. Invariant: nothing
-here copies, except `reshape` and what is built on it, and those only where PyTorch copies too.
+Views that repeat elements are in `broadcast`, those that reorder dimensions in `transpose`, those that cut
+out a part in `slicing` and `split`. A view is an op of the kind "view": its forward returns an ndarray over
+the same memory, and its gradient rule undoes it. Invariant: nothing here copies, except `reshape` and what is
+built on it, and those only where PyTorch copies too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rushlight.ops.shapes import concrete_shape
 from rushlight.tensor import Tensor, normal_dim
 from rushlight.views import change_geometry
 
-# -- regrouping ---------------------------------------------------------------------------------------------------------
+# -- regrouping ----------------------------------------------------------------------------------------------
 
 if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
 
@@ -52,8 +52,9 @@ def _view(input: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
     made = input.reshape(shape) if input.flags.c_contiguous else regrouped(input, shape)
     if made is None:
         raise RuntimeError(
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
-            f"contiguous subspaces). Use .reshape(...) instead. The tensor of shape {list(input.shape)} has the strides "
+            "view size is not compatible with input tensor's size and stride (at least one dimension "
+            "spans across two contiguous subspaces). Use .reshape(...) instead. The tensor of shape "
+            f"{list(input.shape)} has the strides "
             f"{[stride // input.itemsize for stride in input.strides]}, which {list(shape)} does not fit."
         )
     return made
@@ -94,10 +95,10 @@ def _view_samples() -> list[Sample]:
 
 @public(VIEW, samples=_view_samples, torch_name="Tensor.view")
 def view(input: Tensor, *shape: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
-    """The same memory in another shape (one length may be -1), or, given a dtype, its bytes read as that type.
+    """The same memory in another shape (one length may be -1) or, given a dtype, its bytes read as that type.
 
-    RuntimeError where the strides do not allow the shape without a copy; `reshape` copies then. Reading bytes as another
-    type is not differentiable.
+    RuntimeError where the strides do not allow the shape without a copy; `reshape` copies then. Reading bytes
+    as another type is not differentiable.
 
     >>> import rushlight as torch
     >>> torch.arange(6).view(2, -1)
@@ -212,7 +213,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @composite(samples=lambda: [Sample([T((2, 3))]), Sample([T((4,))]), Sample([T(())])])
 def ravel(input: Tensor) -> Tensor:
-    """`input` with all its elements in one dimension: a view if they lie in row-major order, a copy elsewhere."""
+    """All elements in one dimension: a view if they lie in row-major order, a copy elsewhere."""
     return apply(VIEW, (contiguous(input),), {"shape": (input._array.size,)})
 
 
@@ -240,13 +241,13 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
         if "one dimension can be inferred" in str(error):
             raise RuntimeError(f"unflatten got an unexpected error:\n{error}") from None
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {dim} ({shape[dim]}) in the "
-            "input tensor"
+            f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {dim} "
+            f"({shape[dim]}) in the input tensor"
         ) from None
     return view(input, (*shape[:dim], *parts, *shape[dim + 1 :]))
 
 
-# -- dimensions of length 1 ---------------------------------------------------------------------------------------------
+# -- dimensions of length 1 ----------------------------------------------------------------------------------
 
 
 def _squeezed(input: Tensor, dim: Any) -> tuple[int, dict[str, Any]]:

@@ -34,8 +34,8 @@ def concrete_shape(shape: Sequence[int], count: int) -> tuple[int, ...]:
         raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {count}")
     if not known:
         raise RuntimeError(
-            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be "
-            "any value and is ambiguous"
+            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified "
+            "dimension size -1 can be any value and is ambiguous"
         )
     return (*shape[:unknown], count // known, *shape[unknown + 1 :])
 
@@ -64,7 +64,7 @@ def broadcast_shape(first: Sequence[int], second: Sequence[int]) -> tuple[int, .
 
 
 def expanded_shape(shape: tuple[int, ...], sizes: tuple[int, ...], what: str = "expand") -> tuple[int, ...]:
-    """The shape that `expand` gives a tensor of shape `shape` for these sizes, in which -1 stands for the tensor's own.
+    """The shape that `expand` gives a tensor for these sizes, in which -1 stands for the tensor's own.
 
     `what` names the tensor's type for the error.
 
@@ -77,20 +77,22 @@ def expanded_shape(shape: tuple[int, ...], sizes: tuple[int, ...], what: str = "
     added = len(sizes) - len(shape)
     if added < 0:
         raise RuntimeError(
-            f"expand({what}{{{list(shape)}}}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) must "
-            f"be greater or equal to the number of dimensions in the tensor ({len(shape)})"
+            f"expand({what}{{{list(shape)}}}, size={list(sizes)}): the number of sizes provided "
+            f"({len(sizes)}) must be greater or equal to the number of dimensions in the tensor "
+            f"({len(shape)})"
         )
     found = []
     for dim, size in enumerate(sizes):
         own = shape[dim - added] if dim >= added else 1
         if size == -1 and dim < added:
             raise RuntimeError(
-                f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {dim}"
+                "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension "
+                f"{dim}"
             )
         if size != -1 and size != own and (own != 1 or size < 0):
             raise RuntimeError(
-                f"The expanded size of the tensor ({size}) must match the existing size ({own}) at non-singleton dimension "
-                f"{dim}.  Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}"
+                f"The expanded size of the tensor ({size}) must match the existing size ({own}) at "
+                f"non-singleton dimension {dim}.  Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}"
             )
         found.append(own if size == -1 else size)
     return tuple(found)

@@ -1,8 +1,8 @@
 """Views that cut a part out: `select`, `narrow`, slices, `diagonal`, `unfold`, `as_strided`.
 
-Basic indexing (``x[0, 1:, None]``) runs through one op here, in three guises that differ only in the name of their node: a
-window of the input, given as one entry for each dimension. Invariant: nothing here copies except the gradients, which
-are zeros of the input's shape with the part filled in.
+Basic indexing (``x[0, 1:, None]``) runs through one op here, in three guises that differ only in the name of
+their node: a window of the input, given as one entry for each dimension. Invariant: nothing here copies
+except the gradients, which are zeros of the input's shape with the part filled in.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rushlight.ops.writes import fill_, storage_of
 from rushlight.tensor import Tensor, normal_dim
 from rushlight.views import Geometry, change_geometry
 
-# -- windows ------------------------------------------------------------------------------------------------------------
+# -- windows -------------------------------------------------------------------------------------------------
 
-# An entry of a window is an int (that element), None (a new dimension) or (start, stop, step), of which this is all:
+# An entry of a window is an int (that element), None (a new dimension) or (start, stop, step); this is all:
 WHOLE = (None, None, None)
 
 
@@ -141,7 +141,7 @@ def sliced(input: Tensor, dim: int, start: int, stop: int, step: int = 1) -> Ten
     return apply(SLICE, (input,), {"index": (*[WHOLE] * dim, (start, stop, step))})
 
 
-# -- diagonals ----------------------------------------------------------------------------------------------------------
+# -- diagonals -----------------------------------------------------------------------------------------------
 
 
 def _diagonal(input: np.ndarray, *, offset: int, dim1: int, dim2: int) -> np.ndarray:
@@ -222,7 +222,7 @@ def _fill_diagonal_samples() -> list[Sample]:
 
 @public(DIAGONAL, samples=_fill_diagonal_samples, torch_name="Tensor.fill_diagonal_")
 def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
-    """Set the main diagonal; with `wrap`, that of a tall matrix starts again after every ``columns + 1`` rows.
+    """Set the main diagonal; with `wrap`, that of a tall matrix starts anew every ``columns + 1`` rows.
 
     >>> import rushlight as torch
     >>> torch.zeros(2, 3).fill_diagonal_(1)
@@ -245,7 +245,7 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
     return input
 
 
-# -- windows that slide -------------------------------------------------------------------------------------------------
+# -- windows that slide --------------------------------------------------------------------------------------
 
 
 def _unfold(input: np.ndarray, *, dim: int, size: int, step: int) -> np.ndarray:
@@ -271,7 +271,7 @@ def _fold_back(grad: np.ndarray, *, shape: tuple[int, ...], dim: int, size: int,
     return whole
 
 
-UNFOLD = primitive(
+UNFOLD: Op = primitive(
     "unfold",
     "view",
     _unfold,
@@ -281,7 +281,7 @@ UNFOLD = primitive(
         )
     ),
 )
-FOLD_BACK = primitive(
+FOLD_BACK: Op = primitive(
     "unfold_backward",
     "indexed",
     _fold_back,
@@ -304,7 +304,7 @@ def _unfold_samples() -> list[Sample]:
 
 @public(UNFOLD, samples=_unfold_samples, torch_name="Tensor.unfold")
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """All windows of `size` elements of a dimension, `step` apart, as a view with the windows in a new last dimension.
+    """All windows of `size` elements of a dimension, `step` apart, in a new last dimension, as a view.
 
     >>> import rushlight as torch
     >>> torch.arange(5).unfold(0, 3, 2)
@@ -323,7 +323,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return apply(UNFOLD, (input,), {"dim": dim, "size": size, "step": step})
 
 
-# -- any window of the storage ------------------------------------------------------------------------------------------
+# -- any window of the storage -------------------------------------------------------------------------------
 
 
 def window_of_storage(
@@ -348,8 +348,9 @@ def window_of_storage(
     )
     if reach > storage.size:
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {unit} requiring a "
-            f"storage size of {reach * unit} are out of bounds for storage of size {storage.nbytes}"
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and "
+            f"itemsize {unit} requiring a storage size of {reach * unit} are out of bounds for storage of "
+            f"size {storage.nbytes}"
         )
     if 0 in size:
         return storage[:0].reshape(size)

@@ -1,12 +1,14 @@
 """A tensor cut into several views: `unbind`, `split`, `chunk`, `tensor_split` and NumPy's ``hsplit`` family.
 
-`unbind` and `split` are ops with many outputs and one node, whose gradient joins those of all outputs at once: linear in the
-size of the input, however many parts there are. As in PyTorch, such parts may not be changed in place while history is
-recorded; those of `tensor_split` and its kin, made one by one, may. Invariant: nothing here copies.
+`unbind` and `split` are ops with many outputs and one node, whose gradient joins those of all outputs at
+once: linear in the size of the input, however many parts there are. As in PyTorch, such parts may not be
+changed in place while history is recorded; those of `tensor_split` and its kin, made one by one, may.
+Invariant: nothing here copies.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ from rushlight.tensor import Tensor, normal_dim
 
 
 def _unbind(input: np.ndarray, *, dim: int) -> tuple[np.ndarray, ...]:
-    before = (slice(None),) * dim
+    before: tuple[Any, ...] = (slice(None),) * dim
     return tuple([input[(*before, i, ...)] for i in range(input.shape[dim])])
 
 
@@ -129,12 +131,13 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     dim = normal_dim(dim, len(shape))
     if min(sizes, default=0) < 0:
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}"
+            "split_with_sizes expects split_sizes have only non-negative entries, but got "
+            f"split_sizes={list(sizes)}"
         )
     if sum(sizes) != shape[dim]:
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at dimension {dim}), but "
-            f"got split_sizes={list(sizes)}"
+            f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at "
+            f"dimension {dim}), but got split_sizes={list(sizes)}"
         )
     return apply(SPLIT_WITH_SIZES, (input,), {"sizes": sizes, "dim": dim})
 
@@ -167,7 +170,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, (length + chunks - 1) // chunks, dim)
 
 
-# -- parts made one by one ----------------------------------------------------------------------------------------------
+# -- parts made one by one -----------------------------------------------------------------------------------
 
 
 def _tensor_split_samples() -> list[Sample]:
@@ -192,7 +195,7 @@ def tensor_split(
     sections: int | None = None,
     indices: Any = None,
 ) -> tuple[Tensor, ...]:
-    """A tensor cut along a dimension into that many parts, as equal as possible, or before each of the indices given.
+    """A tensor cut along a dimension into so many nearly equal parts, or before each of the indices given.
 
     >>> import rushlight as torch
     >>> torch.arange(5).tensor_split(3)
@@ -209,7 +212,8 @@ def tensor_split(
             from rushlight.ops.define import TITLES
 
             raise RuntimeError(
-                f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {TITLES[asked.dtype.name]}"
+                "tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
+                f"{TITLES[asked.dtype.name]}"
             )
         asked = asked.tolist()
     dim = normal_dim(dim, len(shape))
@@ -220,7 +224,7 @@ def tensor_split(
         bounds = [length // asked * i + min(i, length % asked) for i in range(asked + 1)]
     else:
         bounds = [0, *int_tuple("tensor_split", "indices", (asked,)), length]
-    return tuple(_range_of(input, dim, start, stop) for start, stop in zip(bounds, bounds[1:], strict=False))
+    return tuple(_range_of(input, dim, start, stop) for start, stop in itertools.pairwise(bounds))
 
 
 def _range_of(input: Tensor, dim: int, start: int, stop: int) -> Tensor:
@@ -239,13 +243,14 @@ def _split_family(name: str, least: int, dim: int) -> Any:
         asked = next((each for each in (indices_or_sections, sections, indices) if each is not None), None)
         if len(shape) < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {len(shape)} dimensions!"
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
+                f"{len(shape)} dimensions!"
             )
         along = 0 if name == "hsplit" and len(shape) == 1 else dim
         if isinstance(asked, int) and (asked == 0 or shape[along] % asked):
             raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {along}, but the size of the dimension {shape[along]} is not "
-                f"divisible by the split_size {asked}!"
+                f"torch.{name} attempted to split along dimension {along}, but the size of the dimension "
+                f"{shape[along]} is not divisible by the split_size {asked}!"
             )
         return tensor_split(input, asked, along)
 

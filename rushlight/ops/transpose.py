@@ -1,4 +1,4 @@
-"""Views that reorder dimensions: `transpose`, `t`, `permute`, `movedim`, and the properties ``T``, ``mT``, ``H``, ``mH``.
+"""Views that reorder dimensions: `transpose`, `permute`, `movedim`, the properties ``T``, ``mT``, ``H``.
 
 Invariant: nothing here copies; the result's strides are the input's, reordered.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.ops.arguments import array_of, int_tuple, int_varargs
-from rushlight.ops.define import apply
+from rushlight.ops.define import Op, apply
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shape import ALIAS
@@ -37,7 +37,7 @@ def _undo(g: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 # The second of each pair is the in-place form.
-TRANSPOSE = [
+TRANSPOSE: list[Op] = [
     primitive(
         "transpose",
         "view",
@@ -47,7 +47,7 @@ TRANSPOSE = [
     )
     for number in range(2)
 ]
-T_OP = [
+T_OP: list[Op] = [
     primitive("t", "view", _t, dict(input=lambda g: apply(T_OP[0], (g,))), node_name=f"TBackward{number}")
     for number in range(2)
 ]
@@ -166,8 +166,9 @@ def permute(input: Tensor, dims: tuple[int, ...]) -> Tensor:
     ndim = array_of("permute", input).ndim
     if len(dims) != ndim:
         raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
-            f"ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
+            f"the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = "
+            f"{len(dims)}"
         )
     order = tuple(normal_dim(dim, ndim) for dim in dims)
     if len(set(order)) != ndim:
@@ -205,8 +206,8 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     )
     if len(come) != len(go):
         raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({come} dims) should contain the same number of dims as "
-            f"destination ({go} dims)"
+            f"movedim: Invalid source or destination dims: source ({come} dims) should contain the same "
+            f"number of dims as destination ({go} dims)"
         )
     for which, dims in (("source", come), ("destination", go)):
         if len(set(dims)) != len(dims):
@@ -243,7 +244,7 @@ def _matrix_transposed(input: Tensor, name: str) -> Tensor:
     return transpose(input, -2, -1)
 
 
-# -- properties ---------------------------------------------------------------------------------------------------------
+# -- properties ----------------------------------------------------------------------------------------------
 
 
 def reversed_dims(self: Tensor) -> Tensor:
@@ -256,9 +257,10 @@ def reversed_dims(self: Tensor) -> Tensor:
         )
     elif ndim != 2:
         warnings.warn(
-            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw an "
-            "error in a future release. Consider `x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim "
-            "- 1, -1, -1))` to reverse the dimensions of a tensor.",
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated "
+            "and it will throw an error in a future release. Consider `x.mT` to transpose batches of "
+            "matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
+            "tensor.",
             stacklevel=2,
         )
     return apply(PERMUTE, (self,), {"dims": tuple(range(ndim - 1, -1, -1))})
@@ -297,7 +299,9 @@ def batch_adjoint(self: Tensor) -> Tensor:
     return _matrix_transposed(self, "tensor.mH")
 
 
-Tensor.T = property(reversed_dims)
-Tensor.mT = property(matrix_transposed)
-Tensor.H = property(matrix_adjoint)
-Tensor.mH = property(batch_adjoint)
+METHODS: dict[str, Any] = {
+    "T": property(reversed_dims),
+    "mT": property(matrix_transposed),
+    "H": property(matrix_adjoint),
+    "mH": property(batch_adjoint),
+}

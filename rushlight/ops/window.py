@@ -1,7 +1,7 @@
-"""Gathering a window of a buffer and scattering into it: what in-place changes of views need for their gradients.
+"""Gathering a window of a buffer and scattering into it, for the gradients of in-place changes of views.
 
-A window is a `Geometry`: where a view lies within its base. The ops are each other's adjoints, so their rules are
-each other, and second derivatives follow. Invariant: none ever aliases its input.
+A window is a `Geometry`: where a view lies within its base. The ops are each other's adjoints, so their rules
+are each other, and second derivatives follow. Invariant: none ever aliases its input.
 """
 
 from __future__ import annotations

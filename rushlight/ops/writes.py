@@ -1,7 +1,7 @@
-"""Writes: `copy_`, `fill_`, `zero_`, and tensors given other memory: `resize_`, `set_`, the resizing that ``out=`` does.
+"""Writes: `copy_`, `fill_`, `zero_`, and tensors given other memory: `resize_`, `set_`, ``out=``.
 
-Invariant: a write touches only the elements of its target, through whichever view it is made, and gives them the target's
-type. Elements that were overwritten get a gradient of zero.
+Invariant: a write touches only the elements of its target, through whichever view it is made, and gives them
+the target's type. Elements that were overwritten get a gradient of zero.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def _copy_samples() -> list[Sample]:
 
 @public(COPY, samples=_copy_samples, torch_name="Tensor.copy_")
 def copy_(input: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
-    """Write the elements of `other`, broadcast and converted, into the tensor; returns it. `non_blocking` has no effect.
+    """Write the elements of `other`, broadcast and converted, into the tensor; returns it.
+
+    `non_blocking` has no effect.
 
     >>> import rushlight as torch
     >>> torch.zeros(2, 2).copy_(torch.tensor([1, 2]))
@@ -94,7 +96,7 @@ _WIDE |= {"float16": "c10::Half", "float32": "float"}
 
 
 def fitting_number(value: Any, kind: np.dtype) -> Any:
-    """A Python number as an array of this type holds it: truncated for integers; RuntimeError where it does not fit."""
+    """A Python number as this type holds it, truncated for integers; RuntimeError where it does not fit."""
     if kind.kind == "b":
         return bool(value)
     if kind.kind == "f":
@@ -147,7 +149,8 @@ def _fill_operand(name: str, input: Tensor, value: Any) -> Any:
     if isinstance(value, Tensor):
         if value._array.ndim:
             raise RuntimeError(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions."
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} "
+                "dimensions."
             )
         return value
     if not isinstance(value, (bool, int, float, np.number)):
@@ -182,7 +185,7 @@ def zero_(input: Tensor) -> Tensor:
     return apply_inplace(ZERO, (input,))
 
 
-# -- storage ------------------------------------------------------------------------------------------------------------
+# -- storage -------------------------------------------------------------------------------------------------
 
 
 def storage_of(array: np.ndarray) -> np.ndarray:
@@ -194,7 +197,7 @@ def storage_of(array: np.ndarray) -> np.ndarray:
 
 
 def _resized(input: Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of this shape over the tensor's storage from its first element on, or over new memory if that is short."""
+    """An array of this shape from the tensor's first element on, over new memory if its storage is short."""
     array = input._array
     count, offset = math.prod(shape), input.storage_offset()
     storage = storage_of(array)
@@ -206,7 +209,7 @@ def _resized(input: Tensor, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
-    """Give the tensor another shape over its own storage, which grows, with whatever values, if it is too short.
+    """Give the tensor another shape over its own storage, which grows by arbitrary values if it is short.
 
     >>> import rushlight as torch
     >>> torch.arange(6).resize_(2, 2)
@@ -234,10 +237,11 @@ def resize_output(self: Tensor, shape: tuple[int, ...]) -> None:
     """What ``out=`` does to a tensor of the wrong shape: resize it, with a warning unless it is empty."""
     if self._array.size:
         warnings.warn(
-            f"An output with one or more elements was resized since it had shape {list(self._array.shape)}, which does not match "
-            f"the required output shape {list(shape)}. This behavior is deprecated, and in a future PyTorch release outputs will "
-            "not be resized unless they have zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to "
-            "zero elements with t.resize_(0).",
+            "An output with one or more elements was resized since it had shape "
+            f"{list(self._array.shape)}, which does not match the required output shape {list(shape)}. "
+            "This behavior is deprecated, and in a future PyTorch release outputs will not be resized "
+            "unless they have zero elements. You can explicitly reuse an out tensor t by resizing it, "
+            "inplace, to zero elements with t.resize_(0).",
             stacklevel=3,
         )
     self._array = _resized(self, shape)
@@ -281,7 +285,9 @@ def row_major_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(strides)
 
 
-Tensor.resize_ = resize_
-Tensor.resize_as_ = resize_as_
-Tensor.set_ = set_
-Tensor._resize_output = resize_output
+METHODS: dict[str, Any] = {
+    "resize_": resize_,
+    "resize_as_": resize_as_,
+    "set_": set_,
+    "_resize_output": resize_output,
+}

@@ -110,7 +110,8 @@ def lay_out(values: np.ndarray, layout: str) -> np.ndarray:
     if layout == "transposed":
         return np.asfortranarray(values) if values.ndim > 1 else values.copy()
     if layout == "expanded":
-        return np.broadcast_to(values[:1].copy(), values.shape)
+        first = values[:1].copy()
+        return np.lib.stride_tricks.as_strided(first, values.shape, (0, *first.strides[1:]))
     gaps = np.zeros((*values.shape[:-1], 2 * values.shape[-1]), values.dtype)
     gaps[..., ::2] = values
     return gaps[..., ::2]
