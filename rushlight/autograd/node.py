@@ -96,6 +96,7 @@ class Node:
         self.sequence = _next_sequence()
         self.edges: Any = ()
         self.saved: Any = ()
+        self.versions: Any = ()
         self.numbers: dict[int, int] | None = None
         self.outputs: Any = None
         self.hooks: Hooks | None = None

@@ -315,6 +315,8 @@ def compute(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
         result = op.forward(*operands, **params)
         if cast is not None:
             result = np.asarray(result).astype(cast, copy=False)
+    except ValueError as error:
+        raise _broadcast_error(inputs, error) from None
     finally:
         _reset_errors(token)
     return result
@@ -340,6 +342,8 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
         result = op.forward(*operands, **params)
         if cast is not None:
             result = np.asarray(result).astype(cast, copy=False)
+    except ValueError as error:
+        raise _broadcast_error(inputs, error) from None
     finally:
         _reset_errors(token)
     mode = state.mode
@@ -366,6 +370,23 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
     if mode & (INFERENCE | RECORDING):
         _note(op, inputs, params, (tensor,), tensor, mode)
     return tensor
+
+
+def _broadcast_error(inputs: Sequence[Any], error: ValueError) -> Exception:
+    """NumPy's complaint about shapes in PyTorch's words; any other ValueError as it is."""
+    if "could not be broadcast" not in str(error):
+        return error
+    first, *others = [shape_of(each) for each in inputs if isinstance(each, Tensor)]
+    for second in others:
+        for back in range(1, min(len(first), len(second)) + 1):
+            n, m = first[-back], second[-back]
+            if n != m and 1 not in (n, m):
+                return RuntimeError(
+                    f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension "
+                    f"{max(len(first), len(second)) - back}. The shapes are {list(first)} and {list(second)}."
+                )
+        first = np.broadcast_shapes(first, second)
+    return error
 
 
 def _finish_many(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: tuple[Any, ...], mode: int) -> Any:

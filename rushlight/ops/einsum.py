@@ -165,7 +165,7 @@ def einsum(*args: Any) -> Tensor:
         keep = result + "".join(later for later, _ in pairs[place + 1 :])
         term, value = _contract(term, value, next_term, operand, keep)
     term, value = _sum_out(term, value, result)
-    return value.permute([term.index(letter) for letter in result])
+    return value if term == result and len(pairs) > 1 else value.permute([term.index(letter) for letter in result])
 
 
 @composite(

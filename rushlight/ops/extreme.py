@@ -13,7 +13,7 @@ import numpy as np
 
 from rushlight.ops import return_types
 from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import apply, write_out
+from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.reduce import dims_of, like_input
 from rushlight.ops.samples import Sample, T
@@ -215,6 +215,6 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
     """The smallest and the largest element, of all or along `dim`."""
     check_not_empty("aminmax", input, None if dim is None else normal_dim(dim, input._array.ndim))
     dims = () if dim is None else dim
-    low, high = amin(input, dims, keepdim), amax(input, dims, keepdim)
+    low, high = (labelled(each(input, dims, keepdim), "AminmaxBackward0") for each in (amin, amax))
     result = return_types.aminmax((low, high))
     return result if out is None else write_out(out, result)

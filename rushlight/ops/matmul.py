@@ -12,7 +12,7 @@ import numpy as np
 
 from rushlight.dtype import F16
 from rushlight.ops.arguments import require_tensor
-from rushlight.ops.define import apply, write_out
+from rushlight.ops.define import INPLACE, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
@@ -301,51 +301,58 @@ def broadcast_batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int,
 # -- products added to something ----------------------------------------------------------------------------------------
 
 
-def _added(name: str, product: Any, first: str, second: str, samples: Any, summary: str) -> Any:
-    """`addmm` and its sisters: ``beta * input + alpha * product(first, second)``."""
-
-    def function(input: Tensor, one: Tensor, two: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
-        result = product(one, two)
-        if alpha != 1:
-            result = result * alpha
-        if beta != 0:
-            result = (input if beta == 1 else input * beta) + result
-        return result if out is None else write_out(out, result)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = summary
-    return composite(samples=samples)(function)
+def _added(product: Any, input: Tensor, beta: Any, alpha: Any, out: Any, name: str) -> Tensor:
+    """What `addmm` and its sisters share: ``beta * input + alpha * product``."""
+    if alpha != 1:
+        product = product * alpha
+    if beta != 0:
+        input = input.expand(product._array.shape)
+        product = (input if beta == 1 else input * beta) + product
+    if out is None:
+        return labelled(product, name)
+    return input.copy_(product) if out is INPLACE else write_out(out, product)
 
 
-addmm = _added(
-    "addmm",
-    mm,
-    "mat1",
-    "mat2",
-    lambda: [Sample([T((2, 4)), T((2, 3)), T((3, 4))]), Sample([T((4,)), T((2, 3)), T((3, 4))], {"beta": 0.5, "alpha": 2})],
-    "``beta * input + alpha * mat1 @ mat2``.",
+@composite(
+    samples=lambda: [Sample([T((2, 4)), T((2, 3)), T((3, 4))]), Sample([T((4,)), T((2, 3)), T((3, 4))], {"beta": 0.5, "alpha": 2})],
+    inplace=True,
 )
-baddbmm = _added(
-    "baddbmm",
-    bmm,
-    "batch1",
-    "batch2",
-    lambda: [Sample([T((2, 3, 5)), T((2, 3, 4)), T((2, 4, 5))]), Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))], {"beta": 0.5})],
-    "``beta * input + alpha * batch1 @ batch2`` for batches of matrices.",
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+    """``beta * input + alpha * mat1 @ mat2``."""
+    return _added(mm(mat1, mat2), input, beta, alpha, out, "AddmmBackward0")
+
+
+@composite(
+    samples=lambda: [Sample([T((2, 3, 5)), T((2, 3, 4)), T((2, 4, 5))]), Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))], {"beta": 0.5})],
+    inplace=True,
 )
-addmv = _added(
-    "addmv",
-    mv,
-    "mat",
-    "vec",
-    lambda: [Sample([T((2,)), T((2, 3)), T((3,))]), Sample([T((2,)), T((2, 3)), T((3,))], {"alpha": 3})],
-    "``beta * input + alpha * mat @ vec``.",
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+    """``beta * input + alpha * batch1 @ batch2`` for batches of matrices."""
+    return _added(bmm(batch1, batch2), input, beta, alpha, out, "BaddbmmBackward0")
+
+
+@composite(
+    samples=lambda: [Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))])],
+    inplace=True,
 )
-addr = _added(
-    "addr",
-    outer,
-    "vec1",
-    "vec2",
-    lambda: [Sample([T((2, 3)), T((2,)), T((3,))]), Sample([T((2, 3)), T((2,)), T((3,))], {"beta": 2, "alpha": 3})],
-    "``beta * input + alpha * outer(vec1, vec2)``.",
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+    """``beta * input + alpha * sum(batch1 @ batch2)``, summed over the batch."""
+    return _added(bmm(batch1, batch2).sum(0), input, beta, alpha, out, "AddbmmBackward0")
+
+
+@composite(
+    samples=lambda: [Sample([T((2,)), T((2, 3)), T((3,))]), Sample([T((2,)), T((2, 3)), T((3,))], {"alpha": 3})],
+    inplace=True,
 )
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+    """``beta * input + alpha * mat @ vec``."""
+    return _added(mv(mat, vec), input, beta, alpha, out, "AddmvBackward0")
+
+
+@composite(
+    samples=lambda: [Sample([T((2, 3)), T((2,)), T((3,))]), Sample([T((2, 3)), T((2,)), T((3,))], {"beta": 2, "alpha": 3})],
+    inplace=True,
+)
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+    """``beta * input + alpha * outer(vec1, vec2)``."""
+    return _added(outer(vec1, vec2), input, beta, alpha, out, "AddrBackward0")

@@ -13,7 +13,7 @@ import numpy as np
 
 from rushlight.dtype import F16, get_default_dtype
 from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import apply, write_out
+from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.reduce import dims_of, like_input
 from rushlight.ops.samples import Sample, T
@@ -105,17 +105,20 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 @composite(samples=lambda: [Sample([T((3, 4)), T((3, 4))]), Sample([T((3, 4)), T((4,)), 1])])
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
-    return vector_norm(input - other, p)
+    return labelled(vector_norm(input - other, p), "DistBackward0")
 
 
 @composite(samples=lambda: [Sample([T((3, 4)), T((5, 4))]), Sample([T((2, 3, 4)), T((2, 5, 4)), 1.0]), Sample([T((3, 4)), T((5, 4))], {"p": math.inf}, second=False, why="ties at the maximum")], method=False)
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """The p-distances between all rows of `x1` and all rows of `x2`: ``(..., P, M), (..., R, M) -> (..., P, R)``."""
+    for number, each in ((1, x1), (2, x2)):
+        if each._array.ndim < 2:
+            raise RuntimeError(f"cdist only supports at least 2D tensors, X{number} got: {each._array.ndim}D")
     if x1.shape[-1] != x2.shape[-1]:
         raise RuntimeError(
             f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
         )
-    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    return labelled(vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1), "CdistBackward0")
 
 
 @composite(samples=lambda: [Sample([T((3, 4)), 2, 0, 1.0])])
@@ -124,7 +127,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None
     others = [i for i in range(input.dim()) if i != dim % input.dim()]
     lengths = vector_norm(input, p, others, True)
     factor = (maxnorm / (lengths + 1e-7)).masked_fill(lengths <= maxnorm, 1)
-    result = input * factor
+    result = labelled(input * factor, "RenormBackward0")
     return result if out is None else write_out(out, result)
 
 
