@@ -128,6 +128,11 @@ def zeros_of(shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     return apply(FULL, (), {"shape": shape, "value": 0, "dtype": kind})
 
 
+def _given(dtype: Any, out: Any) -> Any:
+    """The type asked for: by ``dtype=``, or by the tensor to write to."""
+    return dtype if dtype is not None or out is None else out.dtype
+
+
 # -- filled with one value ----------------------------------------------------------------------------------------------
 
 
@@ -313,7 +318,7 @@ def arange(
         start, end = 0, start
     start, end, step = _numbers(start, end, step)
     length = _range_length(start, end, step)
-    kind = numpy_type("arange", dtype or (out.dtype if out is not None else None), _whole_or_default(start, end, step))
+    kind = numpy_type("arange", _given(dtype, out), _whole_or_default(start, end, step))
     made = apply(ARANGE, (), {"start": start, "step": step, "length": length, "dtype": kind})
     return finish(made, requires_grad, out)
 
@@ -332,7 +337,7 @@ def _range_length(start: Any, end: Any, step: Any) -> int:
     return math.ceil((end - start) / step)
 
 
-@public(ARANGE, method=False, samples=None)
+@public(ARANGE, method=False, samples=lambda: [Sample((1, 4)), Sample((0, 1, 0.25)), Sample((5, 1, -2))])
 def range(
     start: Any = 0,
     end: Any = None,
@@ -392,7 +397,7 @@ def linspace(
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     check_options("linspace", layout, device)
-    return finish(_spaced(start, end, steps, None, dtype or (out and out.dtype), "linspace"), requires_grad, out)
+    return finish(_spaced(start, end, steps, None, _given(dtype, out), "linspace"), requires_grad, out)
 
 
 @public(LINSPACE, method=False, samples=lambda: [Sample((0, 2, 3)), Sample((-1, 1, 7, 2.0))])
@@ -410,7 +415,7 @@ def logspace(
 ) -> Tensor:
     """`steps` numbers from ``base**start`` to ``base**end``, evenly spaced in the exponent."""
     check_options("logspace", layout, device)
-    return finish(_spaced(start, end, steps, base, dtype or (out and out.dtype), "logspace"), requires_grad, out)
+    return finish(_spaced(start, end, steps, base, _given(dtype, out), "logspace"), requires_grad, out)
 
 
 @public(EYE, method=False, samples=lambda: [Sample((3,)), Sample((2, 4)), Sample((3, 0)), Sample((2,), {"dtype": Named("int64")})])
@@ -429,7 +434,7 @@ def eye(
     check_options("eye", layout, device)
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m if m is not None else n)}")
-    kind = numpy_type("eye", dtype or (out and out.dtype))
+    kind = numpy_type("eye", _given(dtype, out))
     return finish(apply(EYE, (), {"n": n, "m": n if m is None else m, "dtype": kind}), requires_grad, out)
 
 

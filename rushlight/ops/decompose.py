@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from rushlight.ops import return_types
-from rushlight.ops.define import apply, write_out
+from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
+from rushlight.ops.matmul import regrouping
 from rushlight.ops.norm import vector_norm
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
@@ -156,10 +157,13 @@ def slogdet(A: Tensor, *, out: Any = None) -> Any:
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant: NaN where that is negative."""
     sign, value = slogdet(input)
-    return value.masked_fill(sign < 0, math.nan)
+    return labelled(value.masked_fill(sign < 0, math.nan), "WhereBackward0")
 
 
 composite(samples=lambda: _matrices()[:2])(logdet)
+
+
+UNSAFE_SOLUTION = regrouping("LinalgSolveExBackward0")
 
 
 def _solve(A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -190,7 +194,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor
     batch = np.broadcast_shapes(A._array.shape[:-2], columns._array.shape[:-2])
     A = A.expand(*batch, *A._array.shape[-2:])
     result = apply(SOLVE, (A, columns.expand(*batch, *columns._array.shape[-2:])))
-    result = result.squeeze(-1) if vector else result
+    result = apply(UNSAFE_SOLUTION, (result,), {"shape": result._array.shape[:-1]}) if vector else result
     return result if out is None else write_out(out, result)
 
 
@@ -228,7 +232,7 @@ def linalg_cholesky(A: Tensor, *, upper: bool = False, out: Any = None) -> Tenso
 @composite(samples=lambda: [Sample([T(values=_spd(3))]), Sample([T(values=_spd(3))], {"upper": True})])
 def cholesky(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
     """The Cholesky factor of a positive-definite matrix."""
-    return linalg_cholesky(input, upper=upper, out=out)
+    return labelled(linalg_cholesky(input, upper=upper, out=out), "CholeskyBackward0")
 
 
 # -- eigenvalues and singular values ------------------------------------------------------------------------------------
@@ -402,6 +406,8 @@ def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
 ) -> Tensor:
     """The matrix norm: "fro", "nuc", 1, -1, 2, -2, inf or -inf."""
+    if A._array.ndim < 2:
+        raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
     A = A if dtype is None else A.to(dtype)
     if ord == "fro":
         return vector_norm(A, 2, dim, keepdim, out=out)
@@ -457,4 +463,4 @@ def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if input._array.ndim != 2:
         raise RuntimeError("trace: expected a matrix")
-    return input.diagonal().sum()
+    return labelled(input.diagonal().sum(), "TraceBackward0")

@@ -216,5 +216,5 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
     check_not_empty("aminmax", input, None if dim is None else normal_dim(dim, input._array.ndim))
     dims = () if dim is None else dim
     low, high = (labelled(each(input, dims, keepdim), "AminmaxBackward0") for each in (amin, amax))
-    result = return_types.aminmax((low, high))
-    return result if out is None else write_out(out, result)
+    pair = (low, high)
+    return return_types.aminmax(pair if out is None else write_out(out, pair))

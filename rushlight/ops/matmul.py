@@ -6,13 +6,14 @@ gradients that never build a transposed copy. Invariant: operands have the same 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from rushlight.dtype import F16
 from rushlight.ops.arguments import require_tensor
-from rushlight.ops.define import INPLACE, apply, labelled, write_out
+from rushlight.ops.define import INPLACE, Op, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
@@ -201,13 +202,15 @@ def _linear_samples() -> list[Sample]:
 
 
 @composite(samples=_linear_samples, method=False, name="nn.functional.linear")
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Any = None) -> Tensor:
     """``input @ weight.T + bias``: shapes ``(..., in)``, ``(out, in)`` and ``(out)``.
 
     >>> import rushlight as torch
     >>> torch.nn.functional.linear(torch.ones(1, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]))
     tensor([[3.5000]])
     """
+    if out is not None:
+        return write_out(out, linear(input, weight, bias))
     if weight._array.ndim == 1:
         result = matmul(input, weight)
         return result if bias is None else result + bias
@@ -215,7 +218,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if array.ndim != 2:
         if bias is None:
             return matmul(input, weight.t())
-        flat = linear(input.reshape(-1, array.shape[-1]) if array.ndim else input, weight, bias)
+        if array.ndim == 0:
+            raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
+        flat = linear(input.reshape(math.prod(array.shape[:-1]), array.shape[-1]), weight, bias)
         return flat.view(*array.shape[:-1], matrix.shape[0])
     if array.dtype is not matrix.dtype and array.dtype != matrix.dtype:
         names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "bool": "Bool"}
@@ -233,6 +238,17 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"non-singleton dimension 1.  Target sizes: {expected}.  Tensor sizes: {got}"
         )
     return apply(LINEAR, (input, weight, bias))
+
+
+def regrouping(node_name: str) -> Op:
+    """Another shape for a product that nobody else has seen yet, so that it need not count as a view."""
+    rules = dict(input=lambda g, input_shape: g.reshape(input_shape))
+    op = primitive("_unsafe_view", "view", lambda input, *, shape: input.reshape(shape), rules, node_name=node_name)
+    op.returns_view = False
+    return op
+
+
+UNSAFE_VIEW, UNSAFE_SQUEEZE = regrouping("UnsafeViewBackward0"), regrouping("SqueezeBackward4")
 
 
 # -- products by shape --------------------------------------------------------------------------------------------------
@@ -268,20 +284,25 @@ def matmul(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
 
 def _batched(input: Tensor, other: Tensor, a: int, b: int) -> Tensor:
     """Products that come down to one `mm` (when one side is shared by the batch) or one `bmm`."""
-    if a == 1:
-        return _batched(input.unsqueeze(0), other, 2, b).squeeze(-2) if b > 2 else mm(input.unsqueeze(0), other).squeeze(0)
     left, right = input._array.shape, other._array.shape
+    if a == 1 and b == 2:
+        product = mm(input.unsqueeze(0), other)
+        return apply(UNSAFE_SQUEEZE, (product,), {"shape": right[1:]})
+    if a == 1:
+        shape = (*right[:-2], right[-1])
+        return apply(UNSAFE_VIEW, (_batched(input.unsqueeze(0), other, 2, b),), {"shape": shape})
     if b == 1:
-        return _batched(input, other.unsqueeze(1), a, 2).squeeze(-1)
+        return apply(UNSAFE_VIEW, (_batched(input, other.unsqueeze(1), a, 2),), {"shape": left[:-1]})
     if b == 2:
-        flat = mm(input.reshape(-1, left[-1]), other)
-        return flat.view(*left[:-1], right[-1])
+        flat = mm(input.reshape(math.prod(left[:-1]), left[-1]), other)
+        return apply(UNSAFE_VIEW, (flat,), {"shape": (*left[:-1], right[-1])})
     if a == 2:
-        return _batched(other.transpose(-1, -2), input.t(), b, 2).transpose(-1, -2)
+        return _batched(other.transpose(-1, -2), input.t(), b, 2).transpose(-1, -2).clone()
     batch = broadcast_batch(left[:-2], right[:-2])
-    first = input.expand(*batch, *left[-2:]).reshape(-1, *left[-2:])
-    second = other.expand(*batch, *right[-2:]).reshape(-1, *right[-2:])
-    return bmm(first, second).view(*batch, left[-2], right[-1])
+    count = math.prod(batch)
+    first = input.expand(*batch, *left[-2:]).reshape(count, *left[-2:])
+    second = other.expand(*batch, *right[-2:]).reshape(count, *right[-2:])
+    return apply(UNSAFE_VIEW, (bmm(first, second),), {"shape": (*batch, left[-2], right[-1])})
 
 
 def broadcast_batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
@@ -306,8 +327,8 @@ def _added(product: Any, input: Tensor, beta: Any, alpha: Any, out: Any, name: s
     if alpha != 1:
         product = product * alpha
     if beta != 0:
-        input = input.expand(product._array.shape)
-        product = (input if beta == 1 else input * beta) + product
+        spread = input.expand(product._array.shape)
+        product = (spread if beta == 1 else spread * beta) + product
     if out is None:
         return labelled(product, name)
     return input.copy_(product) if out is INPLACE else write_out(out, product)
@@ -356,3 +377,19 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
     return _added(outer(vec1, vec2), input, beta, alpha, out, "AddrBackward0")
+
+
+# -- operators ----------------------------------------------------------------------------------------------------------
+
+
+def _at(self: Tensor, other: Any) -> Any:
+    """``self @ other``."""
+    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+
+
+def _at_reversed(self: Tensor, other: Any) -> Any:
+    """``other @ self``."""
+    return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+
+
+METHODS = {"__matmul__": _at, "__rmatmul__": _at_reversed}

@@ -16,7 +16,7 @@ import numpy as np
 
 from rushlight.dtype import F16, I64, from_numpy
 from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import apply, write_out
+from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, normal_dim
@@ -178,7 +178,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
     """The sum of the elements that are not NaN."""
     known = input.masked_fill(input.isnan(), 0) if input._array.dtype.kind == "f" else input
-    return sum(known, dim, keepdim, dtype=dtype, out=out)
+    return labelled(sum(known, dim, keepdim, dtype=dtype, out=out), "NansumBackward0")
 
 
 @composite(samples=lambda: [Sample([T((3, 4), grad=False)]), Sample([T((3, 4), "int64", low=0, high=2), 0]), Sample([T((2, 3), "bool"), (0, 1)])])
@@ -300,7 +300,7 @@ def _spread_params(name: str, input: Tensor, dim: Any, unbiased: Any, correction
     if input._array.dtype.kind != "f":
         raise RuntimeError(f"{name}(): {name} only support floating point and complex dtypes")
     dims = dims_of(dim, input._array.ndim)
-    if count_of(input._array.shape, dims) - correction <= 0:
+    if count_of(input._array.shape, dims) - correction <= 0 and 0 not in kept_shape(input._array.shape, dims):
         warnings.warn(
             f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel "
             "divided by output numel).",
@@ -346,7 +346,8 @@ def var_mean(
     """Variance and mean."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    pair = var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    return labelled(pair[0], "VarMeanBackward0"), labelled(pair[1], "VarMeanBackward0")
 
 
 @composite(samples=_spread_samples, method=False)
@@ -357,4 +358,5 @@ def std_mean(
     """Standard deviation and mean."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    pair = std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    return labelled(pair[0], "StdMeanBackward0"), labelled(pair[1], "StdMeanBackward0")

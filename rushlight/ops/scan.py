@@ -12,7 +12,7 @@ import numpy as np
 from rushlight.dtype import F16, I64
 from rushlight.ops import return_types
 from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import apply
+from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, normal_dim
@@ -170,7 +170,6 @@ def diff(
     >>> torch.tensor([1, 4, 9]).diff()
     tensor([3, 5])
     """
-    from rushlight.ops.define import write_out
     from rushlight.ops.join import cat
 
     if input._array.ndim == 0:
@@ -187,23 +186,31 @@ def diff(
     return result if out is None else write_out(out, result)
 
 
-def _trapezoids(y: Tensor, x: Any, dx: Any, dim: int) -> Tensor:
-    length = y.size(dim)
-    pairs = y.narrow(dim, 1, length - 1) + y.narrow(dim, 0, length - 1)
-    if x is None:
-        return pairs * (dx / 2)
-    steps = x.diff(dim=dim if x._array.ndim > 1 else 0)
-    if x._array.ndim == 1:
-        shape = [1] * y._array.ndim
-        shape[dim] = length - 1
-        steps = steps.reshape(shape)
-    return pairs * steps / 2
+def _pairs(y: Tensor, dim: int) -> Tensor:
+    """Sums of neighbours along `dim`."""
+    count = max(y.size(dim) - 1, 0)
+    return y.narrow(dim, 1 if count else 0, count) + y.narrow(dim, 0, count)
+
+
+def _steps(y: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The distances between places along `dim`, in a shape that broadcasts against pairs of `y`."""
+    if x._array.ndim > 1:
+        return x.diff(dim=dim)
+    shape = [1] * y._array.ndim
+    shape[dim] = -1
+    return x.diff().reshape(shape)
 
 
 @composite(samples=lambda: [Sample([T((5,))]), Sample([T((2, 5)), T((5,))]), Sample([T((2, 5))], {"dx": 0.5, "dim": 0})], method=False)
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -1) -> Tensor:
     """The integral along `dim` by the trapezoidal rule."""
-    return _trapezoids(y, x, dx, normal_dim(dim, y._array.ndim)).sum(dim)
+    place = normal_dim(dim, y._array.ndim)
+    if y.size(place) < 2:
+        return y.sum(place) * 0
+    if x is None:
+        ends = (y.select(place, 0) + y.select(place, -1)) * 0.5
+        return labelled((y.sum(place) - ends) * dx, "MulBackward1")
+    return labelled((_pairs(y, place) * _steps(y, x, place)).sum(place) / 2.0, "DivBackward1")
 
 
 @composite(samples=lambda: [Sample([T((5,))]), Sample([T((2, 5)), T((5,))])], method=False)
@@ -215,4 +222,7 @@ def trapz(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -1) -
 @composite(samples=lambda: [Sample([T((5,))]), Sample([T((2, 5)), T((5,))])], method=False)
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -1) -> Tensor:
     """Running integrals along `dim` by the trapezoidal rule."""
-    return _trapezoids(y, x, dx, normal_dim(dim, y._array.ndim)).cumsum(dim)
+    place = normal_dim(dim, y._array.ndim)
+    if x is None:
+        return labelled(_pairs(y, place).cumsum(place) * (dx / 2.0), "MulBackward1")
+    return labelled((_pairs(y, place) * _steps(y, x, place)).cumsum(place) / 2.0, "DivBackward1")

@@ -20,16 +20,14 @@ from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, normal_dim
 
 
-def _softmax(input: np.ndarray, *, dim: int) -> np.ndarray:
-    result = np.exp(input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf))
-    result /= np.add.reduce(result, axis=dim, keepdims=True)
-    return result
+def _softmax(input: np.ndarray, *, dim: int | tuple[()]) -> np.ndarray:
+    powers = np.exp(input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf))
+    return powers / np.add.reduce(powers, axis=dim, keepdims=True)
 
 
-def _log_softmax(input: np.ndarray, *, dim: int) -> np.ndarray:
-    result = input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf)
-    result -= np.log(np.add.reduce(np.exp(result), axis=dim, keepdims=True))
-    return result
+def _log_softmax(input: np.ndarray, *, dim: int | tuple[()]) -> np.ndarray:
+    shifted = input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=dim, keepdims=True))
 
 
 def _softmax_rule(g: Tensor, out: Tensor, dim: int) -> Tensor:
@@ -54,10 +52,9 @@ def _rowwise(op: Any, name: str, input: Tensor, dim: Any, dtype: Any, out: Any =
         titles = {"int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
         title = titles[input.dtype.name]
         raise NotImplementedError(f'"{name}_lastdim_kernel_impl" not implemented for \'{title}\'')
+    # a 0-d tensor is a row of its own: it is reduced over no dimension at all
     place = normal_dim(dim, input._array.ndim)
-    if not input._array.ndim:  # one element alone: its row is itself
-        return apply(op, (input.reshape(1),), {"dim": 0}, out).reshape(())
-    return apply(op, (input,), {"dim": place}, out)
+    return apply(op, (input,), {"dim": place if input._array.ndim else ()}, out)
 
 
 def implicit_dim(name: str, ndim: int) -> int:

@@ -14,8 +14,8 @@ import numpy as np
 from rushlight.dtype import get_default_dtype
 from rushlight.ops import return_types
 from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import apply, write_out
-from rushlight.ops.extreme import chosen_rule
+from rushlight.ops.define import apply, labelled, write_out
+from rushlight.ops.extreme import check_not_empty, chosen_rule
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor, new_tensor, normal_dim
@@ -118,6 +118,7 @@ KTH = primitive("kthvalue", "fold", _nth, dict(input=chosen_rule), outputs=("val
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The k-th smallest element along `dim` (counted from 1) and its index."""
     place = normal_dim(dim, input._array.ndim)
+    check_not_empty("kthvalue", input, place)
     length = input._array.shape[place] if input._array.ndim else 1
     if not 1 <= k <= length:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {place}")
@@ -152,10 +153,8 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
     def function(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
         if dim is None:
             if input._array.size == 0:
-                return new_tensor(np.full((), math.nan, input._array.dtype))
-            result = function(input.reshape(-1), 0)[0]
-            if result._node is not None:
-                result._node.label = along.node_name.replace("Backward1", "Backward0")
+                return labelled(input.sum() * math.nan, along.node_name.replace("Backward1", "Backward0"))
+            result = labelled(function(input.reshape(-1), 0)[0], along.node_name.replace("Backward1", "Backward0"))
             return result if out is None else write_out(out, result)
         params = {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim, "skip_nan": skip}
         return result_type(apply(along, (input,), params, out))
@@ -207,6 +206,8 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
         raise RuntimeError(
             f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
         )
+    if input._array.size == 0:
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
     wanted = q if isinstance(q, Tensor) else new_tensor(np.asarray(q, dtype=input._array.dtype))
     if wanted._array.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
@@ -327,7 +328,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if array.ndim != 1 or array.dtype.kind == "f" or (array.size and array.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     counts = np.bincount(array, None if weights is None else weights._array, minlength)
-    if weights is not None and weights._array.dtype == np.float32:
+    if not array.size:
+        counts = counts.astype(np.int64)
+    elif weights is not None and weights._array.dtype == np.float32:
         counts = counts.astype(np.float32)
     return new_tensor(counts)
 
@@ -355,5 +358,5 @@ def histogram(
     edges = bins._array if isinstance(bins, Tensor) else bins
     weights = None if weight is None else weight._array.reshape(-1)
     counts, edges = np.histogram(input._array.reshape(-1), edges, range, density=density, weights=weights)
-    result = return_types.histogram((new_tensor(counts.astype(kind)), new_tensor(edges.astype(kind))))
-    return result if out is None else write_out(out, result)
+    pair = (new_tensor(counts.astype(kind)), new_tensor(edges.astype(kind)))
+    return return_types.histogram(pair if out is None else write_out(out, pair))
