@@ -16,6 +16,8 @@ from rushlight.ops import (
     extreme,
     fill,
     functions,
+    index,
+    index_assign,
     join,
     loss,
     matmul,
@@ -41,21 +43,43 @@ from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
 
 
+# Each fills the table; some have METHODS of their own besides.
 FAMILIES = (
+    broadcast,
     clamp,
     compare,
+    convert,
+    copies,
     decompose,
     distributions,
     dropout,
     einsum,
     elementwise,
     extreme,
+    fill,
     functions,
+    index,
+    index_assign,
+    join,
     loss,
     matmul,
     norm,
+    pairs,
+    random,
+    reduce,
+    rounding,
+    scan,
+    select,
+    shape,
+    slicing,
+    softmax,
+    sort,
+    split,
+    transpose,
+    truth,
+    window,
+    writes,
 )
-FAMILIES += (pairs, random, reduce, rounding, scan, select, shape, softmax, sort, truth, window)
 
 
 def _attach() -> None:
@@ -67,10 +91,9 @@ def _attach() -> None:
             setattr(Tensor, entry.name + "_", entry.inplace)
     operators.attach()
     Tensor.backward = tensor_backward
-    for name, method in (
-        convert.METHODS | fill.METHODS | copies.METHODS | transpose.METHODS | writes.METHODS
-    ).items():
-        setattr(Tensor, name, method)
+    for family in FAMILIES:
+        for name, method in vars(family).get("METHODS", {}).items():
+            setattr(Tensor, name, method)
     for method in (create.new_zeros, create.new_ones, create.new_empty, create.new_full):
         setattr(Tensor, method.__name__, method)
 
