@@ -8,6 +8,7 @@ it can be run under either library.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,8 +133,9 @@ def unary(*, low: float | None = None, high: float | None = None, ints: bool = T
     found += [Sample([T((3, 4), low=low, high=high, layout=layout)]) for layout in LAYOUTS[1:3]]
     found += [Sample([T((2, 5), kind, low=low, high=high)]) for kind in ("float64", "float16")]
     if ints:
-        floor = 0 if low is None else max(low, 0)
-        found += [Sample([T((4,), kind, low=floor, high=high)]) for kind in ("int64", "uint8", "bool")]
+        least = 0 if low is None else max(math.ceil(low), 0)
+        most = None if high is None else max(int(high), least + 1)
+        found += [Sample([T((4,), kind, low=least, high=most)]) for kind in ("int64", "uint8", "bool")]
     return found
 
 

@@ -226,7 +226,7 @@ def tensors_in(value: Any) -> list[Any]:
 
 
 def array_of(tensor: Any) -> np.ndarray:
-    return tensor._array if isinstance(tensor, rushlight.Tensor) else tensor.detach().numpy()
+    return tensor._array if isinstance(tensor, rushlight.Tensor) else tensor.numpy(force=True)
 
 
 def dtype_name(tensor: Any) -> str:

@@ -12,32 +12,32 @@ FLOATS = ["float16", "float32", "float64"]
 DTYPES = [*FLOATS, "int8", "int16", "int32", "int64", "uint8", "bool"]
 
 
-def layouts(library, dtype, expanded=False):
-    """Tensors of zeros that lie in memory in different ways, by name; the same for both libraries."""
+def layouts(library, dtype, expanded=False, value=0):
+    """Tensors of one value that lie in memory in different ways, by name; the same for both libraries."""
     kind = getattr(library, dtype)
 
-    def zeros(*shape):
-        return library.zeros(shape, dtype=kind)
+    def full(*shape):
+        return library.full(shape, value, dtype=kind)
 
     found = {
-        "0-d": zeros(),
-        "contiguous": zeros(4, 5, 6),
-        "transposed": zeros(4, 5, 6).transpose(0, 2),
-        "permuted": zeros(4, 5, 6).permute(1, 2, 0),
-        "stepped": zeros(40)[::3],
-        "sliced": zeros(8, 5, 12)[::2, :, ::3],
-        "sliced transposed": zeros(8, 5, 12)[::2, :, ::3].transpose(0, 1),
-        "column": zeros(6, 5)[:, 2],
-        "one long": zeros(1, 5, 6).transpose(0, 2),
-        "row of a matrix": zeros(6, 5)[3],
-        "few": zeros(5, 3).t(),
+        "0-d": full(),
+        "contiguous": full(4, 5, 6),
+        "transposed": full(4, 5, 6).transpose(0, 2),
+        "permuted": full(4, 5, 6).permute(1, 2, 0),
+        "stepped": full(40)[::3],
+        "sliced": full(8, 5, 12)[::2, :, ::3],
+        "sliced transposed": full(8, 5, 12)[::2, :, ::3].transpose(0, 1),
+        "column": full(6, 5)[:, 2],
+        "one long": full(1, 5, 6).transpose(0, 2),
+        "row of a matrix": full(6, 5)[3],
+        "few": full(5, 3).t(),
     }
     if expanded:
         found |= {
-            "expanded": zeros(5).expand(4, 5),
-            "expanded transposed": zeros(5).expand(4, 5).t(),
-            "expanded inside": zeros(4, 1, 6).expand(4, 5, 6).transpose(0, 2),
-            "expanded last": zeros(4, 5, 1).transpose(0, 1).expand(5, 4, 6),
+            "expanded": full(5).expand(4, 5),
+            "expanded transposed": full(5).expand(4, 5).t(),
+            "expanded inside": full(4, 1, 6).expand(4, 5, 6).transpose(0, 2),
+            "expanded last": full(4, 5, 1).transpose(0, 1).expand(5, 4, 6),
         }
     return found
 

@@ -1,7 +1,7 @@
 """Loading data as PyTorch does: the same program runs with both libraries, and all it saw must be equal.
 
-A program is a function of the library and its ``utils.data``; it returns what is made of numbers, text, lists,
-dicts and tensors. Where it raises, the type and the text of the error are compared.
+A program is a function of the library and its ``utils.data``; it returns what is made of numbers, text,
+lists, dicts and tensors. Where it raises, the type and the text of the error are compared.
 """
 
 import collections

@@ -190,12 +190,12 @@ def test_dropout_and_its_gradient(name, dtype):
 
 @pytest.mark.parametrize("name", DROPOUTS)
 def test_dropout_of_any_layout(name):
-    for label, model in layouts(torch, "float32", expanded=True).items():
+    for label, model in layouts(torch, "float32", True).items():
         if model.ndim < 2:
             continue
 
         def call(library, label=label):
-            return getattr(library, name)(layouts(library, "float32", expanded=True)[label] + 1, 0.4, True)
+            return getattr(library, name)(layouts(library, "float32", True, value=1)[label], 0.4, True)
 
         check_same(*run_both(call), 1e-6, label)
 
