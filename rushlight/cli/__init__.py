@@ -1,0 +1,40 @@
+"""The command line: ``rushlight train | evaluate | predict``.
+
+Parsing, printing and exit codes live here; the work is in `rushlight.jobs`. Invariant: what a user can mend is one sentence on standard
+error and exit code 2, never a traceback; Ctrl-C ends with 130 after saving.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rushlight.jobs.errors import Interrupted, JobError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    >>> main(["predict"])  # doctest: +SKIP
+    2
+    """
+    from rushlight.cli.parser import build_parser
+
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except JobError as error:
+        print(f"rushlight: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stopped:
+        print(f"\nrushlight: {stopped}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("\nrushlight: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except MemoryError:
+        print("rushlight: there is not enough memory for this", file=sys.stderr)
+        return 2

@@ -1,0 +1,11 @@
+"""What can go wrong in a job through no fault of the code: one sentence for the user, no traceback."""
+
+from __future__ import annotations
+
+
+class JobError(Exception):
+    """A problem with files, settings or data that the user can mend; the command line prints it and exits with 2."""
+
+
+class Interrupted(Exception):
+    """Training stopped by Ctrl-C, after what was learnt had been saved."""
