@@ -14,7 +14,6 @@ from rushlight.optim.common import (
     add_,
     check_learning_rate,
     check_not_negative,
-    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -90,7 +89,6 @@ class Adadelta(Optimizer):
             state["step"] += 1
             mean_square, mean_delta_square = state["square_avg"], state["acc_delta"]
             mean_square.mul_(rho).addcmul_(grad, grad, value=1 - rho)
-            root = mean_square.add(eps).sqrt_()
-            delta = kept(mean_delta_square.add(eps).sqrt_(), group).div_(root).mul_(grad)
+            delta = (mean_delta_square + eps).sqrt() / (mean_square + eps).sqrt() * grad
             mean_delta_square.mul_(rho).addcmul_(delta, delta, value=1 - rho)
             add_(param, delta, -lr)

@@ -15,7 +15,6 @@ from rushlight.optim.common import (
     check_learning_rate,
     check_not_negative,
     count_of,
-    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -99,5 +98,5 @@ class Adagrad(Optimizer):
             state["step"] += 1
             state["sum"].addcmul_(grad, grad, value=1)
             rate = lr / (1 + (count_of(state["step"]) - 1) * group["lr_decay"])
-            denominator = kept(state["sum"].sqrt(), group).add_(group["eps"])
+            denominator = state["sum"].sqrt() + group["eps"]
             add_quotient_(param, grad, denominator, -rate)

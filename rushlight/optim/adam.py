@@ -124,14 +124,13 @@ class Adam(Optimizer):
             mean, mean_square = state["exp_avg"], state["exp_avg_sq"]
             move_(mean, grad, 1 - beta1)
             add_product_(mean_square.mul_(beta2), grad, grad, 1 - beta2)
-            mean_square = kept(mean_square, group)
             if group["amsgrad"]:
                 largest = state["max_exp_avg_sq"]
-                mean_square = kept(largest, group).maximum(mean_square)
+                mean_square = kept(largest, group).maximum(kept(mean_square, group))
                 largest.copy_(mean_square)
             step = count_of(state["step"])
             root_correction = (1 - beta2**step) ** 0.5
-            denominator = (mean_square.sqrt() / root_correction).add_(eps)
+            denominator = mean_square.sqrt() / root_correction + eps
             add_quotient_(param, kept(mean, group), denominator, -(lr / (1 - beta1**step)))
 
 

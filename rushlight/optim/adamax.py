@@ -91,6 +91,6 @@ class Adamax(Optimizer):
             state["step"] += 1
             mean, largest = state["exp_avg"], state["exp_inf"]
             mean.lerp_(grad, 1 - beta1)
-            largest.copy_((largest * beta2).maximum(grad.abs().add_(group["eps"])))
+            largest.copy_((largest * beta2).maximum(grad.abs() + group["eps"]))
             rate = lr / (1 - beta1 ** count_of(state["step"]))
             add_quotient_(param, kept(mean, group), kept(largest, group), -rate)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rushlight.autograd.mode import enable_grad, no_grad
-from rushlight.ops.shape import cat
+from rushlight.ops.join import cat
 from rushlight.optim.common import add_, check_learning_rate
 from rushlight.optim.optimizer import Optimizer, Params
 from rushlight.tensor import Tensor

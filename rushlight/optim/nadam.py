@@ -115,7 +115,6 @@ class NAdam(Optimizer):
             mean, mean_square = state["exp_avg"], state["exp_avg_sq"]
             mean.lerp_(grad, 1 - beta1)
             add_product_(mean_square.mul_(beta2), grad, grad, 1 - beta2)
-            root = mean_square.div(1 - beta2**step).sqrt()
-            denominator = kept(root, group).add_(group["eps"])
+            denominator = (mean_square / (1 - beta2**step)).sqrt() + group["eps"]
             add_quotient_(param, grad, denominator, -lr * (1.0 - mu) / (1.0 - mu_product))
             add_quotient_(param, kept(mean, group), denominator, -lr * mu_next / (1.0 - mu_product * mu_next))

@@ -16,7 +16,6 @@ from rushlight.optim.common import (
     check_learning_rate,
     check_not_negative,
     count_of,
-    kept,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -105,7 +104,7 @@ class RAdam(Optimizer):
             longest = 2 / (1 - beta2) - 1
             length = longest - 2 * step * beta2**step / correction2
             if length > 5.0:
-                denominator = kept(mean_square.sqrt(), group).add_(group["eps"])
+                denominator = mean_square.sqrt() + group["eps"]
                 rectification = (
                     (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
                 ) ** 0.5

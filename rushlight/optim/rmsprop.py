@@ -107,10 +107,10 @@ class RMSprop(Optimizer):
             add_product_(mean_square.mul_(alpha), grad, grad, 1 - alpha)
             if group["centered"]:
                 mean = kept(state["grad_avg"].lerp_(grad, 1 - alpha), group)
-                root = mean_square.addcmul(mean, mean, value=-1).sqrt_()
+                root = mean_square.addcmul(mean, mean, value=-1).sqrt()
             else:
                 root = mean_square.sqrt()
-            denominator = kept(root, group).add_(eps)
+            denominator = root + eps
             if has_momentum:
                 velocity = state["momentum_buffer"]
                 velocity.mul_(momentum).addcdiv_(grad, denominator)
