@@ -170,7 +170,8 @@ class Generator:
         record = np.frombuffer(state, _STATE)[0]
         left, following = int(record["left"]), int(record["next"])
         untouched = left == 1 and following == 0
-        if not record["seeded"] or not (untouched or 1 <= left == WORDS_OF_STATE + 1 - following):
+        consistent = 1 <= following == WORDS_OF_STATE + 1 - left <= WORDS_OF_STATE
+        if not record["seeded"] or not (untouched or consistent):
             raise RuntimeError("Invalid mt19937 state")
         self._restart(int(record["seed"]))
         self._engine_now().state = {
