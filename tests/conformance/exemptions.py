@@ -1,7 +1,14 @@
 """What the op matrix does not check, each with its reason. Everything not listed here is checked."""
 
 # Entries without samples: their results are random, so the tests of the random stream cover them.
-WITHOUT_SAMPLES: dict[str, str] = {}
+WITHOUT_SAMPLES: dict[str, str] = dict.fromkeys(
+    (
+        "rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli",
+        "multinomial", "poisson", "binomial", "dropout", "dropout_", "feature_dropout", "feature_dropout_",
+        "alpha_dropout", "alpha_dropout_", "feature_alpha_dropout", "feature_alpha_dropout_",
+    ),
+    "random: compared from equal seeds in test_random and test_random_samples",
+)  # fmt: skip
 
 # Entries offered as methods otherwise than PyTorch does.
 METHODS: dict[str, str] = {}
