@@ -3,8 +3,8 @@
 # Entries without samples: their results are random, so the tests of the random stream cover them.
 WITHOUT_SAMPLES: dict[str, str] = dict.fromkeys(
     (
-        "rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli",
-        "multinomial", "poisson", "binomial", "dropout", "dropout_", "feature_dropout", "feature_dropout_",
+        "rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "normal",
+        "bernoulli", "multinomial", "poisson", "binomial", "dropout", "dropout_", "feature_dropout", "feature_dropout_",
         "alpha_dropout", "alpha_dropout_", "feature_alpha_dropout", "feature_alpha_dropout_",
     ),
     "random: compared from equal seeds in test_random and test_random_samples",

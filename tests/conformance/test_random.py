@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs the conformance extra")
 import rushlight
 from tests.conformance.streams import DTYPES, FLOATS, check_error, check_same, layouts, run_both
 
-SIZES = [*range(41), 100, 1000, 4097]
+SIZES = [*range(41), 100, 4097, 70_001]
 INTS = ["int8", "int16", "int32", "int64", "uint8"]
 
 # Each fill: what is called, for which types, and how far values may be apart, which is by the last bits that
@@ -89,7 +89,7 @@ def test_bernoulli_with_a_tensor_of_probabilities(dtype, p_dtype):
 
 
 def test_normals_of_a_million_stay_within_5e_7():
-    ours, theirs = run_both(lambda library: library.randn(1_000_000))
+    ours, theirs = run_both(lambda library: library.randn(1_000_003))
     assert np.abs(ours.numpy() - theirs.numpy()).max() <= 5e-7
 
 
