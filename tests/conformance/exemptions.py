@@ -4,8 +4,9 @@
 WITHOUT_SAMPLES: dict[str, str] = dict.fromkeys(
     (
         "rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "normal",
-        "bernoulli", "multinomial", "poisson", "binomial", "dropout", "dropout_", "feature_dropout", "feature_dropout_",
-        "alpha_dropout", "alpha_dropout_", "feature_alpha_dropout", "feature_alpha_dropout_",
+        "bernoulli", "multinomial", "poisson", "binomial", "dropout", "dropout_",
+        "feature_dropout", "feature_dropout_", "alpha_dropout", "alpha_dropout_",
+        "feature_alpha_dropout", "feature_alpha_dropout_",
     ),
     "random: compared from equal seeds in test_random and test_random_samples",
 )  # fmt: skip
