@@ -2,6 +2,8 @@
 
 from rushlight.autograd import tensor_backward
 from rushlight.ops import (
+    activations,
+    bessel,
     broadcast,
     clamp,
     compare,
@@ -31,8 +33,10 @@ from rushlight.ops import (
     select,
     shape,
     slicing,
+    smooth,
     softmax,
     sort,
+    special,
     split,
     transpose,
     truth,
@@ -42,9 +46,10 @@ from rushlight.ops import (
 from rushlight.ops.define import TABLE
 from rushlight.tensor import Tensor
 
-
 # Each fills the table; some have METHODS of their own besides.
 FAMILIES = (
+    activations,
+    bessel,
     broadcast,
     clamp,
     compare,
@@ -72,8 +77,10 @@ FAMILIES = (
     select,
     shape,
     slicing,
+    smooth,
     softmax,
     sort,
+    special,
     split,
     transpose,
     truth,

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from rushlight.ops import special_math
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import INT_TO_FLOAT, apply
 from rushlight.ops.elementwise import sgn
 from rushlight.ops.functions import log, log1p
 from rushlight.ops.kinds import elementwise_op, public, renamed
+from rushlight.ops.pairs import XLOGY_NUMBER
 from rushlight.ops.samples import Sample, T, binary, unary
 from rushlight.ops.select import where
 from rushlight.ops.special import special_function
@@ -124,13 +127,7 @@ XLOG1PY = elementwise_op(
     node_name="SpecialXlog1PyBackward0",
 )
 XLOG1PY_OF_NUMBER = renamed(XLOG1PY, "SpecialXlog1PyBackward1")
-XLOG1PY_NUMBER = elementwise_op(
-    "special_xlog1py",
-    lambda k, input, other: k.where((input == 0) & (other == other), 0.0, input * k.log1p(other)),
-    dict(input=lambda g, input, other: xlog1py(g, other)),
-    promote=INT_TO_FLOAT,
-    node_name="SpecialXlog1PyBackward2",
-)
+XLOG1PY_NUMBER = renamed(XLOGY_NUMBER, "SpecialXlog1PyBackward2")
 
 
 @public(
@@ -153,5 +150,7 @@ def xlog1py(input: Any, other: Any, *, out: Any = None) -> Any:
     """
     if not isinstance(other, Tensor):
         require_tensor("xlog1py", "input", 1, input)
-        return apply(XLOG1PY_NUMBER, (input, other), out=out)
+        with np.errstate(all="ignore"):
+            factor = float(np.log1p(other))
+        return apply(XLOG1PY_NUMBER, (input,), {"factor": factor}, out=out)
     return apply(XLOG1PY if isinstance(input, Tensor) else XLOG1PY_OF_NUMBER, (input, other), out=out)

@@ -1,7 +1,7 @@
 """Comparisons, logic and bits: the maps whose operands or results are truth values or bit patterns.
 
 Comparisons promote their operands as arithmetic does and give bools. Choosing by a condition is in `select`. Invariant:
-nothing here has a gradient, and the formula of an op that gives bools returns bools by itself.
+nothing here has a gradient but zero, and the formula of an op that gives bools returns bools by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rushlight.ops.arguments import require_tensor
+from rushlight.ops.create import zeros_like
 from rushlight.ops.define import ALWAYS_BOOL, NO_OPMATH, TITLES, apply
 from rushlight.ops.kinds import alias, composite, elementwise, elementwise_op, only, public
 from rushlight.ops.samples import Sample, T, binary, unary
@@ -36,6 +37,8 @@ def _comparison(name: str, formula: Callable[..., Any], words: str, sign: str, s
     return elementwise(
         name,
         formula,
+        # of use in place only, where a floating tensor is overwritten
+        dict(input=lambda g: zeros_like(g), other=lambda g: zeros_like(g)),
         promote=ALWAYS_BOOL,
         numbers="other",
         samples=_comparison_samples,

@@ -313,7 +313,7 @@ def _division_samples() -> list[Sample]:
 
 def _whole_samples() -> list[Sample]:
     return [
-        *_division_samples(),
+        *[each for each in _division_samples() if "bool" not in repr(each)],
         Sample([T((3,), "int64"), 0], raises=True),
         Sample([T((2,), "int64"), T((2,), "int64", values=[1, 0])], raises=True),
         Sample([T((3,), "bool"), T((3,), "bool")], raises=True),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rushlight.ops import compare, elementwise, functions, select, special
+from rushlight.ops import compare, elementwise, functions
 from rushlight.ops.define import TABLE, ArgumentError, Op, apply
 from rushlight.tensor import Tensor
 
@@ -123,6 +123,3 @@ def attach() -> None:
     Tensor.__pos__ = elementwise.positive
     Tensor.__abs__ = elementwise.abs
     Tensor.__invert__ = _invert
-    Tensor.where = select.where_method
-    Tensor.polygamma = special.polygamma_method
-    Tensor.polygamma_ = special.polygamma_inplace

@@ -14,7 +14,7 @@ import numpy as np
 from rushlight.ops import return_types
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.create import zeros_like
-from rushlight.ops.define import NO_OPMATH, apply
+from rushlight.ops.define import INT_TO_FLOAT, apply
 from rushlight.ops.functions import exp2
 from rushlight.ops.kinds import alias, composite, elementwise, elementwise_op, only, primitive, public
 from rushlight.ops.samples import Sample, T, unary
@@ -113,7 +113,6 @@ FREXP = primitive(
     "map",
     lambda input: np.frexp(input),
     dict(input=lambda g, exponent: g / exp2(exponent)),
-    promote=NO_OPMATH,
     outputs=("mantissa", "exponent"),
     differentiable=(0,),
 )
@@ -145,6 +144,7 @@ angle = elementwise(
     "angle",
     lambda k, input: k.where(input < 0, math.pi, k.where(input == input, 0.0, input)),
     dict(input=lambda g: zeros_like(g)),
+    promote=INT_TO_FLOAT,
     inplace=False,
     samples=lambda: [*unary(), Sample([T(values=[-1.0, 0.0, -0.0, NAN])])],
     doc="0 for positive numbers and pi for negative ones: the angle of a real number in the complex plane.",
@@ -174,3 +174,6 @@ def real(input: Tensor) -> Tensor:
     """
     require_tensor("real", "input", 1, input)
     return input
+
+
+METHODS = {"real": property(real)}

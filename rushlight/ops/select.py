@@ -107,6 +107,8 @@ def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     return where(condition, self, other)
 
 
+METHODS = {"where": where_method}
+
 MASKED_FILL = elementwise_op(
     "masked_fill",
     lambda k, input, mask, value: k.where(mask, value, input),

@@ -117,7 +117,7 @@ def lgamma(k: Any, x: Any) -> Any:
     positive = k.where(z < 3, near, k.where(z == INF, INF, series))
     sine = k.abs(k.sin((x - k.rint(x)) * math.pi))
     reflected = math.log(math.pi) - k.log(sine) - positive
-    return k.where(negative, k.where(sine == 0, INF, reflected), positive)
+    return k.where(negative, k.where((sine == 0) | (x == -INF), INF, reflected), positive)
 
 
 def digamma(k: Any, x: Any) -> Any:
