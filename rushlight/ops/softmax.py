@@ -57,11 +57,11 @@ def _rowwise(op: Any, name: str, input: Tensor, dim: Any, dtype: Any, out: Any =
     return apply(op, (input,), {"dim": place if input._array.ndim else ()}, out)
 
 
-def implicit_dim(name: str, ndim: int) -> int:
+def implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
     """PyTorch's old guess where no `dim` is given, with its warning."""
     warnings.warn(
         f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
     return 0 if ndim in (0, 1, 3) else 1
 
