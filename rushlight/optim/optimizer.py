@@ -17,7 +17,7 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
-from rushlight.autograd.mode import enable_grad, set_grad_enabled
+from rushlight.autograd.mode import enable_grad, no_grad
 from rushlight.autograd.node import RemovableHandle
 from rushlight.dtype import float32
 from rushlight.ops.convert import tensor
@@ -82,21 +82,31 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         self = args[0]
         if type(self).step is not hooked_step:  # reached through super(): the hooks surround the outer method
             return step(*args, **kwargs)
-        for before in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
-            changed = before(self, args, kwargs)
-            if changed is not None:
-                if not isinstance(changed, tuple) or len(changed) != 2:
-                    raise RuntimeError(
-                        f"{step} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
-                    )
-                args, kwargs = changed
+        if _global_pre_hooks or self._optimizer_step_pre_hooks:
+            args, kwargs = _run_pre_hooks(self, step, args, kwargs)
         self._opt_called = True
         result = step(*args, **kwargs)
-        for after in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):
-            after(self, args, kwargs)
+        if _global_post_hooks or self._optimizer_step_post_hooks:
+            for after in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):
+                after(self, args, kwargs)
         return result
 
     return hooked_step
+
+
+def _run_pre_hooks(
+    optimizer: Optimizer, step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a step after all hooks have seen them."""
+    for before in chain(_global_pre_hooks.values(), optimizer._optimizer_step_pre_hooks.values()):
+        changed = before(optimizer, args, kwargs)
+        if changed is not None:
+            if not isinstance(changed, tuple) or len(changed) != 2:
+                raise RuntimeError(
+                    f"{step} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+                )
+            args, kwargs = changed
+    return args, kwargs
 
 
 class Optimizer:
@@ -185,7 +195,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with set_grad_enabled(self.defaults.get("differentiable", False)):
+        with enable_grad() if self.defaults.get("differentiable") else no_grad():
             for group in self.param_groups:
                 self._update_group(group)
         return loss
