@@ -1,7 +1,8 @@
 """Arguments as PyTorch takes them: NumPy's names for them, and lists of ints given in several ways.
 
-Decorators here change how a function may be called, never what it computes. Invariant: the decorated function sees
-PyTorch's own names and plain Python ints. Both keep the function's signature visible (``__wrapped__``).
+Decorators here change how a function may be called, never what it computes. Invariant: the decorated
+function sees PyTorch's own names and plain Python ints. Both keep the function's signature visible
+(``__wrapped__``).
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def int_tuple(name: str, argument: str, given: Sequence[Any]) -> tuple[int, ...]
             given = alone
         elif not hasattr(alone, "__index__") or isinstance(alone, bool):
             raise TypeError(
-                f"{name}(): argument '{argument}' (position 1) must be tuple of ints, not {type(alone).__name__}"
+                f"{name}(): argument '{argument}' (position 1) must be tuple of ints, not "
+                f"{type(alone).__name__}"
             )
     if not set(map(type, given)) - _INT:
         return tuple(given)
@@ -104,7 +106,8 @@ def require_tensor(name: str, argument: str, position: int, value: Any) -> None:
     """Raise PyTorch's TypeError where an argument that must be a tensor is something else."""
     if not isinstance(value, Tensor):
         raise ArgumentError(
-            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}"
+            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+            f"{type(value).__name__}"
         )
 
 

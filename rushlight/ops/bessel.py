@@ -1,6 +1,7 @@
 """Modified Bessel functions, logits and entropies: the rest of ``torch.special``.
 
-Invariant: as in `special`, whose helper these share, each op is one formula of `special_math` or of `k` and one rule.
+Invariant: as in `special`, whose helper these share, each op is one formula of `special_math` or of `k`
+and one rule.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from rushlight.ops import special_math
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import INT_TO_FLOAT, apply
 from rushlight.ops.elementwise import sgn
-from rushlight.ops.functions import log, log1p
+from rushlight.ops.functions import log
 from rushlight.ops.kinds import elementwise_op, public, renamed
 from rushlight.ops.pairs import XLOGY_NUMBER
 from rushlight.ops.samples import Sample, T, binary, unary
@@ -39,6 +40,7 @@ i0e = special_function(
     "``exp(-|input|) * i0(input)``.",
     ("[0.0, 1.0]", "[1.0000, 0.4658]"),
     own=True,
+    node_name="SpecialI0EBackward0",
     low=-12.0,
     high=12.0,
 )
@@ -59,6 +61,7 @@ i1e = special_function(
     "``exp(-|input|) * i1(input)``.",
     ("[0.0, 1.0]", "[0.0000, 0.2079]"),
     own=True,
+    node_name="SpecialI1EBackward0",
     low=-12.0,
     high=12.0,
 )
@@ -73,7 +76,7 @@ entr = special_function(
     low=0.1,
 )
 
-# -- logit --------------------------------------------------------------------------------------------------------------
+# -- logit -----------------------------------------------------------------------------------------------
 
 LOGIT = elementwise_op(
     "logit",
@@ -104,7 +107,7 @@ def _logit_backward(g: Tensor, input: Tensor, eps: float | None) -> Tensor:
     ],
 )
 def logit(input: Tensor, eps: float | None = None, *, out: Any = None) -> Any:
-    """``log(input / (1 - input))``, the inverse of `sigmoid`; with `eps`, `input` is first kept within (eps, 1 - eps).
+    """``log(input / (1 - input))``, the inverse of `sigmoid`; of `input` kept within eps and 1 - eps.
 
     >>> import rushlight as torch
     >>> torch.logit(torch.tensor([0.5, 0.9]))
@@ -114,13 +117,13 @@ def logit(input: Tensor, eps: float | None = None, *, out: Any = None) -> Any:
     return apply(LOGIT, (input,), {"eps": eps}, out=out)
 
 
-# -- x log(1 + y) -------------------------------------------------------------------------------------------------------
+# -- x log(1 + y) ----------------------------------------------------------------------------------------
 
 XLOG1PY = elementwise_op(
     "special_xlog1py",
     lambda k, input, other: k.where((input == 0) & (other == other), 0.0, input * k.log1p(other)),
     dict(
-        input=lambda g, input, other: where((input == 0) & (other <= -1), 0.0, g * log1p(other)),
+        input=lambda g, input, other: where((input == 0) & (other <= -1), 0.0, xlog1py(g, other)),
         other=lambda g, input, other: g * input / (other + 1),
     ),
     promote=INT_TO_FLOAT,

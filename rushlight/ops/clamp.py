@@ -1,8 +1,8 @@
 """Keeping values within bounds, interpolating between two, and the fused multiply-adds.
 
-Maps of three or more operands, of which some are usually plain numbers. Numbers beside a floating tensor are params of
-the op, so the common calls convert nothing; all other combinations promote their operands. Invariant: both ways
-give the same values and the node that PyTorch names for them.
+Maps of three or more operands, of which some are usually plain numbers. Numbers beside a floating
+tensor are params of the op, so the common calls convert nothing; all other combinations promote their
+operands. Invariant: both ways give the same values and the node that PyTorch names for them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rushlight.ops.samples import Sample, T, binary
 from rushlight.ops.select import WHERE, where
 from rushlight.tensor import Tensor
 
-# -- bounds -------------------------------------------------------------------------------------------------------------
+# -- bounds ----------------------------------------------------------------------------------------------
 
 # Where a value was kept its gradient passes, at the bounds too.
 CLAMP_BACKWARD = elementwise_op(
@@ -80,6 +80,10 @@ def _clamp_samples() -> list[Sample]:
     found += [
         Sample([special, -1.0, 1.0]),
         Sample([special, NAN, 1.0]),
+        Sample([special, 0.0, 1.0]),
+        Sample([special, -1.0, 0.0]),
+        Sample([special, 0.0]),
+        Sample([special, T(values=[0.0, 0.0, 0.0, 0.0, 0.0]), T(values=[1.0])]),
         Sample([special], {"min": T(values=[0.0, NAN, 0.0, 0.0, 0.0])}),
         Sample([T((3, 4))], {"min": T((4,), high=0.0), "max": T((3, 1), low=0.0)}),
         Sample([T((3, 4)), T((3, 4)), T((4,))]),
@@ -98,7 +102,7 @@ def _clamp_samples() -> list[Sample]:
 
 @public(CLAMP, inplace=True, samples=_clamp_samples)
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
-    """`input` kept between `min` and `max`, numbers or tensors, of which one may be None; `max` wins over `min`.
+    """`input` kept between `min` and `max`, numbers or tensors; one may be None; `max` wins over `min`.
 
     >>> import rushlight as torch
     >>> torch.clamp(torch.tensor([-2.0, 0.5, 3.0]), 0, 1)
@@ -154,7 +158,7 @@ def clamp_max(input: Tensor, max: Any, *, out: Any = None) -> Any:
     return apply(CLAMP_MAX_TENSOR if isinstance(max, Tensor) else CLAMP_MAX, (input, max), out=out)
 
 
-# -- interpolation ------------------------------------------------------------------------------------------------------
+# -- interpolation ---------------------------------------------------------------------------------------
 
 LERP = elementwise_op(
     "lerp",
@@ -197,7 +201,7 @@ LERP_TENSOR = elementwise_op(
     ],
 )
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Any = None) -> Any:
-    """``input + weight * (end - input)``: `weight`, a number or a tensor, is how far to go from `input` to `end`.
+    """``input + weight * (end - input)``: `weight`, a number or a tensor, says how far to go.
 
     >>> import rushlight as torch
     >>> torch.lerp(torch.tensor([0.0, 10.0]), torch.tensor([1.0, 20.0]), 0.5)
@@ -208,14 +212,15 @@ def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Any = None) -> Any:
     for name, operand in (("end", end), ("weight", weight)):
         if isinstance(operand, Tensor) and operand.dtype is not input.dtype:
             raise RuntimeError(
-                f"expected dtype {C_NAMES[input.dtype.name]} for `{name}` but got dtype {C_NAMES[operand.dtype.name]}"
+                f"expected dtype {C_NAMES[input.dtype.name]} for `{name}` but got dtype "
+                f"{C_NAMES[operand.dtype.name]}"
             )
     if isinstance(weight, Tensor):
         return apply(LERP_TENSOR, (input, end, weight), out=out)
     return apply(LERP, (input, end), {"weight": weight}, out=out)
 
 
-# -- multiply-add -------------------------------------------------------------------------------------------------------
+# -- multiply-add ----------------------------------------------------------------------------------------
 
 ADDCMUL = elementwise_op(
     "addcmul",
@@ -292,11 +297,11 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, 
     _require_three("addcdiv", input, tensor1, tensor2)
     if not tensor1.is_floating_point() and not tensor2.is_floating_point():
         raise RuntimeError(
-            "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a true "
-            "division of tensor1 and tensor2. The historic addcdiv behavior can be implemented as (input + value * "
-            "torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer inputs and as (input + value * tensor1 / "
-            "tensor2) for float inputs. The future addcdiv behavior is just the latter implementation: (input + value * "
-            "tensor1 / tensor2), for all dtypes."
+            "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
+            "perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be "
+            "implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer "
+            "inputs and as (input + value * tensor1 / tensor2) for float inputs. The future addcdiv behavior "
+            "is just the latter implementation: (input + value * tensor1 / tensor2), for all dtypes."
         )
     return apply(ADDCDIV, (input, tensor1, tensor2), {"value": value}, out=out)
 

@@ -1,8 +1,9 @@
 """Coefficients of the polynomials behind the special functions, highest power first.
 
-Each pair was fitted by interpolation at Chebyshev points in 45-digit arithmetic: ``..._DOUBLE`` to 2**-55 relative error,
-``..._SINGLE`` to 2**-26.5. Which function of which variable each one stands for is said where `special_math` uses
-it. Invariant: the variable is scaled so that Horner's scheme loses no more than a couple of bits.
+Each pair was fitted by interpolation at Chebyshev points in 45-digit arithmetic: ``..._DOUBLE`` to
+2**-55 relative error, ``..._SINGLE`` to 2**-26.5. Which function of which variable each one stands for
+is said where `special_math` uses it. Invariant: the variable is scaled so that Horner's scheme loses no
+more than a couple of bits.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Comparisons, logic and bits: the maps whose operands or results are truth values or bit patterns.
 
-Comparisons promote their operands as arithmetic does and give bools. Choosing by a condition is in `select`. Invariant:
-nothing here has a gradient but zero, and the formula of an op that gives bools returns bools by itself.
+Comparisons promote their operands as arithmetic does and give bools. Choosing by a condition is in
+`select`. Invariant: nothing here has a gradient but zero, and the formula of an op that gives bools
+returns bools by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rushlight.ops.kinds import alias, composite, elementwise, elementwise_op, o
 from rushlight.ops.samples import Sample, T, binary, unary
 from rushlight.tensor import Tensor
 
-# -- comparisons --------------------------------------------------------------------------------------------------------
+# -- comparisons -----------------------------------------------------------------------------------------
 
 
 def _comparison_samples() -> list[Sample]:
@@ -33,7 +34,9 @@ def _comparison_samples() -> list[Sample]:
     ]
 
 
-def _comparison(name: str, formula: Callable[..., Any], words: str, sign: str, shown: str) -> Callable[..., Any]:
+def _comparison(
+    name: str, formula: Callable[..., Any], words: str, sign: str, shown: str
+) -> Callable[..., Any]:
     return elementwise(
         name,
         formula,
@@ -75,7 +78,10 @@ def _close(k: Any, input: Any, other: Any, rtol: float, atol: float, equal_nan: 
 
 def _closeness_samples() -> list[Sample]:
     nan, inf = float("nan"), float("inf")
-    near = [Sample([T(values=[1.0, 1.0, nan, inf]), T(values=[1.000001, 1.1, nan, inf])], how) for how in CLOSENESS]
+    near = [
+        Sample([T(values=[1.0, 1.0, nan, inf]), T(values=[1.000001, 1.1, nan, inf])], how)
+        for how in CLOSENESS
+    ]
     return [
         *near,
         Sample([T((3, 4)), T((4,))]),
@@ -151,12 +157,16 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return bool(eq(input, other).all().item())
 
 
-# -- kinds of numbers ---------------------------------------------------------------------------------------------------
+# -- kinds of numbers ------------------------------------------------------------------------------------
 
 
 def _number_samples() -> list[Sample]:
     inf, nan = float("inf"), float("nan")
-    return [*unary(), Sample([T(values=[inf, -inf, nan, 0.0])]), Sample([T((2,), "float16", values=[inf, 1.0])])]
+    return [
+        *unary(),
+        Sample([T(values=[inf, -inf, nan, 0.0])]),
+        Sample([T((2,), "float16", values=[inf, 1.0])]),
+    ]
 
 
 def _test(name: str, formula: Callable[..., Any], words: str, shown: str) -> Callable[..., Any]:
@@ -176,10 +186,14 @@ isinf = _test("isinf", lambda k, input: k.isinf(input), "plus or minus infinity"
 isfinite = _test("isfinite", lambda k, input: k.isfinite(input), "a finite number", " True, False, False")
 isposinf = _test("isposinf", lambda k, input: input == float("inf"), "plus infinity", "False,  True, False")
 isneginf = _test("isneginf", lambda k, input: input == float("-inf"), "minus infinity", "False, False, False")
-isreal = _test("isreal", lambda k, input: (input == input) | True, "real, which all are here", "True, True, True")
-signbit = _test("signbit", lambda k, input: k.signbit(input), "negative, -0.0 included", " True, False, False")
+isreal = _test(
+    "isreal", lambda k, input: (input == input) | True, "real, which all are here", "True, True, True"
+)
+signbit = _test(
+    "signbit", lambda k, input: k.signbit(input), "negative, -0.0 included", " True, False, False"
+)
 
-# -- logic --------------------------------------------------------------------------------------------------------------
+# -- logic -----------------------------------------------------------------------------------------------
 
 
 def _logical(name: str, formula: Callable[..., Any], shown: str) -> Callable[..., Any]:
@@ -199,9 +213,13 @@ def _logical(name: str, formula: Callable[..., Any], shown: str) -> Callable[...
     )
 
 
-logical_and = _logical("logical_and", lambda k, input, other: k.logical_and(input, other), "False, False,  True")
+logical_and = _logical(
+    "logical_and", lambda k, input, other: k.logical_and(input, other), "False, False,  True"
+)
 logical_or = _logical("logical_or", lambda k, input, other: k.logical_or(input, other), "False,  True,  True")
-logical_xor = _logical("logical_xor", lambda k, input, other: k.logical_xor(input, other), "False,  True, False")
+logical_xor = _logical(
+    "logical_xor", lambda k, input, other: k.logical_xor(input, other), "False,  True, False"
+)
 logical_not = elementwise(
     "logical_not",
     lambda k, input: k.logical_not(input),
@@ -211,13 +229,18 @@ logical_not = elementwise(
     example=("torch.logical_not(torch.tensor([0, 2]))", "tensor([ True, False])"),
 )
 
-# -- bits ---------------------------------------------------------------------------------------------------------------
+# -- bits ------------------------------------------------------------------------------------------------
 
 
 def _bit_samples(*, low: int = -5, high: int = 6, bools: bool = True) -> list[Sample]:
     whole = [("int64", "int64"), ("int32", "uint8"), ("uint8", "uint8"), ("int64", "bool")]
     found = [
-        Sample([T((2, 3), a, low=low if a.startswith("i") else 0, high=high), T((3,), b, low=max(low, 0), high=high)])
+        Sample(
+            [
+                T((2, 3), a, low=low if a.startswith("i") else 0, high=high),
+                T((3,), b, low=max(low, 0), high=high),
+            ]
+        )
         for a, b in whole
     ]
     found += [

@@ -1,9 +1,10 @@
-"""Arithmetic: maps that compute every element from the elements at the same place of their (broadcast) operands.
+"""Arithmetic: maps that compute every element from the elements at the same place of their (broadcast)
+operands.
 
-Addition, multiplication, the divisions and remainders, signs, extremes and clamping. Powers, exponentials and the
-like are in `functions`, comparisons and logic in `compare`, activations in `activations`. Invariant: formulas use
-only operators and `k`, so they run on ndarrays and in generated loops alike; a rule names an operand only where its
-value is needed.
+Addition, multiplication, the divisions and remainders, signs, extremes and clamping. Powers,
+exponentials and the like are in `functions`, comparisons and logic in `compare`, activations in
+`activations`. Invariant: formulas use only operators and `k`, so they run on ndarrays and in generated
+loops alike; a rule names an operand only where its value is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def no_derivative(name: str) -> Callable[..., Any]:
     return refuse
 
 
-# -- addition -----------------------------------------------------------------------------------------------------------
+# -- addition --------------------------------------------------------------------------------------------
 
 ADD = elementwise_op(
     "add",
@@ -72,13 +73,13 @@ def _refusing_bools(prepare: Callable[..., Any]) -> Callable[..., Any]:
                 bools += 1
         if bools == 2:
             raise RuntimeError(
-                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
-                "operator instead."
+                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                "`logical_xor()` operator instead."
             )
         if bools:
             raise RuntimeError(
-                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
-                "mask, use the `~` or `logical_not()` operator instead."
+                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+                "invert a mask, use the `~` or `logical_not()` operator instead."
             )
         return prepare(op, inputs)
 
@@ -188,7 +189,7 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Any:
     return apply(RSUB if isinstance(other, Tensor) else RSUB_NUMBER, (input, other), {"alpha": alpha})
 
 
-# -- multiplication and true division -----------------------------------------------------------------------------------
+# -- multiplication and true division --------------------------------------------------------------------
 
 MUL = elementwise_op(
     "mul",
@@ -227,7 +228,7 @@ def mul(input: Any, other: Any, *, out: Any = None) -> Any:
 multiply = alias("multiply", mul)
 
 
-# -- divisions that round -----------------------------------------------------------------------------------------------
+# -- divisions that round --------------------------------------------------------------------------------
 
 
 def _whole_division(kernel: str) -> Callable[..., None]:
@@ -405,14 +406,14 @@ def fmod(input: Tensor, other: Any, *, out: Any = None) -> Any:
     return apply(FMOD if isinstance(other, Tensor) else FMOD_NUMBER, (input, other), out=out)
 
 
-# -- signs --------------------------------------------------------------------------------------------------------------
+# -- signs -----------------------------------------------------------------------------------------------
 
 
 def _refuse_bool_negation(input: Any) -> None:
     if input.dtype is BOOL_NUMPY:
         raise RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
-            "the `~` or `logical_not()` operator instead."
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
+            "mask, use the `~` or `logical_not()` operator instead."
         )
 
 

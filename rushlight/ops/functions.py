@@ -1,8 +1,8 @@
 """Mathematical functions of one or two tensors: powers, exponentials, logarithms, trigonometry, rounding.
 
-Whole numbers and bools are computed in the default floating type, except by powers and rounding, which keep them. Special
-functions (erf, lgamma ...) are in `special`, activations in `activations`. Invariant: each function is one
-formula and one gradient rule per differentiable input.
+Whole numbers and bools are computed in the default floating type, except by powers and rounding, which
+keep them. Special functions (erf, lgamma ...) are in `special`, activations in `activations`.
+Invariant: each function is one formula and one gradient rule per differentiable input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rushlight.tensor import Tensor
 
 INF, NAN = float("inf"), float("nan")
 
-# -- powers -------------------------------------------------------------------------------------------------------------
+# -- powers ----------------------------------------------------------------------------------------------
 
 
 def _number_power_backward(g: Tensor, input: Tensor, exponent: Any) -> Tensor:
@@ -90,7 +90,9 @@ def _power_samples() -> list[Sample]:
         Sample([0, T(values=[2.0, 0.0, 1.5])], second=False, why="log of 0"),
         Sample([2, T((3,), "int64", low=0, high=5)]),
         Sample([2.5, T((3,), "int64", low=0, high=5)]),
-        Sample([T(values=[0.0, 0.0, 2.0, -2.0]), T(values=[2.0, 0.0, 0.0, 2.0])], second=False, why="log of 0"),
+        Sample(
+            [T(values=[0.0, 0.0, 2.0, -2.0]), T(values=[2.0, 0.0, 0.0, 2.0])], second=False, why="log of 0"
+        ),
         Sample([T(values=[NAN, INF, 0.0]), 0]),
         Sample([whole, 2]),
         Sample([whole, 2.0]),
@@ -137,8 +139,8 @@ def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
     """
     if out is INPLACE and input.dtype.name != "float64":
         raise RuntimeError(
-            f"the base given to float_power_ has dtype {TITLES[input.dtype.name]} but the operation's result requires "
-            "dtype Double"
+            f"the base given to float_power_ has dtype {TITLES[input.dtype.name]} but the operation's "
+            "result requires dtype Double"
         )
     base, power = (
         x if x is input and out is INPLACE else x.double() if isinstance(x, Tensor) else float(x)
@@ -158,7 +160,7 @@ def square(input: Tensor, *, out: Any = None) -> Any:
     return pow(input, 2, out=out)
 
 
-# -- functions of one tensor --------------------------------------------------------------------------------------------
+# -- functions of one tensor -----------------------------------------------------------------------------
 
 
 def _function(

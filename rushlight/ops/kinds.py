@@ -1,10 +1,11 @@
 """The kinds of ops: one constructor each, which makes the table entry and the function users call.
 
-`elementwise` makes maps (one formula, run by NumPy when eager and by the loop builder when compiled); `primitive` makes
-every other op with a forward of its own; `@composite` enters a plain function of other ops, which needs neither rule nor
-lowering; `@public` enters a hand-written signature around a primitive. In-place variants are derived: every entry
-with ``inplace=True`` gets ``name_``, which runs the same function with `INPLACE` as its ``out``. Invariant: whatever
-users can call is in `TABLE`, under PyTorch's name, with the samples that the test matrix runs.
+`elementwise` makes maps (one formula, run by NumPy when eager and by the loop builder when compiled);
+`primitive` makes every other op with a forward of its own; `@composite` enters a plain function of
+other ops, which needs neither rule nor lowering; `@public` enters a hand-written signature around a
+primitive. In-place variants are derived: every entry with ``inplace=True`` gets ``name_``, which runs
+the same function with `INPLACE` as its ``out``. Invariant: whatever users can call is in `TABLE`, under
+PyTorch's name, with the samples that the test matrix runs.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def elementwise_op(
 ) -> Op:
     """A map op without a public function of its own.
 
-    The formula's parameters after `k` name its inputs and, keyword-only, its params. `check` gets the promoted
-    operands before each call and raises where the op has no meaning for them.
+    The formula's parameters after `k` name its inputs and, keyword-only, its params. `check` gets the
+    promoted operands before each call and raises where the op has no meaning for them.
     """
     code = formula.__code__
     names = code.co_varnames[1 : code.co_argcount]
@@ -64,13 +65,15 @@ def _checked(forward: Callable[..., Any], check: Callable[..., None]) -> Callabl
 
 
 def only(kinds: str, kernel: str) -> Callable[..., None]:
-    """A `check` that refuses all but these NumPy kinds ("f", "i", "u", "b"), in the words of PyTorch's kernel."""
+    """A `check` that refuses all but these NumPy kinds (of "fiub"), in the words of PyTorch's kernel."""
 
     def check(*operands: Any) -> None:
         for operand in operands:
             if isinstance(operand, np.ndarray):
                 if operand.dtype.kind not in kinds:
-                    raise NotImplementedError(f"\"{kernel}\" not implemented for '{TITLES[operand.dtype.name]}'")
+                    raise NotImplementedError(
+                        f"\"{kernel}\" not implemented for '{TITLES[operand.dtype.name]}'"
+                    )
                 return
 
     return check
@@ -168,7 +171,7 @@ def primitive(
     node_name: str | None = None,
     update: Callable[..., None] | None = None,
 ) -> Op:
-    """An op of any other kind. Its inputs are the forward's positional parameters, its params the keyword-only ones."""
+    """An op of any other kind: its inputs are the forward's positional parameters, its params the others."""
     if inputs is None:
         inputs = forward.__code__.co_varnames[: forward.__code__.co_argcount]
     return Op(
@@ -221,9 +224,7 @@ def composite(
     torch_name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a plain function of other ops into the table."""
-    return public(
-        None, samples=samples, inplace=inplace, method=method, name=name, torch_name=torch_name
-    )
+    return public(None, samples=samples, inplace=inplace, method=method, name=name, torch_name=torch_name)
 
 
 def _derive_inplace(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,6 +244,8 @@ def _derive_inplace(name: str, function: Callable[..., Any]) -> Callable[..., An
 def alias(name: str, function: Callable[..., Any], *, method: bool = True) -> Callable[..., Any]:
     """Enter a second name for a function, as PyTorch has ``multiply`` for ``mul``."""
     source = next(entry for entry in TABLE.values() if entry.function is function)
-    entry = Entry(name, function, op=source.op, samples=None, method=method, inplace=source.inplace, torch_name=name)
+    entry = Entry(
+        name, function, op=source.op, samples=None, method=method, inplace=source.inplace, torch_name=name
+    )
     TABLE[name] = entry
     return function

@@ -1,8 +1,8 @@
 """The NumPy side of `k`, the namespace that formulas run in, and the guard that keeps NumPy quiet.
 
-A formula such as ``lambda k, input: k.tanh(input)`` runs with this module's `numpy_namespace` when eager and with
-an expression builder when compiling. Invariant: everything here works elementwise on ndarrays and Python numbers and
-keeps float32 in float32.
+A formula such as ``lambda k, input: k.tanh(input)`` runs with this module's `numpy_namespace` when
+eager and with an expression builder when compiling. Invariant: everything here works elementwise on
+ndarrays and Python numbers and keeps float32 in float32.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _rounding(function: Any) -> Any:
 
 
 class Numpy:
-    """The functions that formulas may call, as NumPy's; those that NumPy lacks or defines otherwise stand below."""
+    """The functions that formulas may call: NumPy's, and those that NumPy lacks or defines otherwise."""
 
     abs = staticmethod(np.absolute)
     acos = staticmethod(np.arccos)
@@ -75,7 +75,13 @@ class Numpy:
     @staticmethod
     def sign(a: Any) -> Any:
         """-1, 0 or 1; unlike NumPy's, 0 for NaN."""
-        return np.subtract(a > 0, a < 0, dtype=a.dtype) if a.dtype.kind == "f" else a.copy() if a.dtype.kind == "b" else np.sign(a)
+        return (
+            np.subtract(a > 0, a < 0, dtype=a.dtype)
+            if a.dtype.kind == "f"
+            else a.copy()
+            if a.dtype.kind == "b"
+            else np.sign(a)
+        )
 
     @staticmethod
     def signbit(a: Any) -> Any:

@@ -1,8 +1,8 @@
 """Python's operators on tensors: what ``a + b`` and its like call.
 
-An operator is its op without the checks of the named function. An operand of a type that the op cannot take makes it
-return NotImplemented, so that the other operand gets its turn and Python raises its usual TypeError. Invariant: an
-operator records the very node that PyTorch records for it.
+An operator is its op without the checks of the named function. An operand of a type that the op cannot
+take makes it return NotImplemented, so that the other operand gets its turn and Python raises its usual
+TypeError. Invariant: an operator records the very node that PyTorch records for it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def _reflected(name: str, op: Op) -> Callable[[Tensor, Any], Any]:
     return operator
 
 
-def _calling(name: str, function: Callable[..., Any], reflected: bool = False) -> Callable[[Tensor, Any], Any]:
+def _calling(
+    name: str, function: Callable[..., Any], reflected: bool = False
+) -> Callable[[Tensor, Any], Any]:
     """An operator that has to choose among ops, as its function does."""
 
     def operator(self: Tensor, other: Any) -> Any:

@@ -1,6 +1,8 @@
-"""Functions of two tensors beyond arithmetic: log-sums, angles, lengths, and numbers taken apart and put together.
+"""Functions of two tensors beyond arithmetic: log-sums, angles, lengths, and numbers taken apart and put
+together.
 
-Invariant: each is one formula; where an operand may be a number, PyTorch's own node name for that case is kept.
+Invariant: each is one formula; where an operand may be a number, PyTorch's own node name for that case
+is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ INF, NAN = float("inf"), float("nan")
 def _floats_only(**limits: Any) -> list[Sample]:
     """Samples of a function of two floating tensors."""
     found = [each for each in binary(numbers=(), **limits) if each.args[0].dtype.startswith("float")]
-    return [*found, Sample([T((3,), "int64"), T((3,), "int64")], raises=True), Sample([T((3,)), 2], raises=True)]
+    return [
+        *found,
+        Sample([T((3,), "int64"), T((3,), "int64")], raises=True),
+        Sample([T((3,)), 2], raises=True),
+    ]
 
 
 logaddexp = elementwise(
@@ -67,7 +73,10 @@ atan2 = elementwise(
     promote=INT_TO_FLOAT,
     samples=lambda: [*binary(numbers=()), Sample([T((3,)), 2], raises=True)],
     doc="The angle of the point (other, input), in radians between -pi and pi.",
-    example=("torch.atan2(torch.tensor([1.0, -1.0]), torch.tensor([-1.0, 1.0]))", "tensor([ 2.3562, -0.7854])"),
+    example=(
+        "torch.atan2(torch.tensor([1.0, -1.0]), torch.tensor([-1.0, 1.0]))",
+        "tensor([ 2.3562, -0.7854])",
+    ),
 )
 arctan2 = alias("arctan2", atan2)
 hypot = elementwise(
@@ -110,7 +119,7 @@ ldexp = elementwise(
 )
 
 
-# -- x log y ------------------------------------------------------------------------------------------------------------
+# -- x log y ---------------------------------------------------------------------------------------------
 
 XLOGY = elementwise_op(
     "xlogy",
@@ -163,7 +172,7 @@ def xlogy(input: Any, other: Any, *, out: Any = None) -> Any:
     return apply(XLOGY if isinstance(input, Tensor) else XLOGY_OF_NUMBER, (input, other), out=out)
 
 
-# -- signs --------------------------------------------------------------------------------------------------------------
+# -- signs -----------------------------------------------------------------------------------------------
 
 COPYSIGN = elementwise_op(
     "copysign",

@@ -1,6 +1,8 @@
-"""Rounding, and numbers taken apart: whole and fractional parts, mantissa and exponent, angle and parts of a real number.
+"""Rounding, and numbers taken apart: whole and fractional parts, mantissa and exponent, angle and parts of
+a real number.
 
-Whole numbers are left as they are. Invariant: the gradient of rounding is zero, never missing, as in PyTorch.
+Whole numbers are left as they are. Invariant: the gradient of rounding is zero, never missing, as in
+PyTorch.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ def round(input: Tensor, *, decimals: int = 0, out: Any = None) -> Any:
     return apply(ROUND_DECIMALS, (input,), {"decimals": decimals}, out=out)
 
 
-# -- parts of a number --------------------------------------------------------------------------------------------------
+# -- parts of a number -----------------------------------------------------------------------------------
 
 
 FREXP = primitive(

@@ -1,9 +1,9 @@
 """Samples: the calls that an op's table entry is tested with, described without making any data.
 
-A `Sample` is one call; the tensors in it are `T` specs, which say shape, type, range and memory layout. The test matrix
-turns the same spec into the same numbers for this library and for PyTorch. This file generates nothing, so the
-table costs no time at import. Invariant: a sample names no library object (a dtype is written ``Named("float64")``), so
-it can be run under either library.
+A `Sample` is one call; the tensors in it are `T` specs, which say shape, type, range and memory layout.
+The test matrix turns the same spec into the same numbers for this library and for PyTorch. This file
+generates nothing, so the table costs no time at import. Invariant: a sample names no library object (a
+dtype is written ``Named("float64")``), so it can be run under either library.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class T:
 
     def __repr__(self) -> str:
         parts = [repr(self.values if self.values is not None else self.shape), repr(self.dtype)]
-        parts += [f"{name}={getattr(self, name)}" for name in ("low", "high") if getattr(self, name) is not None]
+        parts += [
+            f"{name}={getattr(self, name)}" for name in ("low", "high") if getattr(self, name) is not None
+        ]
         if self.layout != "contiguous":
             parts.append(f"layout={self.layout!r}")
         return f"T({', '.join(parts)})"
@@ -82,7 +84,7 @@ class Sample:
     """One call of an op: its arguments, and which of the matrix's checks make sense for it.
 
     Args:
-        args: positional arguments; `T` and `Named` specs may stand anywhere in them, lists and tuples included.
+        args: positional arguments; `T` and `Named` specs may stand anywhere in them, in lists too.
         kwargs: keyword arguments, likewise.
         grads: compare first and second derivatives.
         second: compare second derivatives (where a kink or a missing formula in PyTorch forbids it, say why).
@@ -139,16 +141,34 @@ def unary(*, low: float | None = None, high: float | None = None, ints: bool = T
     return found
 
 
-def binary(*, low: float | None = None, high: float | None = None, numbers: Sequence[Any] = (2, 0.5)) -> list[Sample]:
-    """The usual samples of a function of two tensors: broadcasting, mixed types, and `numbers` as second operand."""
+def binary(
+    *, low: float | None = None, high: float | None = None, numbers: Sequence[Any] = (2, 0.5)
+) -> list[Sample]:
+    """The usual samples of a function of two tensors: broadcasting, mixed types, `numbers` as second."""
     shapes = [((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 3), (4, 1)), ((), ()), ((3,), ()), ((0, 3), (3,))]
     found = [Sample([T(a, low=low, high=high), T(b, low=low, high=high)]) for a, b in shapes]
-    found.append(Sample([T((3, 4), low=low, high=high, layout="noncontiguous"), T((3, 4), layout="transposed", low=low, high=high)]))
-    pairs = [("float64", "float32"), ("float16", "float16"), ("float32", "int64"), ("int64", "int32"), ("uint8", "int8"), ("int64", "bool")]
+    found.append(
+        Sample(
+            [
+                T((3, 4), low=low, high=high, layout="noncontiguous"),
+                T((3, 4), layout="transposed", low=low, high=high),
+            ]
+        )
+    )
+    pairs = [
+        ("float64", "float32"),
+        ("float16", "float16"),
+        ("float32", "int64"),
+        ("int64", "int32"),
+        ("uint8", "int8"),
+        ("int64", "bool"),
+    ]
     for left, right in pairs:
         floor = low if low is None or left.startswith("float") else max(int(low), 1)
         other = low if low is None or right.startswith("float") else max(int(low), 1)
         found.append(Sample([T((2, 3), left, low=floor, high=high), T((2, 3), right, low=other, high=high)]))
     found += [Sample([T((2, 3), low=low, high=high), number]) for number in numbers]
-    found += [Sample([T((2, 3), "int64", low=low and max(int(low), 1), high=high), number]) for number in numbers]
+    found += [
+        Sample([T((2, 3), "int64", low=low and max(int(low), 1), high=high), number]) for number in numbers
+    ]
     return found

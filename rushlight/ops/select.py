@@ -1,7 +1,9 @@
-"""Choosing and mixing: `where`, `masked_fill`, extremes, clamping, interpolation and the fused multiply-adds.
+"""Choosing and mixing: `where`, `masked_fill`, extremes, clamping, interpolation and the fused
+multiply-adds.
 
-Maps whose result is one of their operands, or a weighted mean or sum of them. Invariant: a gradient rule gives
-each element's gradient to the operand that was chosen there, with PyTorch's shares where operands tie.
+Maps whose result is one of their operands, or a weighted mean or sum of them. Invariant: a gradient
+rule gives each element's gradient to the operand that was chosen there, with PyTorch's shares where
+operands tie.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from rushlight.tensor import Tensor
 
 NAN, INF = float("nan"), float("inf")
 
-# -- where and masked_fill ----------------------------------------------------------------------------------------------
+# -- where and masked_fill -------------------------------------------------------------------------------
 
 WHERE = elementwise_op(
     "where",
@@ -83,7 +85,7 @@ def _where_samples() -> list[Sample]:
 
 @public(WHERE, method=False, samples=_where_samples)
 def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
-    """`input` where `condition` holds, `other` elsewhere; with the condition alone, the indices where it holds.
+    """`input` where `condition` holds, `other` elsewhere; of `condition` alone, the indices where it holds.
 
     >>> import rushlight as torch
     >>> x = torch.tensor([-1.0, 2.0])
@@ -125,7 +127,11 @@ def _prepare_masked_fill(op: Any, inputs: Sequence[Any]) -> tuple[Sequence[Any],
     """The value in the type of the tensor it is put into."""
     input, mask, value = inputs
     array = input._array
-    return (array, mask._array, convert_operand(value._array if isinstance(value, Tensor) else value, array.dtype)), None
+    return (
+        array,
+        mask._array,
+        convert_operand(value._array if isinstance(value, Tensor) else value, array.dtype),
+    ), None
 
 
 MASKED_FILL.prepare = MASKED_FILL_NUMBER.prepare = _prepare_masked_fill
@@ -172,7 +178,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any, *, out: Any = None) -> 
     return apply(MASKED_FILL_NUMBER, (input, mask, value), out=out)
 
 
-# -- extremes -----------------------------------------------------------------------------------------------------------
+# -- extremes --------------------------------------------------------------------------------------------
 
 # The gradient of an extreme: all of it to the operand that won, half to each where they tie.
 WON = elementwise_op(
@@ -274,7 +280,7 @@ def heaviside(input: Tensor, values: Tensor, *, out: Any = None) -> Any:
     return apply(HEAVISIDE, (input, values), out=out)
 
 
-# -- replacing what is not a number -------------------------------------------------------------------------------------
+# -- replacing what is not a number ----------------------------------------------------------------------
 
 NAN_TO_NUM = elementwise_op(
     "nan_to_num",

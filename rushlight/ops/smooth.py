@@ -1,7 +1,8 @@
 """Smooth activations: the exponential units, the gated units, and the soft versions of the piecewise ones.
 
-The same rules hold as in `activations`: PyTorch's ``nn.functional`` signatures, one op where PyTorch has one kernel. Invariant:
-no formula overflows into a wrong value: where an exponential may, the result does not depend on it.
+The same rules hold as in `activations`: PyTorch's ``nn.functional`` signatures, one op where PyTorch
+has one kernel. Invariant: no formula overflows into a wrong value: where an exponential may, the result
+does not depend on it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rushlight.ops.select import where
 from rushlight.random import Generator, default_generator
 from rushlight.tensor import Tensor, normal_dim
 
-# -- exponential linear units -------------------------------------------------------------------------------------------
+# -- exponential linear units ----------------------------------------------------------------------------
 
 # scale * x above zero, scale * alpha * (exp(rate * x) - 1) below
 ELU = elementwise_op(
@@ -97,7 +98,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Any:
     return apply(ELU_INPLACE, (input,), params, out=INPLACE) if inplace else apply(CELU, (input,), params)
 
 
-# -- gates --------------------------------------------------------------------------------------------------------------
+# -- gates -----------------------------------------------------------------------------------------------
 
 ROOT_HALF = math.sqrt(0.5)
 NORMAL_SCALE = 1 / math.sqrt(2 * math.pi)
@@ -120,7 +121,9 @@ GELU_BACKWARD = elementwise_op(
     ),
     dict(
         grad=lambda g, input: apply(GELU_BACKWARD, (g, input)),
-        input=lambda g, grad, input: g * grad * (exp(input * input * -0.5) * (2 - input * input) * NORMAL_SCALE),
+        input=lambda g, grad, input: (
+            g * grad * (exp(input * input * -0.5) * (2 - input * input) * NORMAL_SCALE)
+        ),
     ),
 )
 
@@ -171,8 +174,8 @@ TANH_GELU_BACKWARD = elementwise_op(
     GELU,
     "gelu",
 )
-def gelu(input: Tensor, *, approximate: str = "none") -> Any:
-    """`input` times the normal distribution function of it; with `approximate` "tanh", by Hendrycks and Gimpel's formula.
+def gelu(input: Tensor, *, approximate: str = "none", out: Any = None) -> Any:
+    """`input` times its normal distribution function; `approximate` may be "tanh".
 
     >>> import rushlight as torch
     >>> torch.nn.functional.gelu(torch.tensor([-1.0, 2.0]))
@@ -181,7 +184,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Any:
     require_tensor("gelu", "input", 1, input)
     if approximate not in ("none", "tanh"):
         raise RuntimeError("approximate argument must be either none or tanh.")
-    return apply(GELU if approximate == "none" else TANH_GELU, (input,))
+    return apply(GELU if approximate == "none" else TANH_GELU, (input,), out=out)
 
 
 SILU = elementwise_op(
@@ -293,7 +296,7 @@ def glu(input: Tensor, dim: int = -1) -> Any:
     return apply(GLU, (input.narrow(dim, 0, half), input.narrow(dim, half, half)))
 
 
-# -- soft versions ------------------------------------------------------------------------------------------------------
+# -- soft versions ---------------------------------------------------------------------------------------
 
 SOFTPLUS = elementwise_op(
     "softplus",
@@ -316,7 +319,7 @@ SOFTPLUS = elementwise_op(
     SOFTPLUS,
     "softplus",
 )
-def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Any:
+def softplus(input: Tensor, beta: float = 1, threshold: float = 20, *, out: Any = None) -> Any:
     """``log(1 + exp(beta * input)) / beta``, and `input` itself where ``beta * input`` is above `threshold`.
 
     >>> import rushlight as torch
@@ -324,7 +327,7 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Any:
     tensor([0.3133, 2.1269])
     """
     require_tensor("softplus", "input", 1, input)
-    return apply(SOFTPLUS, (input,), {"beta": float(beta), "threshold": float(threshold)})
+    return apply(SOFTPLUS, (input,), {"beta": float(beta), "threshold": float(threshold)}, out=out)
 
 
 LOG_SIGMOID = elementwise_op(
@@ -336,7 +339,7 @@ LOG_SIGMOID = elementwise_op(
 
 
 @in_functional(lambda: [*activation_samples(), INT], LOG_SIGMOID, "logsigmoid")
-def logsigmoid(input: Tensor) -> Any:
+def logsigmoid(input: Tensor, *, out: Any = None) -> Any:
     """``log(sigmoid(input))`` without overflow.
 
     >>> import rushlight as torch
@@ -344,7 +347,7 @@ def logsigmoid(input: Tensor) -> Any:
     tensor([-1.0000e+03, -6.9315e-01])
     """
     require_tensor("logsigmoid", "input", 1, input)
-    return apply(LOG_SIGMOID, (input,))
+    return apply(LOG_SIGMOID, (input,), out=out)
 
 
 @in_functional(lambda: activation_samples(), None, "softsign")
@@ -371,7 +374,7 @@ def tanhshrink(input: Tensor) -> Any:
     return input - tanh(input)
 
 
-# -- randomised leaky ReLU ----------------------------------------------------------------------------------------------
+# -- randomised leaky ReLU -------------------------------------------------------------------------------
 
 
 def _slopes(input: np.ndarray, *, lower: float, upper: float, generator: Generator) -> np.ndarray:
@@ -416,7 +419,7 @@ def rrelu(
     inplace: bool = False,
     generator: Generator | None = None,
 ) -> Any:
-    """`input` where positive; elsewhere times a slope, drawn between `lower` and `upper` in training, their mean else.
+    """`input` where positive, elsewhere times a slope: in training a random one, else the mean.
 
     >>> import rushlight as torch
     >>> torch.rrelu(torch.tensor([-1.0, 2.0]), 0.1, 0.3)

@@ -1,8 +1,9 @@
-"""Special functions: error functions, gamma functions, Bessel functions, and those of ``torch.special`` built on them.
+"""Special functions: error functions, gamma functions, Bessel functions, and those of ``torch.special``
+built on them.
 
-The values come from the formulas in `special_math`; here they become ops with gradients. `polygamma` and `zeta`, whose
-number of terms depends on the data, have NumPy forwards of their own. Invariant: whole numbers are computed in the
-default floating type.
+The values come from the formulas in `special_math`; here they become ops with gradients. `polygamma`
+and `zeta`, whose number of terms depends on the data, have NumPy forwards of their own. Invariant:
+whole numbers are computed in the default floating type.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ def special_function(
     example: tuple[str, str],
     own: bool = False,
     half: bool = True,
+    node_name: str | None = None,
     values: tuple[float, ...] = (0.0, INF, -INF, NAN),
     tolerance: dict[str, float] | None = None,
     **limits: Any,
 ) -> Callable[..., Any]:
-    """A special function of one tensor; `own` ones exist in ``torch.special`` only, and PyTorch has no `half` for some.
+    """A special function of one tensor: an `own` one of ``torch.special``; without `half` in PyTorch.
 
     `tolerance` is given where PyTorch's own value, or that of a derivative, is less accurate than its type.
     """
@@ -59,6 +61,7 @@ def special_function(
         formula,
         dict(input=rule),
         promote=INT_TO_FLOAT,
+        node_name=node_name,
         samples=samples,
         inplace=not own,
         method=not own,
@@ -68,7 +71,7 @@ def special_function(
     )
 
 
-# -- error functions ----------------------------------------------------------------------------------------------------
+# -- error functions -------------------------------------------------------------------------------------
 
 erf = special_function(
     "erf",
@@ -144,7 +147,7 @@ ndtri = special_function(
 )
 
 
-# -- gamma functions ----------------------------------------------------------------------------------------------------
+# -- gamma functions -------------------------------------------------------------------------------------
 
 lgamma = special_function(
     "lgamma",
@@ -171,7 +174,7 @@ digamma = special_function(
 
 
 def _hurwitz(s: Any, q: Any) -> np.ndarray:
-    """The sum of ``(q + n) ** -s`` over all n from 0: terms one by one, then Euler and Maclaurin's formula."""
+    """The sum of ``(q + n) ** -s`` over n from 0: some terms, then Euler and Maclaurin's formula."""
     s, q = np.broadcast_arrays(np.asarray(s, np.float64), np.asarray(q, np.float64))
     lowest = float(np.min(q, initial=0.0, where=np.isfinite(q)))
     count = 10 + math.ceil(-lowest)
@@ -305,7 +308,9 @@ ZETA = primitive(
     "special_zeta",
     "opaque",
     lambda input, other: _hurwitz(input, other).astype(np.result_type(input, other)),
-    dict(input=no_derivative("special_zeta"), other=lambda g, input, other: g * -input * zeta(input + 1, other)),
+    dict(
+        input=no_derivative("special_zeta"), other=lambda g, input, other: g * -input * zeta(input + 1, other)
+    ),
     promote=INT_TO_FLOAT,
 )
 ZETA_OF_NUMBER = renamed(ZETA, "SpecialZetaBackward1")
@@ -322,7 +327,12 @@ ZETA_NUMBER = renamed(ZETA, "SpecialZetaBackward2")
         Sample([2.0, T((3,), low=0.5)]),
         Sample([T((3,), low=1.5, high=4.0, grad=False), 2.0]),
         Sample([T((), grad=False, low=1.5), T((), low=0.5)]),
-        Sample([T(values=[1.0, 0.5, 2.0, 2.0, 2.5], grad=False), T(values=[1.0, 1.0, 0.0, -1.5, -1.5], grad=False)]),
+        Sample(
+            [
+                T(values=[1.0, 0.5, 2.0, 2.0, 2.5], grad=False),
+                T(values=[1.0, 1.0, 0.0, -1.5, -1.5], grad=False),
+            ]
+        ),
     ],
 )
 def zeta(input: Any, other: Any, *, out: Any = None) -> Any:

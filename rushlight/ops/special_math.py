@@ -1,8 +1,10 @@
-"""Formulas of special functions, for floating operands: what the ops in `special` and some activations are made of.
+"""Formulas of special functions, for floating operands: what the ops in `special` and some activations are
+made of.
 
-Each takes `k`, the namespace that formulas run in, and the operand, and uses only operators and `k`, so that it runs on
-ndarrays and in generated loops. They were checked against 45-digit values to about two units in the last place
-(near a zero of the function: of its scale). Invariant: NaN gives NaN, and no operand raises.
+Each takes `k`, the namespace that formulas run in, and the operand, and uses only operators and `k`, so
+that it runs on ndarrays and in generated loops. They were checked against 45-digit values to about two
+units in the last place (near a zero of the function: of its scale). Invariant: NaN gives NaN, and no
+operand raises.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def log_ndtr(k: Any, x: Any) -> Any:
 
 
 def ndtri(k: Any, p: Any) -> Any:
-    """The normal quantile: `erfinv` around the middle, Newton's method on the logarithm of the tail outside."""
+    """The normal quantile: `erfinv` in the middle, Newton's method on the log of the tail outside."""
     side = k.minimum(k.maximum(k.minimum(p, 1 - p), 0.0), 0.1)
     target = k.log(2 * side)
     y = k.sqrt(-target) - 0.3
@@ -121,7 +123,7 @@ def lgamma(k: Any, x: Any) -> Any:
 
 
 def digamma(k: Any, x: Any) -> Any:
-    """The derivative of `lgamma`: an asymptotic series above 2, brought there by recurrence and reflection."""
+    """The derivative of `lgamma`: an asymptotic series above 2, reached by recurrence and reflection."""
     negative = x <= 0
     z = k.where(negative, 1 - x, x)
     small = z < 2
@@ -135,7 +137,9 @@ def digamma(k: Any, x: Any) -> Any:
 
 
 def _bessel(k: Any, x: Any, low: Any, large: Any, scaled: bool) -> Any:
-    """A modified Bessel function of ``|x|``: `low` up to 8, beyond it ``exp(x) / sqrt(x)`` times a polynomial in 8 / x.
+    """A modified Bessel function of ``|x|``: `low`, and beyond 8 a polynomial in 8 / x.
+
+    That polynomial stands for the function without its factor ``exp(x) / sqrt(x)``.
 
     If `scaled`, without the factor ``exp(|x|)``.
     """

@@ -1,7 +1,7 @@
 """The checks of the op matrix: what is run for each table entry, with PyTorch as the oracle.
 
-Every check appends to a `Report`: how often it ran, and what it found wrong. A check never stops the others, so one run
-tells all that is wrong with an op.
+Every check appends to a `Report`: how often it ran, and what it found wrong. A check never stops the
+others, so one run tells all that is wrong with an op.
 """
 
 import warnings
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def compare_errors(ours: Outcome, theirs: Outcome, texts: bool = False, types: bool = True) -> str:
-    """What differs between two outcomes of which at least one is an error: type, and first sentence if asked for."""
+    """What differs between two outcomes, one or both of them errors: type, first sentence if asked for."""
     if theirs.error is None:
         return f"raises {ours.error!r} where PyTorch does not"
     if ours.error is None:
@@ -75,7 +75,7 @@ def compare_errors(ours: Outcome, theirs: Outcome, texts: bool = False, types: b
 
 
 def _plain(node_name: str, inplace: bool) -> str:
-    """A node's name without C++'s namespace, and without the number that in-place variants count differently."""
+    """A node's name without C++'s namespace, and without the number that in-place variants count anew."""
     name = node_name.rsplit(":", 1)[-1]
     return name.rstrip("0123456789") if inplace else name
 
@@ -93,6 +93,7 @@ class Call:
         self.given = list(self.args)
         if self.inplace:
             self.args[0] = self.args[0].clone()
+        library.seed()
         self.outcome = Outcome(function, self.args, self.kwargs)
         self.result = self.args[0] if self.inplace and not self.outcome.error else self.outcome.result
         self.grads: list[Any] = []
@@ -180,7 +181,7 @@ class EntryChecks:
     def compare(self, case: Case, check: str, layout: str | None = None, probe: bool = False) -> None:
         """Value, type, shape, whether a view, requires_grad, and gradients of first and second order.
 
-        A probe is a call nobody wrote down (a variant with other shapes), so it may be an error in both libraries.
+        A probe is a call nobody wrote down (a variant with other shapes), so it may be an error in both.
         """
         theirs = Call(THEIRS, self.theirs, case, layout=layout)
         ours = Call(OURS, self.entry.function, case, layout=layout)
@@ -265,7 +266,7 @@ class EntryChecks:
         return ""
 
     def inplace(self, case: Case) -> None:
-        """The in-place variant: PyTorch's value, history and errors, and the bits of the out-of-place result."""
+        """The in-place variant: PyTorch's value, history and errors, and the out-of-place bits."""
         function = self.entry.inplace
         if function is None or not case.sample.inplace or not matrix.acts_on_tensor(case.sample):
             return
@@ -322,6 +323,7 @@ class EntryChecks:
             library.module.empty(0, dtype=library.named(matrix.dtype_name(each))) for each in tensors_in(like)
         ]
         kwargs["out"] = targets[0] if matrix.is_tensor(like) else tuple(targets)
+        library.seed()
         outcome = Outcome(function, args, kwargs)
         outcome.targets = targets
         return outcome

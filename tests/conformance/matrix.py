@@ -1,7 +1,9 @@
-"""What the op matrix is made of: data for samples, the PyTorch twin of a table entry, and comparing results.
+"""What the op matrix is made of: data for samples, the PyTorch twin of a table entry, and comparing
+results.
 
-A sample is drawn once, with a seed that depends on the entry and the sample alone, and laid out afresh in memory for
-every call, so both libraries always start from the same bits. Nothing here decides which checks are run; see `checks`.
+A sample is drawn once, with a seed that depends on the entry and the sample alone, and laid out afresh
+in memory for every call, so both libraries always start from the same bits. Nothing here decides which
+checks are run; see `checks`.
 """
 
 import zlib
@@ -37,6 +39,10 @@ class Library:
             found = getattr(found, part)
         return found
 
+    def seed(self) -> None:
+        """Start the random stream afresh: both libraries have the same."""
+        self.module.random.default_generator.manual_seed(1)
+
 
 OURS = Library(rushlight, wrap)
 THEIRS = Library(torch, torch.from_numpy)
@@ -66,7 +72,7 @@ def samples_of(entry: Entry) -> list[Sample]:
     return []
 
 
-# -- data ---------------------------------------------------------------------------------------------------------------
+# -- data ------------------------------------------------------------------------------------------------
 
 
 def specs_in(value: Any) -> list[T]:
@@ -118,7 +124,7 @@ def lay_out(values: np.ndarray, layout: str) -> np.ndarray:
 
 
 class Case:
-    """One sample (or a variant of it) with its data drawn: builds the arguments of a call for either library."""
+    """One sample (or a variant of it) with its data: builds the arguments of a call for either library."""
 
     def __init__(self, name: str, sample: Sample, number: int, label: str = "") -> None:
         self.sample = sample
@@ -202,7 +208,7 @@ class Case:
         return Case(name, sample, number, label)
 
 
-# -- comparing ----------------------------------------------------------------------------------------------------------
+# -- comparing -------------------------------------------------------------------------------------------
 
 
 def acts_on_tensor(sample: Sample) -> bool:

@@ -1,4 +1,5 @@
-"""Every entry of the op table against PyTorch, on all its samples: ``pytest tests/conformance/test_op_matrix.py -k mul``."""
+"""Every entry of the op table against PyTorch, on all its samples: ``pytest
+tests/conformance/test_op_matrix.py -k mul``."""
 
 import pytest
 
