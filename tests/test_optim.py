@@ -1,6 +1,7 @@
 """Optimizers: groups, state, hooks, saving and loading, and what each rule must do whatever its numbers."""
 
 import copy
+import inspect
 import math
 import pickle
 
@@ -431,3 +432,31 @@ def test_a_rule_must_be_defined():
         NotImplementedError, match=r"Optimizer defines neither step\(\) nor _update_group\(\)"
     ):
         optim.Optimizer([leaf(1.0)], {}).step()
+
+
+RECORDABLE = ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop", "SGD"]
+
+
+@pytest.mark.parametrize("name", RECORDABLE)
+def test_changing_numbers_may_be_tensors(name, monkeypatch):
+    """What a recorded step needs: rates, momenta and counts as tensors in double give the same parameters."""
+    options = {"lr": 0.1, "weight_decay": 0.1}
+    if name in ("SGD", "RMSprop"):
+        options["momentum"] = 0.9
+    plain, tensors = leaf(1.0, -2.0, 0.3), leaf(1.0, -2.0, 0.3)
+    descend(getattr(optim, name)([plain], **options), plain, 5)
+
+    def as_tensor(value):
+        if isinstance(value, tuple):
+            return tuple(as_tensor(each) for each in value)
+        return torch.tensor(value, dtype=torch.float64)
+
+    monkeypatch.setattr(optim.Optimizer, "_setting", lambda self, group, key: as_tensor(group[key]))
+    module = inspect.getmodule(getattr(optim, name))
+    if hasattr(module, "count_of"):
+        monkeypatch.setattr(module, "count_of", lambda counter: counter.double())
+    optimizer = getattr(optim, name)([tensors], **options)
+    with monkeypatch.context() as context:
+        context.setattr(torch.Tensor, "item", None)  # a recording cannot read a value
+        descend(optimizer, tensors, 5)
+    assert tensors.tolist() == pytest.approx(plain.tolist(), rel=1e-6)

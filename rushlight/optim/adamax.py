@@ -17,6 +17,7 @@ from rushlight.optim.common import (
     check_not_negative,
     count_of,
     kept,
+    move_,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -90,7 +91,7 @@ class Adamax(Optimizer):
         for param, grad, state in self._updates(group):
             state["step"] += 1
             mean, largest = state["exp_avg"], state["exp_inf"]
-            mean.lerp_(grad, 1 - beta1)
+            move_(mean, grad, 1 - beta1)
             largest.copy_((largest * beta2).maximum(grad.abs() + group["eps"]))
             rate = lr / (1 - beta1 ** count_of(state["step"]))
             add_quotient_(param, kept(mean, group), kept(largest, group), -rate)

@@ -19,6 +19,7 @@ from rushlight.optim.common import (
     count_of,
     counter_dtype,
     kept,
+    move_,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -51,7 +52,7 @@ class NAdam(Optimizer):
     >>> (w * 2).sum().backward()
     >>> optimizer.step()
     >>> w
-    tensor([0.8468], requires_grad=True)
+    tensor([0.8944], requires_grad=True)
     """
 
     _counters = ("step", "mu_product")
@@ -113,7 +114,7 @@ class NAdam(Optimizer):
             state["mu_product"] *= mu
             mu_product = count_of(state["mu_product"])
             mean, mean_square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(grad, 1 - beta1)
+            move_(mean, grad, 1 - beta1)
             add_product_(mean_square.mul_(beta2), grad, grad, 1 - beta2)
             denominator = (mean_square / (1 - beta2**step)).sqrt() + group["eps"]
             add_quotient_(param, grad, denominator, -lr * (1.0 - mu) / (1.0 - mu_product))

@@ -16,6 +16,7 @@ from rushlight.optim.common import (
     check_learning_rate,
     check_not_negative,
     count_of,
+    move_,
     new_counter,
 )
 from rushlight.optim.optimizer import Optimizer, Params
@@ -96,7 +97,7 @@ class RAdam(Optimizer):
             if shrink_by != 0:
                 param.mul_(1 - lr * shrink_by)
             mean, mean_square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(grad, 1 - beta1)
+            move_(mean, grad, 1 - beta1)
             add_product_(mean_square.mul_(beta2), grad, grad, 1 - beta2)
             correction2 = 1 - beta2**step
             update = mean / (1 - beta1**step) * lr
