@@ -211,6 +211,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
     """
     if out is not None:
         return write_out(out, linear(input, weight, bias))
+    if input.__class__ is not Tensor:
+        require_tensor("linear", "input", 1, input)
     if weight._array.ndim == 1:
         result = matmul(input, weight)
         return result if bias is None else result + bias
