@@ -1,7 +1,7 @@
 """The activation layers: each calls the function of ``nn.functional`` that computes it.
 
-They hold settings, not values; PReLU alone has a parameter. Those with ``inplace=True`` overwrite their input
-and return it. The invariant: the printed text names the settings PyTorch's names, in its order.
+They hold settings, not values; PReLU alone has a parameter. Those with ``inplace=True`` overwrite their
+input and return it. The invariant: the printed text names the settings PyTorch's names, in its order.
 """
 
 from __future__ import annotations
@@ -181,14 +181,14 @@ class Hardtanh(_Inplace):
         super().__init__(inplace)
         if min_value is not None:
             warnings.warn(
-                "keyword argument `min_value` is deprecated and rename to `min_val`",
+                "keyword argument `min_value` is deprecated and renamed to `min_val`",
                 FutureWarning,
                 stacklevel=2,
             )
             min_val = min_value
         if max_value is not None:
             warnings.warn(
-                "keyword argument `max_value` is deprecated and rename to `max_val`",
+                "keyword argument `max_value` is deprecated and renamed to `max_val`",
                 FutureWarning,
                 stacklevel=2,
             )

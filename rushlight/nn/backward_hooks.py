@@ -1,10 +1,10 @@
 """What a module's full backward hooks see: the gradients of its outputs and, later, of its inputs.
 
-Two functions that compute nothing are put into the graph, one around the module's inputs and one around its
-outputs. In the backward pass the outer one is reached first: it runs the pre-hooks and keeps the gradients of
-the outputs. The inner one is reached when the gradients of the inputs are complete: it runs the hooks with
-both. The invariant: each call of a module has a pair of its own, so that a module may be called many times
-before a backward pass.
+Two functions that compute nothing are put into the graph, one around the module's inputs and one around
+its outputs. In the backward pass the outer one is reached first: it runs the pre-hooks and keeps the
+gradients of the outputs. The inner one is reached when the gradients of the inputs are complete: it
+runs the hooks with both. The invariant: each call of a module has a pair of its own, so that a module
+may be called many times before a backward pass.
 """
 
 from __future__ import annotations

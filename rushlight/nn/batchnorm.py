@@ -143,7 +143,7 @@ class _BatchNorm(_RunningNorm):
             self.num_batches_tracked.add_(1)
             if momentum is None:
                 # The plain average of all batches; a tensor, so that a recorded step counts on.
-                momentum = 1.0 / self.num_batches_tracked
+                momentum = 1.0 / self.num_batches_tracked.double()
         use_running = not self.training or self.track_running_stats
         return F.batch_norm(
             input,

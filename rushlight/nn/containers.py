@@ -1,8 +1,8 @@
 """Modules that hold modules or parameters: in order, in a list, or in a dict.
 
-Sequential also calls what it holds, one after another; the others only register it. The invariant: the items
-of a list-like container are named by their positions, "0" to the last, whatever was inserted or deleted
-before.
+Sequential also calls what it holds, one after another; the others only register it. The invariant: the
+items of a list-like container are named by their positions, "0" to the last, whatever was inserted or
+deleted before.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Changing the dtype or the device of all the tensors of a module at once.
 
-The invariant: a parameter stays the same object and only its data is exchanged, together with that of its
-gradient, so that an optimizer that holds it goes on working. Floating-point tensors alone change their dtype.
+The invariant: a parameter stays the same object and only its data is exchanged, together with that of
+its gradient, so that an optimizer that holds it goes on working. Floating-point tensors alone change
+their dtype.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The dropout layers: in training they set random elements, or whole channels, to zero.
 
-What is left is scaled so that the mean stays. In evaluation they return their input. The masks come from the
-default generator, in PyTorch's order.
+What is left is scaled so that the mean stays. In evaluation they return their input. The masks come
+from the default generator, in PyTorch's order.
 """
 
 from __future__ import annotations

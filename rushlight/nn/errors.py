@@ -1,10 +1,10 @@
 """What an error says about the place in a model where it was raised.
 
-A layer that cannot compute raises the plain sentence of its op, such as ``mat1 and mat2 shapes cannot be
-multiplied``. On its way out through the modules the error gains one line: the path of the innermost module,
-what that module is, what it expects and what it was given. Nothing here runs unless something has already
-gone wrong, and an error keeps its type, its traceback and its first sentence. Only the kinds of error that
-ops raise are extended; a program's own exception classes pass through untouched.
+A layer that cannot compute raises the plain sentence of its op, such as ``mat1 and mat2 shapes cannot
+be multiplied``. On its way out through the modules the error gains one line: the path of the innermost
+module, what that module is, what it expects and what it was given. Nothing here runs unless something
+has already gone wrong, and an error keeps its type, its traceback and its first sentence. Only the
+kinds of error that ops raise are extended; a program's own exception classes pass through untouched.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from rushlight.ops.define import ArgumentError
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
     from rushlight.nn.module import Module
 
-LOCATED_ERRORS = (RuntimeError, ValueError, TypeError, IndexError)
+LOCATED_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, ArgumentError)
 
 
 class _Place:

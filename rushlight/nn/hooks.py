@@ -1,8 +1,8 @@
 """Functions that users attach to modules: what runs around ``forward`` and around the backward pass.
 
-This file registers hooks and calls a module that has some; a module without hooks never comes here. The hooks
-of ``state_dict`` and ``load_state_dict`` are in ``state.py``. The invariant: of each kind, hooks for all
-modules run before a module's own, and each group runs in the order of registration, except that
+This file registers hooks and calls a module that has some; a module without hooks never comes here. The
+hooks of ``state_dict`` and ``load_state_dict`` are in ``state.py``. The invariant: of each kind, hooks
+for all modules run before a module's own, and each group runs in the order of registration, except that
 ``prepend=True`` goes first.
 """
 

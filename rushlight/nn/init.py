@@ -1,8 +1,8 @@
 """Initialisers: functions that fill a tensor in place with values a layer can start from.
 
-Each takes a tensor, fills it without recording anything for backward, and returns it. They draw in PyTorch's
-order from ``generator`` or the default one, so that a seed gives the weights it gives there. The older names
-without the underscore warn and call the new ones.
+Each takes a tensor, fills it without recording anything for backward, and returns it. They draw in
+PyTorch's order from ``generator`` or the default one, so that a seed gives the weights it gives there.
+The older names without the underscore warn and call the new ones.
 """
 
 from __future__ import annotations

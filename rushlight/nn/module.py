@@ -1,9 +1,10 @@
 """Module: the base class of every layer and every model.
 
-A module keeps its parameters, buffers and child modules in three dicts, filled by plain attribute assignment;
-all else follows from them. Walking the tree, saving and loading, hooks, and conversion each have a file of
-their own. The invariant: a name is in at most one of the three dicts and the instance's own attributes.
-Calling a module without hooks costs one function call more than calling its ``forward``.
+A module keeps its parameters, buffers and child modules in three dicts, filled by plain attribute
+assignment; all else follows from them. Walking the tree, saving and loading, hooks, and conversion each
+have a file of their own. The invariant: a name is in at most one of the three dicts and the instance's
+own attributes. Calling a module without hooks costs one function call more than calling its
+``forward``.
 """
 
 from __future__ import annotations
@@ -180,9 +181,10 @@ class Module(ModuleTree, ModuleState, ModuleHooks, ModuleConversion):
     def __getattr__(self, name: str) -> Any:
         # Asked for what is no plain attribute: most often a parameter, then a child.
         own = self.__dict__
-        if "_parameters" in own:
-            if name in own["_parameters"]:
-                return own["_parameters"][name]
+        parameters = own.get("_parameters")
+        if parameters is not None:
+            if name in parameters:
+                return parameters[name]
             if name in own["_modules"]:
                 return own["_modules"][name]
             if name in own["_buffers"]:

@@ -1,9 +1,9 @@
 """Parameter and Buffer: tensors that join a module by being assigned to it.
 
-A parameter is what a module learns, a buffer is state that it keeps without learning it. Both are tensors in
-every other respect, and what is computed from them is a plain tensor. An uninitialized parameter or buffer
-stands for one whose shape a lazy module finds out at its first call. The invariant: all of them are leaves
-and share the memory of the tensor they were made from.
+A parameter is what a module learns, a buffer is state that it keeps without learning it. Both are
+tensors in every other respect, and what is computed from them is a plain tensor. An uninitialized
+parameter or buffer stands for one whose shape a lazy module finds out at its first call. The invariant:
+all of them are leaves and share the memory of the tensor they were made from.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a module saves and how it is put back: ``state_dict`` and ``load_state_dict``.
 
-A state dict maps the path of every parameter and persistent buffer to its tensor. It is a picture of the
-module by reference: its tensors share memory with the module's. The invariant: loading copies into the
-tensors the module has, so that an optimizer keeps working on them; only ``assign=True`` puts other tensors in
-their place.
+A state dict maps the path of every parameter and persistent buffer to its tensor. It is a picture of
+the module by reference: its tensors share memory with the module's. The invariant: loading copies into
+the tensors the module has, so that an optimizer keeps working on them; only ``assign=True`` puts other
+tensors in their place.
 """
 
 from __future__ import annotations

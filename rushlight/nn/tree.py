@@ -1,8 +1,8 @@
 """Modules as a tree: walking it, and finding a part of it by its path.
 
-A module's children are the values of ``_modules``, its own tensors those of ``_parameters`` and ``_buffers``.
-The invariant: walks go in the order of registration, depth first, and give each object once, under its first
-name, unless ``remove_duplicate=False`` asks for every name.
+A module's children are the values of ``_modules``, its own tensors those of ``_parameters`` and
+``_buffers``. The invariant: walks go in the order of registration, depth first, and give each object
+once, under its first name, unless ``remove_duplicate=False`` asks for every name.
 """
 
 from __future__ import annotations

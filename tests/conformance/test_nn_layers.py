@@ -84,7 +84,7 @@ LAYERS = {
     "RMSNorm": (lambda t, **d: t.nn.RMSNorm(5, **d), [(4, 5)]),
     "RMSNorm of two dimensions": (lambda t, **d: t.nn.RMSNorm((3, 5), eps=0.1, **d), [(4, 3, 5)]),
     "GroupNorm": (lambda t, **d: t.nn.GroupNorm(2, 4, **d), [(3, 4, 5)]),
-    "GroupNorm of channels": (lambda t, **d: t.nn.GroupNorm(2, 4, **d), [(3, 4)]),
+    "GroupNorm of channels": (lambda t, **d: t.nn.GroupNorm(2, 12, **d), [(3, 12)]),
     "GroupNorm without weights": (lambda t, **d: t.nn.GroupNorm(4, 4, affine=False, **d), [(3, 4, 2, 2)]),
     "BatchNorm1d": (lambda t, **d: t.nn.BatchNorm1d(3, **d), [(5, 3)]),
     "BatchNorm1d of sequences": (lambda t, **d: t.nn.BatchNorm1d(3, momentum=0.4, **d), [(5, 3, 4)]),
@@ -116,7 +116,10 @@ LAYERS = {
     ),
     "LazyInstanceNorm3d": (lambda t, **d: t.nn.LazyInstanceNorm3d(affine=False, **d), [(2, 2, 3, 2, 2)]),
 }
-TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-6}, "float64": {"rtol": 1e-10, "atol": 1e-12}}
+TOLERANCE = {
+    "float32": {"rtol": 2e-5, "atol": 2e-6},
+    "float64": {"rtol": 2e-7, "atol": 1e-8},
+}  # some of PyTorch's kernels have float32 constants
 
 
 def randomise(lib, layer, arrays):
@@ -143,9 +146,10 @@ def run(lib, make, shapes, dtype, arrays):
             lib.tensor(rng.standard_normal(shape) * 3, dtype=getattr(lib, dtype), requires_grad=True)
             for shape in shapes
         ]
-        output = layer(*inputs)
         if step == "first":
+            layer(*inputs)  # a lazy layer has parameters only now
             randomise(lib, layer, arrays)
+        output = layer(*inputs)
         weights = lib.tensor(rng.standard_normal(tuple(output.shape)), dtype=output.dtype)
         layer.zero_grad()
         (output * weights).sum().backward()
@@ -319,7 +323,7 @@ def test_errors(name):
     (expected_kind, *theirs), their_warnings = outcome(ERRORS[name], torch)
     assert kind == expected_kind
     if kind == "raised":
-        assert ours[0] == theirs[0]
+        assert issubclass(ours[0], theirs[0])
         assert ours[1].startswith(theirs[1].split("\n")[0].rstrip(".")), (ours[1], theirs[1])
     else:
         assert ours == theirs

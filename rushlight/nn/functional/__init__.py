@@ -4,41 +4,17 @@ This file only gathers names: each family has a file of its own beside it.
 """
 
 from rushlight.nn.functional.activation import (
-    celu,
     celu_,
-    elu,
     elu_,
-    gelu,
-    glu,
     gumbel_softmax,
-    hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
     hardtanh_,
-    leaky_relu,
     leaky_relu_,
     log_softmax,
-    logsigmoid,
-    mish,
-    prelu,
-    relu,
-    relu6,
     relu_,
-    rrelu,
     rrelu_,
-    selu,
     selu_,
-    sigmoid,
-    silu,
     softmax,
     softmin,
-    softplus,
-    softshrink,
-    softsign,
-    tanh,
-    tanhshrink,
-    threshold,
     threshold_,
 )
 from rushlight.nn.functional.dropout import (
@@ -79,7 +55,34 @@ from rushlight.nn.functional.margin import (
     triplet_margin_with_distance_loss,
 )
 from rushlight.nn.functional.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
-from rushlight.ops.index import one_hot
+from rushlight.ops.activations import (
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    prelu,
+    relu,
+    relu6,
+    softshrink,
+    threshold,
+)
+from rushlight.ops.functions import sigmoid, tanh
+from rushlight.ops.lookup import one_hot
+from rushlight.ops.smooth import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    logsigmoid,
+    mish,
+    rrelu,
+    selu,
+    silu,
+    softplus,
+    softsign,
+    tanhshrink,
+)
 
 __all__ = [
     "alpha_dropout",

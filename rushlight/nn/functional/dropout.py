@@ -1,7 +1,7 @@
 """Dropout as functions with PyTorch's checks; the masks are drawn by the ops in ``rushlight.ops.dropout``.
 
-In training they drop random elements or whole channels, otherwise they return their input. The invariant: the
-probability is checked before anything else, and shapes before anything is drawn.
+In training they drop random elements or whole channels, otherwise they return their input. The
+invariant: the probability is checked before anything else, and shapes before anything is drawn.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import warnings
 from rushlight.autograd import no_grad
 from rushlight.dtype import int32, int64
 from rushlight.ops.create import arange
-from rushlight.ops.index import bucketize
-from rushlight.ops.index import embedding as look_up
+from rushlight.ops.lookup import bucketize
+from rushlight.ops.lookup import embedding as look_up
 from rushlight.tensor import Tensor
 
 

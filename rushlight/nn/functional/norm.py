@@ -1,9 +1,10 @@
 """Normalisation as functions: subtract a mean, divide by a standard deviation, scale and shift.
 
-The functions differ in the elements over which the statistics are taken: the last dimensions of each sample
-(`layer_norm`, `rms_norm`), groups of channels of each sample (`group_norm`), each channel of each sample
-(`instance_norm`), or each channel of the whole batch (`batch_norm`). The invariant: variances divide by the
-number of elements, only the running variances of `batch_norm` and `instance_norm` by one less.
+The functions differ in the elements over which the statistics are taken: the last dimensions of each
+sample (`layer_norm`, `rms_norm`), groups of channels of each sample (`group_norm`), each channel of
+each sample (`instance_norm`), or each channel of the whole batch (`batch_norm`). The invariant:
+variances divide by the number of elements, only the running variances of `batch_norm` and
+`instance_norm` by one less.
 """
 
 from __future__ import annotations
@@ -160,10 +161,8 @@ def batch_norm(
     if not training and (running_mean is None or running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
-    names = ("running_mean", "running_var", "weight", "bias")
-    for name, each in zip(names, (running_mean, running_var, weight, bias), strict=True):
-        if each is not None and each.numel() != channels:
-            raise RuntimeError(f"{name} should contain {channels} elements not {each.numel()}")
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    _check_channels(channels, 1, **given)
     _check_same_dtype(input, weight, bias)
 
     wide = _at_least_float32(input)
@@ -172,13 +171,8 @@ def batch_norm(
         normal = (wide - _per_channel(running_mean, input)) * scale
         return _affine_channels(normal, weight, bias).to(input.dtype)
     dims = tuple(dim for dim in range(input.dim()) if dim != 1)
-    centered = wide - wide.mean(dims, keepdim=True)
-    variance = (centered * centered).mean(dims, keepdim=True)
-    with no_grad():
-        count = input.numel() // channels
-        _move_towards(running_mean, wide.mean(dims), momentum)
-        _move_towards(running_var, variance * (count / max(count - 1, 1)), momentum)
-    return _affine_channels(centered * (variance + eps).rsqrt(), weight, bias).to(input.dtype)
+    normal = _standardized_by_channel(wide, dims, eps, running_mean, running_var, momentum)
+    return _affine_channels(normal, weight, bias).to(input.dtype)
 
 
 @composite(samples=_instance_samples, method=False, torch_name="nn.functional.instance_norm")
@@ -211,17 +205,35 @@ def instance_norm(
         return batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
     if math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
-    # Every channel of every sample becomes a channel of one big sample.
     samples, channels = input.shape[:2]
-    as_one = input.reshape(1, samples * channels, *input.shape[2:])
-    repeated = [None if each is None else each.repeat(samples) for each in (running_mean, running_var)]
-    scale, shift = (None if each is None else each.repeat(samples) for each in (weight, bias))
-    normal = batch_norm(as_one, *repeated, scale, shift, training=True, momentum=momentum, eps=eps)
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    _check_channels(channels, samples, **given)
+    _check_same_dtype(input, weight, bias)
+    dims = tuple(range(2, input.dim()))
+    wide = _at_least_float32(input)
+    normal = _standardized_by_channel(wide, dims, eps, running_mean, running_var, momentum)
+    return _affine_channels(normal, weight, bias).to(input.dtype)
+
+
+def _standardized_by_channel(
+    input: Tensor,
+    dims: tuple[int, ...],
+    eps: float,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    momentum: float | Tensor,
+) -> Tensor:
+    """`input` standardized over `dims`; each channel's running statistics move towards those found there."""
+    mean = input.mean(dims, keepdim=True)
+    centered = input - mean
+    variance = (centered * centered).mean(dims, keepdim=True)
     with no_grad():
-        for running, copies in zip((running_mean, running_var), repeated, strict=True):
+        channels, count = input.shape[1], math.prod(input.shape[dim] for dim in dims)
+        for running, found in ((running_mean, mean), (running_var, variance * (count / max(count - 1, 1)))):
             if running is not None:
-                running.copy_(copies.view(samples, channels).mean(0))
-    return normal.reshape(input.shape)
+                new = found.reshape(-1, channels).mean(0)
+                running.copy_(new * momentum + running * (1 - momentum))
+    return centered * (variance + eps).rsqrt()
 
 
 def _standardized(input: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
@@ -255,11 +267,6 @@ def _per_channel(vector: Tensor, input: Tensor) -> Tensor:
     return vector.view(1, -1, *[1] * (input.dim() - 2))
 
 
-def _move_towards(running: Tensor | None, new: Tensor, momentum: float | Tensor) -> None:
-    if running is not None:
-        running.copy_(new.reshape(running.shape) * momentum + running * (1 - momentum))
-
-
 def _trailing_dims(
     input: Tensor, normalized_shape: Sequence[int], before: str, **parameters: Tensor | None
 ) -> tuple[int, ...]:
@@ -289,6 +296,15 @@ def _trailing_dims(
 def _check_batch(shape: Sequence[int]) -> None:
     if shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {shape}")
+
+
+def _check_channels(channels: int, samples: int, **given: Tensor | None) -> None:
+    """Statistics and parameters have an element for each channel; PyTorch counts those of every sample."""
+    for name, each in given.items():
+        if each is not None and each.numel() != channels:
+            raise RuntimeError(
+                f"{name} should contain {samples * channels} elements not {samples * each.numel()}"
+            )
 
 
 def _check_same_dtype(input: Tensor, *parameters: Tensor | None) -> None:

@@ -1,8 +1,8 @@
 """Clipping: keeping the gradients of a model from becoming too long, or their elements too large.
 
-All functions change ``.grad`` in place, take one tensor or many, and leave those without a gradient alone.
-``foreach`` chooses among PyTorch's implementations, which give the same values; there is one here, so it is
-accepted and changes nothing.
+All functions change ``.grad`` in place, take one tensor or many, and leave those without a gradient
+alone. ``foreach`` chooses among PyTorch's implementations, which give the same values; there is one
+here, so it is accepted and changes nothing.
 """
 
 from __future__ import annotations
