@@ -26,14 +26,14 @@ CLAMP_BACKWARD = elementwise_op(
 )
 CLAMP = elementwise_op(
     "clamp",
-    lambda k, input, *, min, max: k.minimum(k.maximum(input, min), max),
+    lambda k, input, *, min, max: k.minimum(max, k.maximum(min, input)),
     dict(input=lambda g, input, min, max: apply(CLAMP_BACKWARD, (g, input), {"min": min, "max": max})),
     node_name="ClampBackward1",
     check=only("fiu", "clamp_scalar_cpu"),
 )
 CLAMP_TENSOR = elementwise_op(
     "clamp",
-    lambda k, input, min, max: k.minimum(k.maximum(input, min), max),
+    lambda k, input, min, max: k.minimum(max, k.maximum(min, input)),
     dict(
         input=lambda g, input, min, max: where((input >= min) & (input <= max), g, 0.0),
         min=lambda g, input, min, max: where((min < max) & (input < min), g, 0.0),
@@ -44,7 +44,7 @@ CLAMP_TENSOR = elementwise_op(
 CLAMP_NUMBERS = renamed(CLAMP_TENSOR, "ClampBackward1")
 CLAMP_MIN_TENSOR = elementwise_op(
     "clamp_min",
-    lambda k, input, min: k.maximum(input, min),
+    lambda k, input, min: k.maximum(min, input),
     dict(
         input=lambda g, input, min: apply(WHERE, (input >= min, g, 0.0)),
         min=lambda g, input, min: apply(WHERE, (input < min, g, 0.0)),
@@ -54,7 +54,7 @@ CLAMP_MIN_TENSOR = elementwise_op(
 )
 CLAMP_MAX_TENSOR = elementwise_op(
     "clamp_max",
-    lambda k, input, max: k.minimum(input, max),
+    lambda k, input, max: k.minimum(max, input),
     dict(
         input=lambda g, input, max: apply(WHERE, (input <= max, g, 0.0)),
         max=lambda g, input, max: apply(WHERE, (input > max, g, 0.0)),
@@ -90,7 +90,6 @@ def _clamp_samples() -> list[Sample]:
         Sample([T((3, 4)), T(()), T(())]),
         Sample([T((3, 4)), T((4,))]),
         Sample([T((3, 4))], {"max": T((4,))}),
-        Sample([T((3, 4)), T(()), 1.5]),
         Sample([T((3,), "int64"), T((3,)), T((3,), "int64")]),
         Sample([T((3,), "bool"), 0, 1]),
         Sample([T((3,))], raises=True),

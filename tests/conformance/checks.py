@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 import rushlight
@@ -64,11 +65,14 @@ def compare_errors(ours: Outcome, theirs: Outcome, texts: bool = False, types: b
     if theirs.error is None:
         return f"raises {ours.error!r} where PyTorch does not"
     if ours.error is None:
-        return f"returns {ours.result!r} where PyTorch raises {theirs.error!r}"
+        values = [matrix.array_of(each).tolist() for each in tensors_in(ours.result)]
+        return f"returns {values} where PyTorch raises {theirs.error!r}"
     expected = type(theirs.error) if types else (RuntimeError, IndexError, TypeError, ValueError)
     if not isinstance(ours.error, expected):
         return f"raises {ours.error!r} where PyTorch raises {theirs.error!r}"
     sentence = str(theirs.error).split("\n")[0].split(". ")[0].rstrip(".")
+    if sentence.startswith("The size of tensor a"):
+        sentence = "The size of tensor a"  # PyTorch sometimes counts the operands in another order
     if texts and not str(ours.error).startswith(sentence):
         return f"says {str(ours.error)!r} where PyTorch says {sentence!r}"
     return ""
@@ -78,6 +82,12 @@ def _plain(node_name: str, inplace: bool) -> str:
     """A node's name without C++'s namespace, and without the number that in-place variants count anew."""
     name = node_name.rsplit(":", 1)[-1]
     return name.rstrip("0123456789") if inplace else name
+
+
+def _shares_memory(result: Any, given: list) -> bool:
+    """Whether a write into the result would be seen in one of the tensors given."""
+    array = matrix.array_of(result)
+    return any(np.may_share_memory(array, matrix.array_of(each)) for each in tensors_in(given))
 
 
 class Call:
@@ -137,6 +147,7 @@ class EntryChecks:
         self.entry = entry
         self.name = entry.name
         self.theirs = matrix.twin(entry)
+        self.of_views = entry.op is not None and entry.op.kind == "view"
         self.report = Report()
 
     def run(self) -> Report:
@@ -203,15 +214,17 @@ class EntryChecks:
             problem = f"warned {ours.outcome.warned}, PyTorch warned {theirs.outcome.warned}"
         self.report.note(check, case, problem)
         if not problem and sample.grads:
-            self.gradients(case, check, ours, theirs)
+            self.gradients(case, check, ours, theirs, second=sample.second and not probe)
 
     def compare_history(self, ours: Call, theirs: Call) -> str:
         """Whether the results are the same kind of view, require gradients alike and name the same node."""
         for a, b in zip(tensors_in(ours.result), tensors_in(theirs.result), strict=True):
             if a.requires_grad != b.requires_grad:
                 return f"requires_grad {a.requires_grad} != {b.requires_grad}"
-            if a._is_view() != b._is_view():
+            if self.of_views and a._is_view() != b._is_view():
                 return f"is {'' if a._is_view() else 'not '}a view, unlike PyTorch's"
+            if a.numel() and _shares_memory(a, ours.given) != _shares_memory(b, theirs.given):
+                return "shares memory with its input, or PyTorch's does"
             if [a is each for each in tensors_in(ours.given)] != [
                 b is each for each in tensors_in(theirs.given)
             ]:
@@ -222,7 +235,7 @@ class EntryChecks:
                     return f"grad_fn {a.grad_fn.name()} != {b.grad_fn.name()}"
         return ""
 
-    def gradients(self, case: Case, check: str, ours: Call, theirs: Call) -> None:
+    def gradients(self, case: Case, check: str, ours: Call, theirs: Call, second: bool) -> None:
         """First and second derivatives of results that have them."""
         if not any(each.requires_grad for each in tensors_in(theirs.result)):
             return
@@ -231,7 +244,7 @@ class EntryChecks:
             return  # PyTorch has no derivative here
         problem = self.compare_gradients(ours, ours.differentiate(), theirs, GRADIENT, strict=True)
         self.report.note(label, case, problem)
-        if problem or not case.sample.second:
+        if problem or not second:
             return
         if theirs.differentiate_again() is None:
             problem = self.compare_gradients(ours, ours.differentiate_again(), theirs, SECOND, strict=False)
@@ -282,7 +295,7 @@ class EntryChecks:
             problem = self.compare_history(ours, theirs) or self.same_as_out_of_place(case, ours.result)
         self.report.note("in-place", case, problem)
         if not problem and case.sample.grads:
-            self.gradients(case, "in-place", ours, theirs)
+            self.gradients(case, "in-place", ours, theirs, second=case.sample.second)
 
     def same_as_out_of_place(self, case: Case, result: Any) -> str:
         separate = Call(OURS, self.entry.function, case, grads=False)
