@@ -10,7 +10,8 @@ from __future__ import annotations
 import warnings
 
 from rushlight.autograd import no_grad
-from rushlight.dtype import int32, int64
+from rushlight.dtype import int64
+from rushlight.ops.compare import ne
 from rushlight.ops.create import arange
 from rushlight.ops.lookup import bucketize
 from rushlight.ops.lookup import embedding as look_up
@@ -36,15 +37,12 @@ def embedding(
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
-    if sparse:
-        raise NotImplementedError("embedding(): sparse=True, there are no sparse gradients")
     if padding_idx is not None and not -weight.shape[0] <= padding_idx < weight.shape[0]:
         raise AssertionError("Padding_idx must be within num_embeddings")
-    _check_type(input, "embedding")
     if max_norm is not None:
         _shorten_rows(weight, input, max_norm, norm_type)
     row = -1 if padding_idx is None else padding_idx % weight.shape[0]
-    return look_up(weight, input, row, scale_grad_by_freq)
+    return look_up(weight, input, row, scale_grad_by_freq, sparse)
 
 
 def embedding_bag(
@@ -81,8 +79,6 @@ def embedding_bag(
         raise ValueError("mode has to be one of sum, mean or max")
     if mode == "max" and scale_grad_by_freq:
         raise ValueError("max mode does not support scaling the gradient by the frequency")
-    if sparse:
-        raise NotImplementedError("embedding_bag(): sparse=True, there are no sparse gradients")
     _check_weights(input, weight, per_sample_weights, mode)
     if input.dim() == 2:
         if offsets is not None:
@@ -94,13 +90,13 @@ def embedding_bag(
         input = input.reshape(-1)
     else:
         starts = _checked_starts(input, offsets, include_last_offset)
-    _check_type(input, "embedding_bag")
 
-    rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
+    rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
     bag = bucketize(arange(input.numel()), starts, right=True) - 1
-    counted = input == input if padding_idx is None else input != padding_idx % weight.shape[0]
+    padding = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    counted = ne(input, padding)
     count = rows.new_zeros(len(starts)).index_add(0, bag, counted.to(rows.dtype)).unsqueeze(1)
     if mode == "max":
         return _largest(rows, bag, starts, counted).masked_fill(count == 0, 0)
@@ -153,14 +149,6 @@ def _check_weights(input: Tensor, weight: Tensor, per_sample_weights: Tensor | N
         raise NotImplementedError(
             "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for "
             f"mode='sum' (got mode='{mode}'). Please open a feature request on GitHub."
-        )
-
-
-def _check_type(input: Tensor, name: str) -> None:
-    if input.dtype not in (int64, int32):
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
-            f"but got {input.type()} instead (while checking arguments for {name})"
         )
 
 
