@@ -31,6 +31,9 @@ from rushlight.ops.define import (
 from rushlight.ops.numeric import numpy_namespace
 from rushlight.tensor import Tensor
 
+# Where doctest looks for the examples of functions that no `def` of a module made.
+__test__: dict[str, str] = {}
+
 
 def elementwise_op(
     name: str,
@@ -154,6 +157,7 @@ def elementwise(
     function.__doc__ = doc
     if example is not None:
         function.__doc__ += f"\n\n>>> import rushlight as torch\n>>> {example[0]}\n{example[1]}\n"
+        __test__[name] = function.__doc__
     enter = public(op, samples=samples, inplace=inplace, method=method, name=name, torch_name=torch_name)
     return enter(function)
 

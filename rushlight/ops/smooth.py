@@ -42,6 +42,7 @@ ELU = elementwise_op(
 )
 ELU_INPLACE = renamed(ELU, "EluBackward1")
 CELU = renamed(ELU, "CeluBackward0")
+CELU_INPLACE = renamed(ELU, "CeluBackward1")
 
 
 @in_functional(lambda: [*activation_samples({"alpha": 0.5}, {"alpha": 2.0}), INT], ELU, "elu")
@@ -95,7 +96,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Any:
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     params = {"alpha": float(alpha), "scale": 1.0, "rate": 1.0 / alpha}
-    return apply(ELU_INPLACE, (input,), params, out=INPLACE) if inplace else apply(CELU, (input,), params)
+    return apply(CELU_INPLACE, (input,), params, out=INPLACE) if inplace else apply(CELU, (input,), params)
 
 
 # -- gates -----------------------------------------------------------------------------------------------

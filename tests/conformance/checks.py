@@ -4,6 +4,7 @@ Every check appends to a `Report`: how often it ran, and what it found wrong. A 
 others, so one run tells all that is wrong with an op.
 """
 
+import functools
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -97,7 +98,7 @@ class Call:
         self.library = library
         self.function = function
         self.case = case
-        self.inplace = how.get("inplace", function.__name__.endswith("_"))
+        self.inplace = how.get("inplace", getattr(function, "__name__", "").endswith("_"))
         grads = how.get("grads", case.sample.grads)
         self.args, self.kwargs, self.leaves = case.build(library, how.get("layout"), grads)
         self.given = list(self.args)
@@ -280,10 +281,17 @@ class EntryChecks:
 
     def inplace(self, case: Case) -> None:
         """The in-place variant: PyTorch's value, history and errors, and the out-of-place bits."""
-        function = self.entry.inplace
-        if function is None or not case.sample.inplace or not matrix.acts_on_tensor(case.sample):
+        if not case.sample.inplace or not matrix.acts_on_tensor(case.sample):
             return
-        theirs = Call(THEIRS, getattr(torch.Tensor, function.__name__), case, inplace=True)
+        function = self.entry.inplace
+        if function is not None:
+            twin = getattr(torch.Tensor, function.__name__)
+        elif "inplace" in argument_names(self.entry.function):
+            function = functools.partial(self.entry.function, inplace=True)
+            twin = functools.partial(getattr(torch.nn.functional, self.name), inplace=True)
+        else:
+            return
+        theirs = Call(THEIRS, twin, case, inplace=True)
         ours = Call(OURS, function, case, inplace=True)
         if ours.outcome.error or theirs.outcome.error:
             self.report.note("in-place", case, compare_errors(ours.outcome, theirs.outcome))
