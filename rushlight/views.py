@@ -174,9 +174,11 @@ def overwritten_copy(target: Tensor) -> Tensor:
     return kept
 
 
-def set_history(target: Tensor, node: Node, self_needs_grad: bool) -> None:
-    """Make `node` the maker of the value just written into `target`."""
-    self_edge = 0 if self_needs_grad and node.plan.calls and node.plan.calls[0][0] == 0 else None
+def set_history(target: Tensor, node: Node, self_edge: int | None) -> None:
+    """Make `node` the maker of the value just written into `target`.
+
+    `self_edge` is the place among the node's edges of the value that was overwritten, None where that has none.
+    """
     base = target._base
     if base is None:
         target._node, target._requires_grad, target._output_nr = node, True, 0

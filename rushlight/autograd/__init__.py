@@ -10,7 +10,10 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rushlight.autograd import function as function
+from rushlight.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from rushlight.autograd.engine import run_backward
+from rushlight.autograd.function import Function
 from rushlight.autograd.mode import (
     enable_grad,
     inference_mode,
@@ -24,13 +27,16 @@ if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
+    "Function",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 

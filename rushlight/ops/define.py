@@ -610,7 +610,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
         if node.plan.save_out:
             root = target._root if target._root is not None else target
             node.out, node.out_ref, node.out_version = array, weakref.ref(root), root._version_count
-        views.set_history(target, node, bool(mask & 1))
+        views.set_history(target, node, 0 if node.plan.edges[0] == 0 else None)
     if state.mode & RECORDING:
         state.recorder.note_inplace(op, inputs, params, target)
     return target

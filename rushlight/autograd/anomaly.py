@@ -1,0 +1,68 @@
+"""Anomaly mode: find the forward call behind a failing or NaN-producing backward.
+
+While it is on, every node keeps the Python stack of its forward call. Invariant: switching it changes no value.
+"""
+
+from __future__ import annotations
+
+import warnings
+from types import TracebackType
+
+from rushlight.autograd.mode import state
+
+
+class set_detect_anomaly:  # noqa: N801 - PyTorch's name
+    """Switch anomaly mode: as a statement for good, as a context manager for the block."""
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self._before = (state.anomaly, state.check_nan)
+        state.anomaly, state.check_nan = bool(mode), check_nan
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        state.anomaly, state.check_nan = self._before
+
+
+class detect_anomaly:  # noqa: N801 - PyTorch's name
+    """Context manager for anomaly mode; `check_nan` also raises when a backward gives NaN.
+
+    >>> import rushlight as torch
+    >>> x = torch.tensor(0.0, requires_grad=True)
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     with torch.autograd.detect_anomaly():
+    ...         (x.sqrt() * 0).backward()
+    Traceback (most recent call last):
+    RuntimeError: Function 'SqrtBackward0' returned nan values in its 0th output.
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self.check_nan = check_nan
+        warnings.warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.",
+            stacklevel=2,
+        )
+
+    def __enter__(self) -> None:
+        self._before = (state.anomaly, state.check_nan)
+        state.anomaly, state.check_nan = True, self.check_nan
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        state.anomaly, state.check_nan = self._before
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether anomaly mode is on in this thread."""
+    return state.anomaly
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether anomaly mode also looks for NaN."""
+    return state.check_nan
