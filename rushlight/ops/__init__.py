@@ -3,6 +3,7 @@
 from rushlight.autograd import tensor_backward
 from rushlight.ops import (
     activations,
+    arrange,
     bessel,
     broadcast,
     clamp,
@@ -29,6 +30,7 @@ from rushlight.ops import (
     matmul,
     norm,
     operators,
+    pad,
     pairs,
     random,
     reduce,
@@ -44,6 +46,7 @@ from rushlight.ops import (
     special,
     split,
     transpose,
+    triangle,
     truth,
     window,
     writes,
@@ -54,6 +57,7 @@ from rushlight.tensor import Tensor
 # Each fills the table; some have METHODS of their own besides.
 FAMILIES = (
     activations,
+    arrange,
     bessel,
     broadcast,
     clamp,
@@ -78,6 +82,7 @@ FAMILIES = (
     masks,
     matmul,
     norm,
+    pad,
     pairs,
     random,
     reduce,
@@ -93,6 +98,7 @@ FAMILIES = (
     special,
     split,
     transpose,
+    triangle,
     truth,
     window,
     writes,
