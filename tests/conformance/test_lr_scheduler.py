@@ -1,7 +1,7 @@
 """Learning rate schedulers give PyTorch's rates to the last bit, its state dicts, warnings and errors.
 
-Each case is a function of a library's schedulers and an optimizer, which makes the scheduler; it is run with both
-libraries, on two parameter groups of different rates.
+Each case is a function of a library's schedulers and an optimizer, which makes the scheduler; it is run with
+both libraries, on two parameter groups of different rates.
 """
 
 import copy
@@ -384,7 +384,7 @@ def test_warnings(program):
 
 
 def test_a_sequence_in_a_sequence():
-    """The parts count their first steps anew, so PyTorch warns of the order although it is right; so do we."""
+    """The parts count their steps anew, so PyTorch warns of the order although it is right; so do we."""
     found = []
     for lib in (rushlight, torch):
         s, optimizer = lib.optim.lr_scheduler, make_optimizer(lib)
