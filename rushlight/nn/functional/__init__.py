@@ -69,6 +69,7 @@ from rushlight.ops.activations import (
 )
 from rushlight.ops.functions import sigmoid, tanh
 from rushlight.ops.lookup import one_hot
+from rushlight.ops.pad import pad
 from rushlight.ops.smooth import (
     celu,
     elu,
@@ -134,6 +135,7 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "pairwise_distance",
     "poisson_nll_loss",
     "prelu",
