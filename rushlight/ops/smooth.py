@@ -427,6 +427,10 @@ def rrelu(
     tensor([-0.2000,  2.0000])
     """
     require_tensor("rrelu", "input", 1, input)
+    if lower > upper:
+        raise RuntimeError(
+            f"Lower bound should be less than or equal to the upper bound: got {lower} and {upper}"
+        )
     out = INPLACE if inplace else None
     if not training:
         return apply(RRELU_FIXED, (input,), {"slope": (lower + upper) / 2}, out=out)
