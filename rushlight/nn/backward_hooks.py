@@ -34,13 +34,19 @@ class BackwardHookFunction(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, on_gradients: Callable[[Gradients], Gradients], *tensors: Tensor) -> Gradients:
+    def forward(
+        ctx: Any, on_gradients: Callable[[Gradients], Gradients], zeros: bool, *tensors: Tensor
+    ) -> Gradients:
         ctx.on_gradients = on_gradients
-        return tuple(tensor.view_as(tensor) for tensor in tensors)
+        ctx.set_materialize_grads(zeros)
+        passed = tuple(tensor.view_as(tensor) for tensor in tensors)
+        without = [out for out, tensor in zip(passed, tensors, strict=True) if not tensor.requires_grad]
+        ctx.mark_non_differentiable(*without)
+        return passed
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Gradients:
-        return None, *ctx.on_gradients(gradients)
+        return None, None, *ctx.on_gradients(gradients)
 
 
 class BackwardHooks:
@@ -59,21 +65,21 @@ class BackwardHooks:
     def watch_inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the arguments with each tensor replaced by one whose gradient calls the hooks."""
         self.input_count = len(args)
-        watched = _watch(args, self._inputs_done)
+        watched = _watch(args, self._inputs_done, zeros=True)
         self.inputs_watched = watched is not args
         return watched
 
     def watch_outputs(self, output: Any) -> Any:
         """Return the output with each tensor replaced by one whose gradient calls the pre-hooks."""
         if isinstance(output, tuple):
-            return _watch(output, self._outputs_done)
+            return _watch(output, self._outputs_done, zeros=False)
         if not isinstance(output, Tensor):
             warnings.warn(
                 "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
                 f"but received {type(output)}",
                 stacklevel=5,
             )
-        return _watch((output,), self._outputs_done)[0]
+        return _watch((output,), self._outputs_done, zeros=False)[0]
 
     def _outputs_done(self, grad_output: Gradients) -> Gradients:
         for hook in self.before:
@@ -110,11 +116,13 @@ class BackwardHooks:
                 )
 
 
-def _watch(values: tuple[Any, ...], on_gradients: Callable[[Gradients], Gradients]) -> tuple[Any, ...]:
-    """`values` with their tensors led through a BackwardHookFunction, or `values` itself if none has a
-    gradient.
+def _watch(
+    values: tuple[Any, ...], on_gradients: Callable[[Gradients], Gradients], zeros: bool
+) -> tuple[Any, ...]:
+    """`values` with their tensors led through a BackwardHookFunction; `values` itself if none has a gradient.
 
-    `on_gradients` gets and returns one entry for each of `values`, None for those that are no tensors.
+    `on_gradients` gets and returns one entry for each of `values`, None for those that are no tensors. For a
+    tensor that no gradient reached, the entry is zeros or None, as `zeros` says.
     """
     places = [place for place, value in enumerate(values) if isinstance(value, Tensor)]
     if not (is_grad_enabled() and any(values[place].requires_grad for place in places)):
@@ -127,7 +135,7 @@ def _watch(values: tuple[Any, ...], on_gradients: Callable[[Gradients], Gradient
         replaced = on_gradients(tuple(entries))
         return tuple(replaced[place] for place in places)
 
-    passed = BackwardHookFunction.apply(spread, *(values[place] for place in places))
+    passed = BackwardHookFunction.apply(spread, zeros, *(values[place] for place in places))
     watched = list(values)
     for place, tensor in zip(places, passed, strict=True):
         watched[place] = tensor
