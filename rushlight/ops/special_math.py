@@ -41,13 +41,15 @@ def _tail(k: Any, x: Any) -> Any:
 
 def _center(k: Any, x: Any) -> Any:
     """``erf(x)`` for magnitudes below 0.5: x * polynomial(x * x)."""
-    return x * k.polynomial(k.minimum(x * x, 0.25), c.ERF_DOUBLE, c.ERF_SINGLE)
+    return x * k.polynomial(k.minimum(x * x, 0.25), c.ERF_NEAR_0_DOUBLE, c.ERF_NEAR_0_SINGLE)
 
 
 def erf(k: Any, x: Any) -> Any:
-    """The error function."""
+    """The error function: 1 - exp(-y), where y = a * (a + polynomial(a / (a + 4))) for the magnitude a of x."""
     size = k.abs(x)
-    return k.where(size < 0.5, _center(k, x), k.copysign(1 - _tail(k, k.maximum(size, 0.5)), x))
+    fraction = 1 - 4 / (size + 4)
+    exponent = k.polynomial(fraction, c.ERF_EXPONENT_DOUBLE, c.ERF_EXPONENT_SINGLE) + size
+    return k.copysign(k.expm1(-(exponent * size)), x)
 
 
 def erfc(k: Any, x: Any) -> Any:
