@@ -52,9 +52,9 @@ def in_memory_order(values: np.ndarray, like: np.ndarray) -> np.ndarray:
 def _outermost_first(array: np.ndarray) -> list[int]:
     """The dimensions by falling stride; those of stride 0 (expanded ones) keep their place, as in PyTorch."""
     strides, order = array.strides, list(range(array.ndim))
-    for last in range(array.ndim - 2, -1, -1):
-        here = last
-        for other in range(last + 1, array.ndim):
+    for start in range(array.ndim - 2, -1, -1):
+        here = start
+        for other in range(start + 1, array.ndim):
             outer, inner = strides[order[here]], strides[order[other]]
             if outer == 0 or inner == 0:
                 continue
@@ -329,25 +329,23 @@ def random_(input: Tensor, *bounds: Any, generator: Any = None, **named: Any) ->
     tensor([4, 9, 3, 0, 3])
     """
     generator = chosen_generator("random_", generator)
-    given = dict(named)
-    if len(bounds) == 1 and "to" not in named:
-        given["to"] = bounds[0]
-    else:
-        given.update(zip(("from", "to"), bounds, strict=False))
-    if not given:
+    if not bounds and not named:
         return apply_inplace(RANDOM, (input,), {"generator": generator})
-    numbers = [each for each in given.values() if each is not None or "from" not in given]
-    if (
-        len(given) != len(bounds) + len(named)
-        or "to" not in given
-        or given.keys() - {"from", "to"}
-        or not all(hasattr(each, "__index__") for each in numbers)
-    ):
-        _refuse_bounds(bounds, named)
-    low = integer("random_", "from", 1, given.get("from", 0))
-    to = given["to"] if given["to"] is None else integer("random_", "to", 2, given["to"])
+    low, to = _given_bounds(bounds, named)
     low, span = _integer_range(low, to, input)
     return apply_inplace(RANDOM_BETWEEN, (input,), {"low": low, "span": span, "generator": generator})
+
+
+def _given_bounds(bounds: tuple[Any, ...], named: dict[str, Any]) -> tuple[int, int | None]:
+    """``from`` and ``to`` of `random_`, in any of the ways in which PyTorch takes them."""
+    alone = len(bounds) == 1 and "to" not in named
+    given = named | dict(zip(("to",) if alone else ("from", "to"), bounds, strict=False))
+    if len(given) < len(bounds) + len(named) or "to" not in given or given.keys() - {"from", "to"}:
+        _refuse_bounds(bounds, named)
+    low, to = given.get("from", 0), given["to"]
+    if not hasattr(low, "__index__") or not (hasattr(to, "__index__") or (to is None and "from" in given)):
+        _refuse_bounds(bounds, named)
+    return integer("random_", "from", 1, low), None if to is None else integer("random_", "to", 2, to)
 
 
 def _refuse_bounds(bounds: Sequence[Any], named: dict[str, Any]) -> NoReturn:
