@@ -1,5 +1,7 @@
 """Rushlight: PyTorch's API on NumPy."""
 
+__version__ = "0.1.0"
+
 from rushlight import autograd as autograd
 from rushlight import ops as ops
 from rushlight.autograd import (

@@ -21,12 +21,17 @@ import numpy as np
 
 from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, RECORDING, state
 from rushlight.autograd.node import Node
-from rushlight.dtype import BOOL_NUMPY, F16, F32, F64, I64, can_cast, from_numpy, get_default_dtype, result_type_of
+from rushlight.dtype import can_cast, from_numpy
+from rushlight.ops.operands import ALWAYS_BOOL as ALWAYS_BOOL
+from rushlight.ops.operands import BOOL_TO_LONG as BOOL_TO_LONG
+from rushlight.ops.operands import DEFAULT as DEFAULT
+from rushlight.ops.operands import INT_TO_FLOAT as INT_TO_FLOAT
+from rushlight.ops.operands import NO_OPMATH as NO_OPMATH
+from rushlight.ops.operands import NONE, PREPARE, operand_of
+from rushlight.ops.operands import ArgumentError as ArgumentError
+from rushlight.ops.operands import convert_operand as convert_operand
 from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import Tensor, new_tensor
-
-# Promotion: PyTorch's kinds. DEFAULT computes float16 in float32 and rounds once; NO_OPMATH does not.
-DEFAULT, NO_OPMATH, INT_TO_FLOAT, ALWAYS_BOOL, BOOL_TO_LONG, NONE = range(6)
 
 NO_PARAMS: dict[str, Any] = {}
 
@@ -43,10 +48,6 @@ TABLE: dict[str, Entry] = {}
 
 _ndarray = np.ndarray
 _set_errors, _reset_errors = error_state.set, error_state.reset
-
-
-class ArgumentError(TypeError):
-    """An operand of a type the op cannot take (operators turn it into NotImplemented)."""
 
 
 class Entry:
@@ -144,6 +145,7 @@ class Op:
         "promote",
         "returns_view",
         "rules",
+        "ufunc",
         "update",
         "variadic",
     )
@@ -165,6 +167,7 @@ class Op:
     ) -> None:
         self.name = name
         self.update = update
+        self.ufunc: Any = None  # the one NumPy ufunc a map comes down to, if it does
         self.kind = kind
         self.forward = forward
         self.formula = formula
@@ -175,7 +178,7 @@ class Op:
         if unknown:
             raise ValueError(f"op {name}: gradient rules for unknown inputs {sorted(unknown)}")
         self.promote = promote
-        self.prepare = _PREPARE[promote]
+        self.prepare = PREPARE[promote]
         self.output_names = tuple(outputs)
         self.differentiable = differentiable
         self.returns_view = kind == "view"
@@ -192,116 +195,6 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name} ({self.kind})>"
-
-
-# -- operands -----------------------------------------------------------------------------------------------------------
-
-
-def _operand(op: Op, inputs: Sequence[Any], index: int) -> Any:
-    """The ndarray of a tensor, a Python number as it is; ArgumentError for anything else."""
-    value = inputs[index]
-    if isinstance(value, Tensor):
-        return value._array
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    name = op.input_names[0] if op.variadic else op.input_names[index]
-    raise ArgumentError(
-        f"{op.name}(): argument '{name}' (position {index + 1}) must be Tensor, not {type(value).__name__}"
-    )
-
-
-def _prepare_none(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-    if len(inputs) == 1 and isinstance(inputs[0], Tensor):
-        return (inputs[0]._array,), None
-    return [_operand(op, inputs, i) for i in range(len(inputs))], None
-
-
-def convert_operand(operand: Any, kind: np.dtype) -> Any:
-    """Bring one operand to the common type; integers wrap around as they do in C."""
-    if isinstance(operand, _ndarray):
-        return operand if operand.dtype == kind else operand.astype(kind)
-    if kind.kind == "f":
-        return np.asarray(operand, dtype=kind)
-    if kind.kind == "b":
-        return np.asarray(bool(operand))
-    try:
-        return np.asarray(int(operand) & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64).astype(kind)
-    except (OverflowError, ValueError):  # infinity or NaN
-        raise RuntimeError(f"value cannot be converted to type {kind.name}_t without overflow") from None
-
-
-def _common(op: Op, inputs: Sequence[Any], to_float: bool) -> tuple[list[Any], np.dtype]:
-    """Operands in their promoted type, and that type: the general path behind the quick ones below."""
-    operands = [_operand(op, inputs, i) for i in range(len(inputs))]
-    common = result_type_of([x for x in operands if x is not None])
-    if to_float and not common.is_floating_point:
-        common = get_default_dtype()
-    kind = common.numpy
-    compute = F32 if kind is F16 and op.promote != NO_OPMATH else kind
-    return [None if x is None else convert_operand(x, compute) for x in operands], kind
-
-
-def _prepare_default(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-    if len(inputs) == 2:
-        left, right = inputs
-        if isinstance(left, Tensor):
-            a = left._array
-            if isinstance(right, Tensor):
-                b = right._array
-                kind = a.dtype
-                if kind is b.dtype and kind is not F16:
-                    return (a, b), None
-            elif (type(right) is float or type(right) is int) and (a.dtype is F32 or a.dtype is F64):
-                return (a, right), None
-    elif len(inputs) == 1:
-        a = inputs[0]._array if isinstance(inputs[0], Tensor) else _operand(op, inputs, 0)
-        if isinstance(a, _ndarray) and a.dtype is not F16:
-            return (a,), None
-    operands, kind = _common(op, inputs, to_float=False)
-    return operands, kind if kind is F16 else None
-
-
-def _prepare_to_float(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-    if len(inputs) == 1:
-        a = inputs[0]._array if isinstance(inputs[0], Tensor) else _operand(op, inputs, 0)
-        if isinstance(a, _ndarray) and (a.dtype is F32 or a.dtype is F64):
-            return (a,), None
-    elif len(inputs) == 2:
-        left, right = inputs
-        if isinstance(left, Tensor):
-            a = left._array
-            if a.dtype is F32 or a.dtype is F64:
-                if isinstance(right, Tensor):
-                    if right._array.dtype is a.dtype:
-                        return (a, right._array), None
-                elif type(right) is float or type(right) is int:
-                    return (a, right), None
-    operands, kind = _common(op, inputs, to_float=True)
-    return operands, kind if kind is F16 else None
-
-
-def _prepare_bool(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-    operands, _ = _prepare_default(op, inputs)
-    return operands, None  # the formulas of such ops return bools by themselves
-
-
-def _prepare_bool_to_long(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-    operands, kind = _common(op, inputs, to_float=False)
-    if kind is BOOL_NUMPY:
-        return [convert_operand(x, I64) for x in operands], None
-    return operands, kind if kind is F16 else None
-
-
-_PREPARE = {
-    DEFAULT: _prepare_default,
-    NO_OPMATH: _prepare_default,
-    INT_TO_FLOAT: _prepare_to_float,
-    ALWAYS_BOOL: _prepare_bool,
-    BOOL_TO_LONG: _prepare_bool_to_long,
-    NONE: _prepare_none,
-}
 
 
 # -- apply --------------------------------------------------------------------------------------------------------------
@@ -335,7 +228,7 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
         A new tensor, a view of the first input for ops of the kind "view", or a tuple of tensors.
     """
     if out is not None:
-        return _apply_to(op, inputs, params, out)
+        return apply_inplace(op, inputs, params) if out is INPLACE else _apply_to(op, inputs, params, out)
     token = _set_errors(QUIET)
     try:
         operands, cast = op.prepare(op, inputs)
@@ -415,9 +308,7 @@ def _note(op: Op, inputs: Sequence[Any], params: dict[str, Any], made: Sequence[
 
 
 def _apply_to(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> Any:
-    """`apply` with a place for the result: the first input, or the tensors given as ``out=``."""
-    if out is INPLACE:
-        return apply_inplace(op, inputs, params)
+    """`apply` with the tensors given as ``out=`` for the result."""
     if state.mode & GRAD and needs_grad_mask(inputs):
         raise RuntimeError(
             f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
@@ -582,33 +473,36 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     The overwritten value is copied first where a gradient rule needs it. Writing through a view records the
     change on the view's base, so that every alias sees it.
     """
-    from rushlight import views
-
     target = inputs[0]
     mask = needs_grad_mask(inputs) if state.mode & GRAD else 0
     views.check_inplace(target, inputs, bool(mask))
     array = target._array
-    if array.dtype.kind != "f":
+    if mask and array.dtype.kind != "f":
         mask = 0
-    result = None if op.update is not None else _result_for(op, inputs, params, array)
     node = None
-    if mask:
-        if mask & 1 and 0 in op.plan(mask).inputs:
-            inputs = (views.overwritten_copy(target), *inputs[1:])
-        node = make_node(op, inputs, params, mask)
     token = _set_errors(QUIET)
     try:
-        if op.update is None:
-            np.copyto(array, result, casting="unsafe")
+        if op.update is None and (mask or op.ufunc is None):
+            result = _computed(op, inputs, params, array)
+        if mask:
+            if mask & 1 and 0 in op.plan(mask).inputs:
+                inputs = (views.overwritten_copy(target), *inputs[1:])
+            node = make_node(op, inputs, params, mask)
+        if op.update is not None:
+            op.update(array, *[operand_of(op, inputs, i) for i in range(1, len(inputs))], **params)
+        elif mask or op.ufunc is None:
+            array[...] = result
         else:
-            op.update(array, *[_operand(op, inputs, i) for i in range(1, len(inputs))], **params)
+            _run_into(op, inputs, array)
+    except ValueError as error:
+        raise _broadcast_error(inputs, error) from None
     finally:
         _reset_errors(token)
-    target._bump_version()
+    root = target if target._root is None else target._root
+    root._version_count += 1
     if node is not None:
         node.shape, node.dtype = array.shape, array.dtype
         if node.plan.save_out:
-            root = target._root if target._root is not None else target
             node.out, node.out_ref, node.out_version = array, weakref.ref(root), root._version_count
         views.set_history(target, node, 0 if node.plan.edges[0] == 0 else None)
     if state.mode & RECORDING:
@@ -616,20 +510,46 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     return target
 
 
-def _result_for(op: Op, inputs: Sequence[Any], params: dict[str, Any], array: np.ndarray) -> np.ndarray:
+def _computed(op: Op, inputs: Sequence[Any], params: dict[str, Any], array: np.ndarray) -> Any:
     """The result of an op that is about to be stored in `array`, checked to fit there."""
-    result = np.asarray(compute(op, inputs, params))
-    if result.dtype is not array.dtype:
-        have, want = from_numpy(result.dtype), from_numpy(array.dtype)
+    operands, cast = op.prepare(op, inputs)
+    result = op.forward(*operands, **params)
+    if cast is not None:
+        result = np.asarray(result).astype(cast, copy=False)
+    if type(result) is not _ndarray or result.dtype is not array.dtype or result.shape != array.shape:
+        _check_fit(np.asarray(result).dtype, np.shape(result), array)
+    return result
+
+
+def _run_into(op: Op, inputs: Sequence[Any], array: np.ndarray) -> None:
+    """Let a map that is one ufunc write straight into `array`, where the types are the same."""
+    operands, cast = op.prepare(op, inputs)
+    kind = array.dtype
+    direct = cast is None
+    for each in operands:
+        if isinstance(each, _ndarray) and each.dtype is not kind:
+            direct = False
+    if direct:
+        try:
+            op.ufunc(*operands, out=array)
+            return
+        except ValueError:  # the result would be larger than the target: say so below
+            pass
+    result = np.asarray(op.forward(*operands))
+    _check_fit(result.dtype if cast is None else cast, result.shape, array)
+    array[...] = result
+
+
+def _check_fit(kind: np.dtype, shape: tuple[int, ...], array: np.ndarray) -> None:
+    """Refuse a result that `array` cannot hold."""
+    if kind is not array.dtype:
+        have, want = from_numpy(kind), from_numpy(array.dtype)
         if not can_cast(have, want):
             raise RuntimeError(
                 f"result type {TITLES[have.name]} can't be cast to the desired output type {TITLES[want.name]}"
             )
-    if result.shape != array.shape:
-        raise RuntimeError(
-            f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(result.shape)}"
-        )
-    return result
+    if shape != array.shape:
+        raise RuntimeError(f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(shape)}")
 
 
 def labelled(tensor: Tensor, name: str) -> Tensor:
@@ -642,3 +562,6 @@ def labelled(tensor: Tensor, name: str) -> Tensor:
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:
     """Only the tensors of a sequence of operands."""
     return [each for each in values if isinstance(each, Tensor)]
+
+
+from rushlight import views  # noqa: E402 - views imports this module

@@ -67,6 +67,15 @@ def _refusing_bools(prepare: Callable[..., Any]) -> Callable[..., Any]:
     """Preparation of operands for subtraction, which PyTorch does not define for bools."""
 
     def checked(op: Any, inputs: Sequence[Any]) -> Any:
+        first = inputs[0]
+        if isinstance(first, Tensor) and first._array.dtype.kind == "f":
+            other = inputs[1]
+            if (
+                not isinstance(other, (Tensor, bool))
+                or other.__class__ is not bool
+                and other._array.dtype is not BOOL_NUMPY
+            ):
+                return prepare(op, inputs)
         bools = 0
         for each in inputs:
             if (each._array.dtype is BOOL_NUMPY) if isinstance(each, Tensor) else type(each) is bool:
@@ -92,6 +101,8 @@ for _op in (SUB, SUB_SCALED, RSUB, RSUB_NUMBER):
 
 def _multiplier(name: str, input: Any, other: Any, alpha: Any) -> Any:
     """The number that scales the second operand, checked against the type of the result."""
+    if type(alpha) is float and isinstance(input, Tensor) and input._array.dtype.kind == "f":
+        return alpha
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
     if not isinstance(alpha, (bool, int, float, np.generic)):

@@ -51,10 +51,42 @@ def elementwise_op(
     """
     code = formula.__code__
     names = code.co_varnames[1 : code.co_argcount]
-    forward = functools.partial(formula, numpy_namespace)
+    ufunc = _only_ufunc(formula, len(names)) if check is None and not code.co_kwonlyargcount else None
+    forward: Callable[..., Any] = ufunc or functools.partial(formula, numpy_namespace)
     if check is not None:
         forward = _checked(forward, check)
-    return Op(name, "map", forward, names, grad, promote=promote, node_name=node_name, formula=formula)
+    op = Op(name, "map", forward, names, grad, promote=promote, node_name=node_name, formula=formula)
+    op.ufunc = ufunc
+    return op
+
+
+class _Operand:
+    """A stand-in for an operand that says which ufunc the formula's operator is."""
+
+    __add__ = lambda *operands: (np.add, operands)  # noqa: E731
+    __sub__ = lambda *operands: (np.subtract, operands)  # noqa: E731
+    __mul__ = lambda *operands: (np.multiply, operands)  # noqa: E731
+    __truediv__ = lambda *operands: (np.true_divide, operands)  # noqa: E731
+    __neg__ = lambda operand: (np.negative, (operand,))  # noqa: E731
+
+
+class _Functions:
+    """A stand-in for `k` that says which ufunc the formula calls."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(numpy_namespace, name)
+        return lambda *operands: (function, operands)
+
+
+def _only_ufunc(formula: Callable[..., Any], count: int) -> np.ufunc | None:
+    """The NumPy ufunc that a formula comes down to, if it is a single call on its operands in order."""
+    operands = tuple(_Operand() for _ in range(count))
+    try:
+        function, given = formula(_Functions(), *operands)
+    except (TypeError, ValueError, AttributeError, NameError):
+        return None
+    same = len(given) == count and all(a is b for a, b in zip(given, operands, strict=True))
+    return function if same and isinstance(function, np.ufunc) else None
 
 
 def _checked(forward: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
