@@ -153,10 +153,13 @@ def rebuild_node(view: Tensor) -> Node | None:
     """Give a stale view a node that gathers its window from what the base is now."""
     base, root = view._base, view._root
     assert base is not None and root is not None
-    view._view_version = root._version_count
     if not base._requires_grad:
+        view._view_version = root._version_count
         view._node = None
         return None
+    if view._creation is not None:
+        raise _ambiguous_view(view, "its base or another view of its base has been modified inplace")
+    view._view_version = root._version_count
     from rushlight.ops.define import make_node
     from rushlight.ops.window import GATHER
 
@@ -262,25 +265,31 @@ def _check_creation(target: Tensor, recording: bool) -> None:
             "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
             "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
         )
-    if not recording or target._base is None or target._creation is None:
-        return
-    node = target._fresh_node()
-    made_by = f"Output {target._output_nr} of {node.name()}" if node is not None else "A view"
-    advice = (
-        " and is being modified inplace. This view is the output of a function that returns multiple views. Such "
-        "functions do not allow the output views to be modified inplace. You should replace the inplace operation by an "
-        "out-of-place one."
-    )
-    if target._creation == "multiple":
-        raise RuntimeError(f"{made_by} is a view{advice}")
-    if target._creation == "no_grad":
-        raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use "
-            "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the "
-            "inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if "
-            "you want the inplace to be tracked)."
+    if recording and target._base is not None and target._creation is not None:
+        raise _ambiguous_view(target, "is being modified inplace")
+
+
+def _ambiguous_view(view: Tensor, what_happened: str) -> RuntimeError:
+    """The error for a write that a view, made without a gradient of its own, cannot follow."""
+    if view._creation == "multiple":
+        node = view._node
+        if node is None:
+            made = f"A view was created in no_grad mode and {what_happened} with grad mode enabled."
+        else:
+            op_name = node.name().removesuffix("Backward0")
+            made = f"Output {view._output_nr} of {op_name} is a view and {what_happened}."
+        return RuntimeError(
+            f"{made} This view is the output of a function that returns multiple views. Such functions do not "
+            "allow the output views to be modified inplace. You should replace the inplace operation by an "
+            "out-of-place one."
         )
-    raise RuntimeError(
-        "A view was created in inference mode and is being modified inplace with grad mode enabled. Given that this use "
-        "case is ambiguous and error-prone, it is forbidden."
+    if view._creation == "no_grad":
+        block, made, changed = "no_grad", "no_grad mode", "with grad mode enabled"
+    else:
+        block, made, changed = "inference_mode", "inference mode", "in normal mode"
+    return RuntimeError(
+        f"A view was created in {made} and {what_happened} {changed}. Given that this use case is ambiguous "
+        "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
+        f"either both inside the {block} block (if you don't want the inplace to be tracked) or both "
+        "outside (if you want the inplace to be tracked)."
     )
