@@ -1,4 +1,14 @@
-"""Rushlight: PyTorch's API on NumPy."""
+"""Rushlight: PyTorch's names, numbers and printed text, written by hand in Python on NumPy.
+
+``import rushlight as torch`` and go on as before. Functions on tensors come from the op table (`rushlight.ops`); layers, losses and optimizers from `nn` and `optim`. Importing this package imports
+NumPy and nothing else.
+
+>>> import rushlight as torch
+>>> x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> (x**2).sum().backward()
+>>> x.grad
+tensor([2., 4., 6.])
+"""
 
 __version__ = "0.1.0"
 
@@ -8,12 +18,15 @@ from rushlight.autograd import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )
-from rushlight.device import device
+from rushlight.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
+from rushlight.compile import compile
+from rushlight.constants import e, inf, nan, newaxis, pi
+from rushlight.device import device, get_default_device, set_default_device
 from rushlight.dtype import (
-    bool_,
     can_cast,
     double,
     dtype,
@@ -21,7 +34,6 @@ from rushlight.dtype import (
     float16,
     float32,
     float64,
-    float_,
     get_default_dtype,
     half,
     iinfo,
@@ -29,30 +41,86 @@ from rushlight.dtype import (
     int16,
     int32,
     int64,
-    int_,
     long,
     promote_types,
+    result_type,
     set_default_dtype,
     short,
     uint8,
 )
-from rushlight.layout import channels_last, contiguous_format, layout, memory_format, preserve_format, strided
-from rushlight.ops.convert import as_tensor, asarray, from_dlpack, is_tensor, tensor
+from rushlight.dtype import bool_ as bool
+from rushlight.dtype import float_ as float
+from rushlight.dtype import int_ as int
+from rushlight.layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
+from rushlight.ops.convert import (
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    as_tensor,
+    asarray,
+    from_dlpack,
+    tensor,
+)
 from rushlight.ops.convert import from_numpy_array as from_numpy
 from rushlight.ops.define import TABLE as _TABLE
+from rushlight.printing import get_printoptions, set_printoptions
+from rushlight.queries import (
+    is_complex,
+    is_floating_point,
+    is_inference,
+    is_nonzero,
+    is_same_size,
+    is_signed,
+    is_tensor,
+    numel,
+)
 from rushlight.random import (
     Generator,
     default_generator,
+    fork_rng,
     get_rng_state,
     initial_seed,
     manual_seed,
     seed,
     set_rng_state,
 )
+from rushlight.serialize import load, load_file, save, save_file
 from rushlight.size import Size
 from rushlight.tensor import Tensor
+from rushlight.threads import get_num_threads, set_num_threads
 
-globals().update({"float": float_, "int": int_, "bool": bool_})
+# Every function of the table that PyTorch keeps as torch.<name>.
 for _entry in _TABLE.values():
     if "." not in _entry.torch_name:
-        globals().setdefault(_entry.name, _entry.function)  # torch.double is the dtype, not the method
+        globals().setdefault(_entry.name, _entry.function)
+
+# Imported when first asked for, so that ``import rushlight`` stays quick.
+_SUBMODULES = ("jobs", "linalg", "nn", "optim", "random", "special", "utils", "vision")
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name in _SUBMODULES:
+        return importlib.import_module(f"rushlight.{name}")
+    if name.startswith("__"):
+        raise AttributeError(name)
+    import difflib
+
+    near = difflib.get_close_matches(name, [*globals(), *_SUBMODULES], n=1)
+    hint = f" The nearest name here is '{near[0]}'." if near else ""
+    raise AttributeError(f"module 'rushlight' has no attribute '{name}'.{hint}")
