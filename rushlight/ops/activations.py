@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.dtype import BOOL_NUMPY
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import INPLACE, TITLES, apply
 from rushlight.ops.kinds import elementwise_op, only, public
@@ -46,24 +47,15 @@ def in_functional(samples: Callable[[], list[Sample]], op: Any, name: str) -> Ca
 
 RELU_BACKWARD = elementwise_op(
     "threshold_backward",
-    lambda k, grad, output: k.where(output <= 0, 0.0, grad),
+    lambda k, grad, output: k.where(output <= k.constant(0.0, output), 0.0, grad),
     dict(grad=lambda g, output: apply(RELU_BACKWARD, (g, output))),
 )
 
 
-def _refuse_bool(sentence: str) -> Callable[..., None]:
-    def check(input: Any) -> None:
-        if input.dtype.kind == "b":
-            raise RuntimeError(sentence)
-
-    return check
-
-
 RELU = elementwise_op(
     "relu",
-    lambda k, input: k.maximum(0, input),  # in this order -0.0 stays
+    lambda k, input: k.maximum(k.constant(0, input), input),  # in this order -0.0 stays
     dict(input=lambda g, out: apply(RELU_BACKWARD, (g, out))),
-    check=_refuse_bool("Boolean inputs not supported for relu"),
 )
 
 
@@ -86,6 +78,8 @@ def relu(input: Tensor, inplace: bool = False, *, out: Any = None) -> Any:
     """
     if input.__class__ is not Tensor:
         require_tensor("relu", "input", 1, input)
+    if input._array.dtype is BOOL_NUMPY:
+        raise RuntimeError("Boolean inputs not supported for relu")
     return apply(RELU, (input,), out=INPLACE if inplace else out)
 
 
@@ -193,6 +187,12 @@ def prelu(input: Tensor, weight: Tensor) -> Any:
 
 # -- piecewise linear ------------------------------------------------------------------------------------
 
+
+def _refuse_bool(input: Any) -> None:
+    if input.dtype is BOOL_NUMPY:
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+
+
 HARDTANH = elementwise_op(
     "hardtanh",
     lambda k, input, *, min_val, max_val: k.minimum(max_val, k.maximum(min_val, input)),
@@ -201,7 +201,7 @@ HARDTANH = elementwise_op(
             HARDTANH_BACKWARD, (g, input), {"min_val": min_val, "max_val": max_val}
         )
     ),
-    check=_refuse_bool("Bool inputs not supported for hardtanh"),
+    check=_refuse_bool,
 )
 HARDTANH_BACKWARD = elementwise_op(
     "hardtanh_backward",
@@ -307,7 +307,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Any:
 
     >>> import rushlight as torch
     >>> torch.nn.functional.hardswish(torch.tensor([-4.0, 1.5, 4.0]))
-    tensor([-0.0000,  1.1250,  4.0000])
+    tensor([-0.0000, 1.1250, 4.0000])
     """
     require_tensor("hardswish", "input", 1, input)
     return apply(HARDSWISH, (input,), out=INPLACE if inplace else None)

@@ -409,7 +409,7 @@ SIGMOID_BACKWARD = elementwise_op(
 )
 sigmoid = _function(
     "sigmoid",
-    lambda k, input: 1 / (1 + k.exp(-input)),
+    lambda k, input: k.sigmoid(input),
     lambda g, out: apply(SIGMOID_BACKWARD, (g, out)),
     "``1 / (1 + exp(-input))``.",
     ("[0.0, 1.0]", "[0.5000, 0.7311]"),

@@ -7,6 +7,7 @@ ndarrays and Python numbers and keeps float32 in float32.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,14 @@ def _rounding(function: Any) -> Any:
         return function(a) if a.dtype.kind == "f" else a.copy()
 
     return staticmethod(rounded)
+
+
+@functools.lru_cache(maxsize=256)
+def _typed(value: float, kind: np.dtype) -> np.ndarray:
+    """A number as a 0-d array, read-only because it is handed out again (and -0.0 may come back as 0.0)."""
+    array = np.asarray(value, kind)
+    array.flags.writeable = False
+    return array
 
 
 class Numpy:
@@ -51,7 +60,6 @@ class Numpy:
     isnan = staticmethod(np.isnan)
     lcm = staticmethod(np.lcm)
     log = staticmethod(np.log)
-    log10 = staticmethod(np.log10)
     log1p = staticmethod(np.log1p)
     log2 = staticmethod(np.log2)
     logaddexp = staticmethod(np.logaddexp)
@@ -70,7 +78,34 @@ class Numpy:
     tan = staticmethod(np.tan)
     tanh = staticmethod(np.tanh)
     trunc = _rounding(np.trunc)
-    where = staticmethod(np.where)
+
+    @staticmethod
+    def constant(value: float, like: Any) -> Any:
+        """A number as an array of the type of `like`: NumPy is twice as quick with it as with the number."""
+        return _typed(value, like.dtype)
+
+    @staticmethod
+    def where(condition: Any, a: Any, b: Any) -> Any:
+        """`a` where the condition holds, `b` elsewhere; one of them may be a number."""
+        if type(a) is float and isinstance(b, np.ndarray):
+            a = _typed(a, b.dtype)
+        elif type(b) is float and isinstance(a, np.ndarray):
+            b = _typed(b, a.dtype)
+        return np.where(condition, a, b)
+
+    @staticmethod
+    def sigmoid(a: Any) -> Any:
+        """``1 / (1 + exp(-a))``."""
+        total = np.exp(-a)
+        total += 1
+        return np.reciprocal(total)
+
+    @staticmethod
+    def log10(a: Any) -> Any:
+        """The logarithm to base 10, exact for powers of ten in float32 too."""
+        if a.dtype == np.float32:
+            return np.log10(a, dtype=np.float64).astype(np.float32)
+        return np.log10(a)
 
     @staticmethod
     def sign(a: Any) -> Any:

@@ -48,7 +48,7 @@ logaddexp = elementwise(
         Sample([T(values=[1000.0, -1000.0, INF, -INF]), T(values=[1000.5, -999.0, 1.0, -INF])], grads=False),
     ],
     doc="``log(exp(input) + exp(other))`` without overflow.",
-    example=("torch.logaddexp(torch.tensor([1000.0]), torch.tensor([1000.0]))", "tensor([1000.6931])"),
+    example=("torch.logaddexp(torch.tensor([1000.0]), torch.tensor([1000.0]))", "tensor([1000.6932])"),
 )
 logaddexp2 = elementwise(
     "logaddexp2",

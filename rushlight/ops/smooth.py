@@ -188,24 +188,24 @@ def gelu(input: Tensor, *, approximate: str = "none", out: Any = None) -> Any:
     return apply(GELU if approximate == "none" else TANH_GELU, (input,), out=out)
 
 
+def _silu_slope(x: Any, s: Any) -> Any:
+    return s * (x * (1 - s) + 1)
+
+
 SILU = elementwise_op(
     "silu",
-    lambda k, input: input / (1 + k.exp(-input)),
+    lambda k, input: input * k.sigmoid(input),
     dict(input=lambda g, input: apply(SILU_BACKWARD, (g, input))),
     check=only("f", "silu_cpu"),
 )
 SILU_BACKWARD = elementwise_op(
     "silu_backward",
-    lambda k, grad, input: grad * _silu_slope(input, 1 / (1 + k.exp(-input))),
+    lambda k, grad, input: grad * _silu_slope(input, k.sigmoid(input)),
     dict(
         grad=lambda g, input: apply(SILU_BACKWARD, (g, input)),
         input=lambda g, grad, input: g * grad * _silu_curvature(input, sigmoid(input)),
     ),
 )
-
-
-def _silu_slope(x: Any, s: Any) -> Any:
-    return s * (x * (1 - s) + 1)
 
 
 def _silu_curvature(x: Tensor, s: Tensor) -> Tensor:
@@ -251,17 +251,13 @@ def mish(input: Tensor, inplace: bool = False) -> Any:
 
 GLU = elementwise_op(
     "glu",
-    lambda k, value, gate: value * (1 / (1 + k.exp(-gate))),
+    lambda k, value, gate: value * k.sigmoid(gate),
     dict(
         value=lambda g, gate: g * sigmoid(gate),
-        gate=lambda g, value, gate: _glu_gate_backward(g, value, sigmoid(gate)),
+        gate=lambda g, value, gate: g * value * _sigmoid_slope(sigmoid(gate)),
     ),
     check=only("f", "glu_cpu"),
 )
-
-
-def _glu_gate_backward(g: Tensor, value: Tensor, s: Tensor) -> Tensor:
-    return g * value * ((1 - s) * s)
 
 
 @in_functional(
@@ -301,14 +297,39 @@ def glu(input: Tensor, dim: int = -1) -> Any:
 
 SOFTPLUS = elementwise_op(
     "softplus",
-    lambda k, input, *, beta, threshold: k.where(
-        input * beta > threshold, input, k.log1p(k.exp(input * beta)) / beta
+    lambda k, input, *, beta, threshold: _softplus(
+        k, input, input if beta == 1 else input * beta, beta, threshold
     ),
     dict(
-        input=lambda g, input, beta, threshold: where(input * beta > threshold, g, g * sigmoid(input * beta))
+        input=lambda g, input, beta, threshold: apply(
+            SOFTPLUS_BACKWARD, (g, input), {"beta": beta, "threshold": threshold}
+        )
     ),
     check=only("f", "softplus_cpu"),
 )
+SOFTPLUS_BACKWARD = elementwise_op(
+    "softplus_backward",
+    lambda k, grad, input, *, beta, threshold: k.where(
+        input * beta > threshold, grad, grad * k.sigmoid(input * beta)
+    ),
+    dict(
+        grad=lambda g, input, beta, threshold: apply(
+            SOFTPLUS_BACKWARD, (g, input), {"beta": beta, "threshold": threshold}
+        ),
+        input=lambda g, grad, input, beta, threshold: where(
+            input * beta > threshold, 0.0, g * grad * _sigmoid_slope(sigmoid(input * beta)) * beta
+        ),
+    ),
+)
+
+
+def _softplus(k: Any, input: Any, scaled: Any, beta: float, threshold: float) -> Any:
+    value = k.log1p(k.exp(scaled))
+    return k.where(scaled > threshold, input, value if beta == 1 else value / beta)
+
+
+def _sigmoid_slope(s: Tensor) -> Tensor:
+    return (1 - s) * s
 
 
 @in_functional(
@@ -334,8 +355,16 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20, *, out: Any 
 LOG_SIGMOID = elementwise_op(
     "log_sigmoid",
     lambda k, input: k.minimum(input, 0.0) - k.log1p(k.exp(-k.abs(input))),
-    dict(input=lambda g, input: g * sigmoid(-input)),
+    dict(input=lambda g, input: apply(LOG_SIGMOID_BACKWARD, (g, input))),
     check=only("f", "log_sigmoid_cpu"),
+)
+LOG_SIGMOID_BACKWARD = elementwise_op(
+    "log_sigmoid_backward",
+    lambda k, grad, input: grad * k.sigmoid(-input),
+    dict(
+        grad=lambda g, input: apply(LOG_SIGMOID_BACKWARD, (g, input)),
+        input=lambda g, grad, input: -g * grad * _sigmoid_slope(sigmoid(input)),
+    ),
 )
 
 

@@ -296,7 +296,7 @@ def mvlgamma(input: Tensor, p: int, *, out: Any = None) -> Any:
 
     >>> import rushlight as torch
     >>> torch.mvlgamma(torch.tensor([3.0]), 2)
-    tensor([1.5501])
+    tensor([1.5502])
     """
     require_tensor("mvlgamma", "input", 1, input)
     if p < 1:

@@ -45,7 +45,7 @@ def _center(k: Any, x: Any) -> Any:
 
 
 def erf(k: Any, x: Any) -> Any:
-    """The error function: 1 - exp(-y), where y = a * (a + polynomial(a / (a + 4))) for the magnitude a of x."""
+    """The error function: 1 - exp(-y), y = a * (a + polynomial(a / (a + 4))), a the magnitude of x."""
     size = k.abs(x)
     fraction = 1 - 4 / (size + 4)
     exponent = k.polynomial(fraction, c.ERF_EXPONENT_DOUBLE, c.ERF_EXPONENT_SINGLE) + size
