@@ -193,7 +193,7 @@ def randint(
 
     >>> import rushlight as torch
     >>> torch.randint(3, 10, (4,), generator=torch.Generator().manual_seed(0))
-    tensor([5, 6, 3, 8])
+    tensor([7, 6, 3, 5])
     """
     given = list(bounds)
     if size is None and given:
@@ -275,7 +275,7 @@ def randperm(
 
     >>> import rushlight as torch
     >>> torch.randperm(5, generator=torch.Generator().manual_seed(0))
-    tensor([4, 1, 2, 0, 3])
+    tensor([4, 0, 1, 3, 2])
     """
     n = integer("randperm", "n", 1, n)
     made = to_fill("randperm", (n,), out, dtype, int64, layout, device, pin_memory)
