@@ -66,6 +66,26 @@ def test_the_path_begins_with_the_attribute_where_no_variable_holds_the_model():
     assert line.startswith("in module 0 (Linear(")
 
 
+def test_the_path_begins_with_self_where_an_object_holds_the_model():
+    class Trainer:
+        def __init__(self, model):
+            self.model = model
+
+        def fit(self):
+            self.model(torch.ones(2, 3))
+
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleList([nn.Linear(2, 2), Block()])
+
+        def encode(self):
+            return self.parts[1](torch.ones(2, 3))
+
+    assert last_line(Trainer(nn.Sequential(Block())).fit).startswith("in module self.model.0.fc (Linear(")
+    assert last_line(Pair().encode).startswith("in module self.parts.1.fc (Linear(")
+
+
 def test_a_module_alone_is_named_by_its_variable():
     layer = nn.Linear(2, 1)
     assert last_line(lambda: layer(torch.ones(3))).startswith("in module layer (Linear(")

@@ -49,7 +49,7 @@ from rushlight.nn.batchnorm import (
     LazyInstanceNorm2d,
     LazyInstanceNorm3d,
 )
-from rushlight.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from rushlight.nn.containers import ModuleDict, ModuleList, Sequential
 from rushlight.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from rushlight.nn.embedding import Embedding, EmbeddingBag
 from rushlight.nn.flatten import Flatten, Unflatten
@@ -81,6 +81,7 @@ from rushlight.nn.loss import (
 from rushlight.nn.module import Module
 from rushlight.nn.norm import GroupNorm, LayerNorm, RMSNorm
 from rushlight.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+from rushlight.nn.parameter_containers import ParameterDict, ParameterList
 
 __all__ = [
     "AlphaDropout",

@@ -46,7 +46,7 @@ class _Place:
 
     def text(self, caller: FrameType) -> str:
         """The whole message, for an error that has reached `caller`."""
-        root = _variable_holding(self.outermost, caller) if self.registered else None
+        root = _expression_for(self.outermost, caller) if self.registered else None
         path = ".".join(self.names if root is None else [root, *self.names])
         return f"{self.sentence}\nin module {path} {self.explanation}".replace("module  ", "module ")
 
@@ -57,7 +57,7 @@ def add_place(
     """Say in `error` that it left `module`, which `caller` had called with `args` and `kwargs`.
 
     Each module does this on the way out, so the path grows from the innermost module to the outermost. It
-    begins with the variable that holds the outermost module in the function that called it: ``net.2``.
+    begins as the function that called the outermost one may have written that: ``net.2``, ``self.net.2``.
     """
     if type(error) not in LOCATED_ERRORS:
         return
@@ -94,8 +94,17 @@ def _one_line(module: Module) -> str:
     return text
 
 
-def _variable_holding(module: Module, frame: FrameType) -> str | None:
-    return next((name for name, value in frame.f_locals.items() if value is module), None)
+def _expression_for(module: Module, frame: FrameType) -> str | None:
+    """How the function of `frame` may have written `module`: a variable, or something ``self`` holds."""
+    for name, value in frame.f_locals.items():
+        if value is module:
+            return name
+    owner: Any = frame.f_locals.get("self")
+    if hasattr(owner, "named_modules"):
+        held = owner.named_modules()
+    else:
+        held = getattr(owner, "__dict__", {}).items()
+    return next((f"self.{name}" for name, value in held if value is module), None)
 
 
 def _explanation(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
