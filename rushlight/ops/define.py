@@ -229,6 +229,8 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
     """
     if out is not None:
         return apply_inplace(op, inputs, params) if out is INPLACE else _apply_to(op, inputs, params, out)
+    if op.returns_view:
+        return _apply_view(op, inputs, params)
     token = _set_errors(QUIET)
     try:
         operands, cast = op.prepare(op, inputs)
@@ -244,8 +246,6 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
         return _finish_many(op, inputs, params, result, mode)
     # NumPy hands back a scalar for a 0-d result; a tensor always holds an array
     tensor = new_tensor(result if type(result) is _ndarray else np.asarray(result))
-    if op.returns_view:
-        _link_view(inputs[0], tensor, mode)
     if mode & GRAD:
         mask, bit = 0, 1
         for each in inputs:
@@ -260,6 +260,28 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
                 tensor._node, tensor._requires_grad = node, True
                 if node.plan.save_out:
                     node.out, node.out_ref, node.out_version = array, weakref.ref(tensor), tensor._version_count
+    if mode & (INFERENCE | RECORDING):
+        _note(op, inputs, params, (tensor,), tensor, mode)
+    return tensor
+
+
+def _apply_view(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+    """`apply` for a view of the one input: no arithmetic, and so no promotion and no warnings of NumPy's."""
+    source = inputs[0]
+    if not isinstance(source, Tensor):
+        raise ArgumentError(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(source).__name__}")
+    result = op.forward(source._array, **params)
+    mode = state.mode
+    if type(result) is tuple:
+        return _finish_many(op, inputs, params, result, mode)
+    tensor = new_tensor(result)
+    _link_view(source, tensor, mode)
+    if mode & GRAD and (source._requires_grad or source._base is not None and source.requires_grad):
+        if result.dtype.kind == "f":
+            node = make_node(op, inputs, params, 1)
+            if node is not None:
+                node.shape, node.dtype = result.shape, result.dtype
+                tensor._node, tensor._requires_grad = node, True
     if mode & (INFERENCE | RECORDING):
         _note(op, inputs, params, (tensor,), tensor, mode)
     return tensor

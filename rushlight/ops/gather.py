@@ -298,7 +298,7 @@ def check_scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -
         )
     if theirs != own:
         if theirs and own:
-            src = apply(SLICE, (src,), {"index": tuple((0, length, None) for length in own)})
+            src = apply(SLICE, (src,), {"index": tuple(slice(length) for length in own)})
         src = reshape_to(src, own)
     return dim, src
 

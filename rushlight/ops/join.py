@@ -281,7 +281,7 @@ def _block_diag(*tensors: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _blocks(g: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
     found = []
     for shape, (top, bottom, left, right) in zip(shapes, _corners(shapes), strict=True):
-        block = apply(SLICE, (g,), {"index": ((top, bottom, None), (left, right, None))})
+        block = apply(SLICE, (g,), {"index": (slice(top, bottom), slice(left, right))})
         found.append(reshape_to(block, shape))
     return found
 

@@ -54,7 +54,7 @@ def _used_part(g: Tensor, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The gradient of the source of `masked_scatter`: zero for the elements that were not used."""
     used = masked_select(g, mask)
     count = used._array.size
-    padded = apply(PLACE, (used,), {"shape": (math.prod(shape),), "index": ((0, count, None),)})
+    padded = apply(PLACE, (used,), {"shape": (math.prod(shape),), "index": (slice(count),)})
     return reshape_to(padded, shape)
 
 

@@ -43,9 +43,10 @@ def operand_of(op: Op, inputs: Sequence[Any], index: int) -> Any:
 
 
 def _prepare_none(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-    if len(inputs) == 1 and isinstance(inputs[0], Tensor):
-        return (inputs[0]._array,), None
-    return [operand_of(op, inputs, i) for i in range(len(inputs))], None
+    operands = []
+    for index, each in enumerate(inputs):
+        operands.append(each._array if isinstance(each, Tensor) else operand_of(op, inputs, index))
+    return operands, None
 
 
 def convert_operand(operand: Any, kind: np.dtype) -> Any:

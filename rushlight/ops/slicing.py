@@ -23,22 +23,18 @@ from rushlight.views import Geometry, change_geometry
 
 # -- windows -------------------------------------------------------------------------------------------------
 
-# An entry of a window is an int (that element), None (a new dimension) or (start, stop, step); this is all:
-WHOLE = (None, None, None)
-
-
-def _key(index: tuple[Any, ...]) -> tuple[Any, ...]:
-    """NumPy's form of a window; the Ellipsis makes the result an array even where one element is left."""
-    return (*[slice(*each) if each.__class__ is tuple else each for each in index], Ellipsis)
+# A window is a tuple of ints, slices, None and one Ellipsis, as NumPy takes it. The Ellipsis, if nothing else needs
+# it at the end, makes the result an array even where one element is left.
+WHOLE = slice(None)
 
 
 def _cut(input: np.ndarray, *, index: tuple[Any, ...]) -> np.ndarray:
-    return input[_key(index)]
+    return input[index]
 
 
 def _place(grad: np.ndarray, *, shape: tuple[int, ...], index: tuple[Any, ...]) -> np.ndarray:
     whole = np.zeros(shape, grad.dtype)
-    whole[_key(index)] = grad
+    whole[index] = grad
     return whole
 
 
@@ -93,7 +89,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {dim}"
         )
-    return apply(SELECT, (input,), {"index": (*[WHOLE] * dim, index)})
+    return apply(SELECT, (input,), {"index": (*[WHOLE] * dim, index, ...)})
 
 
 def _narrow_samples() -> list[Sample]:
@@ -138,7 +134,7 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
 
 def sliced(input: Tensor, dim: int, start: int, stop: int, step: int = 1) -> Tensor:
     """``input[..., start:stop:step, ...]`` in dimension `dim`; all non-negative and in range."""
-    return apply(SLICE, (input,), {"index": (*[WHOLE] * dim, (start, stop, step))})
+    return apply(SLICE, (input,), {"index": (*[WHOLE] * dim, slice(start, stop, step), ...)})
 
 
 # -- diagonals -----------------------------------------------------------------------------------------------
