@@ -1,14 +1,12 @@
 """Reading by index: ``x[0, 1:, None, mask]``. Basic indices give views, tensors, masks and lists give copies.
 
 An index is taken apart into a *window* (ints, slices, None: one view, made by `slicing`) and *picks* (index
-tensors, by the dimension of that view they stand in). Picks in several dimensions are turned into one,
-counting the elements of these dimensions together, so one op with one rule serves all. Invariant: results
-have the shape PyTorch gives them: picks in adjacent dimensions keep their place, others come first.
+tensors and masks, by the dimension of that view they stand in, for the ops of `picking`). Invariant: what
+PyTorch refuses is refused here, in the same words; the quick paths take only what they are sure of.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,128 +14,12 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import I64
-from rushlight.ops.accumulate import add_rows
 from rushlight.ops.convert import array_from
 from rushlight.ops.define import Op, apply
-from rushlight.ops.kinds import primitive
-from rushlight.ops.shape import ALIAS, regrouped
+from rushlight.ops.picking import INDEX, INDEX_MASK, INDEX_PAIR, NONZERO_TUPLE, TOGETHER
+from rushlight.ops.shape import ALIAS
 from rushlight.ops.slicing import NEW_DIMENSION, SELECT, SLICE, WHOLE
 from rushlight.tensor import Tensor, new_tensor
-
-# -- picking elements ----------------------------------------------------------------------------------------
-
-
-def out_of_bounds(index: np.ndarray, sizes: Sequence[int], dim: int = 0) -> IndexError:
-    """The error for an index array that has elements outside of a dimension."""
-    size = sizes[dim]
-    if size == 0:
-        return IndexError("index is out of bounds for dimension with size 0")
-    bad = index[(index < -size) | (index >= size)]
-    return IndexError(f"index {bad.reshape(-1)[0]} is out of bounds for dimension {dim} with size {size}")
-
-
-def _together(*picks: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """Picks in several dimensions as one in all of them together: broadcast, checked, non-negative."""
-    try:
-        np.broadcast_shapes(*[each.shape for each in picks])
-    except ValueError:
-        shapes = ", ".join(str(list(each.shape)) for each in picks)
-        raise IndexError(
-            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
-        ) from None
-    total: Any = 0
-    for dim, (pick, size) in enumerate(zip(picks, sizes, strict=True)):
-        if ((pick < -size) | (pick >= size)).any():
-            raise out_of_bounds(pick, sizes, dim)
-        total = total * size + np.where(pick < 0, pick + size, pick)
-    return total
-
-
-TOGETHER = primitive("index_together", "indexed", _together, inputs=("*picks",))
-FLAT_NONZERO = primitive("flat_nonzero", "opaque", lambda mask: np.flatnonzero(mask))
-NONZERO_TUPLE = primitive("nonzero_numpy", "opaque", lambda mask: np.nonzero(mask))
-
-
-class Places:
-    """Where in an array picks go: an equivalent array in which the picked dimensions are one, at `dim`.
-
-    Where no view shows them as one, `sizes` tells their lengths, and `key` gives an index for each.
-    """
-
-    __slots__ = ("array", "dim", "sizes")
-
-    def __init__(self, array: np.ndarray, dims: tuple[int, ...]) -> None:
-        dim, count = dims[0], len(dims)
-        if dims[-1] - dim >= count:
-            array, dim = np.moveaxis(array, dims, range(count)), 0
-        self.array, self.dim, self.sizes = array, dim, array.shape[dim : dim + count]
-        if count > 1:
-            joined = regrouped(
-                array, (*array.shape[:dim], math.prod(self.sizes), *array.shape[dim + count :])
-            )
-            if joined is not None:
-                self.array, self.sizes = joined, joined.shape[dim : dim + 1]
-
-    def key(self, index: np.ndarray) -> tuple[Any, ...]:
-        """What to index `array` with."""
-        if len(self.sizes) == 1:
-            return (*[slice(None)] * self.dim, index)
-        return (*[slice(None)] * self.dim, *np.unravel_index(index, self.sizes))
-
-
-def _index(input: np.ndarray, index: np.ndarray, *, dims: tuple[int, ...]) -> np.ndarray:
-    places = Places(input, dims)
-    array, dim = places.array, places.dim
-    try:
-        if array.flags.c_contiguous and len(places.sizes) == 1:
-            return array.take(index, dim)
-        return np.ascontiguousarray(array[places.key(index)])
-    except IndexError:
-        if array.size == 0 and places.sizes != (0,):  # nothing is read, so PyTorch checks nothing
-            return np.empty((*array.shape[:dim], *index.shape, *array.shape[dim + 1 :]), array.dtype)
-        raise out_of_bounds(index, places.sizes) from None
-
-
-def _index_backward(
-    grad: np.ndarray, index: np.ndarray, *, shape: tuple[int, ...], dims: tuple[int, ...]
-) -> np.ndarray:
-    whole = np.zeros(shape, grad.dtype)
-    add_at(whole, index, grad, dims)
-    return whole
-
-
-def add_at(target: np.ndarray, index: np.ndarray, values: np.ndarray, dims: tuple[int, ...]) -> None:
-    """Add `values`, of the shape that `_index` gives, where they came from, repeated places included."""
-    places = Places(target, dims)
-    if len(places.sizes) > 1:
-        np.add.at(places.array, places.key(index), values)
-        return
-    if places.array.size == 0:
-        return
-    before, size = places.dim, places.sizes[0]
-    after = places.array.shape[before + 1 :]
-    flat = index.reshape(-1)
-    rows = values.reshape(*places.array.shape[:before], flat.size, *after)
-    flat = np.where(flat < 0, flat + size, flat)
-    add_rows(places.array.swapaxes(0, before), flat, rows.swapaxes(0, before))
-
-
-INDEX: Op = primitive(
-    "index",
-    "indexed",
-    _index,
-    dict(
-        input=lambda g, index, input_shape, dims: apply(
-            INDEX_BACKWARD, (g, index), {"shape": input_shape, "dims": dims}
-        )
-    ),
-)
-INDEX_BACKWARD: Op = primitive(
-    "index_backward",
-    "indexed",
-    _index_backward,
-    dict(grad=lambda g, index, dims: apply(INDEX, (g, index), {"dims": dims})),
-)
 
 # -- taking an index apart -----------------------------------------------------------------------------------
 
@@ -152,10 +34,9 @@ _NON_TUPLE = (
 class Parts:
     """An index taken apart for a tensor of a given shape.
 
-    Attributes:
-        window: the entries of the view that the basic parts make, as `slicing` takes them. op: the op whose
-        node the view gets: that of the last basic part, or None if the window is the whole tensor. picks:
-        (dimension of the view, index or mask) for each tensor, list or bool, in order.
+    `window` has an entry for each dimension, as `slicing` takes them; `op` is the op of the last of them that
+    is not the whole of a dimension, if any. `picks` has the dimension of the window that it stands in, and
+    the index or mask, for each tensor, list or bool.
     """
 
     __slots__ = ("op", "picks", "window")
@@ -184,10 +65,10 @@ class Parts:
                 self.op = SELECT
                 dim += 1
             elif isinstance(item, slice):
-                bounds = slice_bounds(item, shape[dim])
-                whole = bounds[2] == 1 and not item.start and (item.stop is None or item.stop == shape[dim])
-                self.window.append(WHOLE if whole else bounds)
-                self.op = self.op if whole else SLICE
+                _check_step(item)
+                if not _is_whole(item, shape[dim]):
+                    self.op = SLICE
+                self.window.append(item)
                 dim, made = dim + 1, made + 1
             else:
                 self.picks.append((made, item))
@@ -233,7 +114,8 @@ def type_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
 
 
-def _is_mask(tensor: Tensor) -> bool:
+def is_mask(tensor: Tensor) -> bool:
+    """Whether an index tensor is a mask, not a tensor of numbers."""
     return tensor._array.dtype.itemsize == 1  # bool, or uint8 from old times
 
 
@@ -241,7 +123,7 @@ def _dims_taken(item: Any) -> int:
     """How many dimensions of the tensor one part of an index stands for."""
     if item is None or item is Ellipsis or item is True or item is False:
         return 0
-    return item._array.ndim if isinstance(item, Tensor) and _is_mask(item) else 1
+    return item._array.ndim if isinstance(item, Tensor) and is_mask(item) else 1
 
 
 def in_bounds(index: int, dim: int, shape: tuple[int, ...]) -> int:
@@ -252,12 +134,17 @@ def in_bounds(index: int, dim: int, shape: tuple[int, ...]) -> int:
     return index
 
 
-def slice_bounds(part: slice, size: int) -> tuple[int, int, int]:
-    """Start, stop and step of a slice of a dimension; only positive steps, as in PyTorch."""
-    start, stop, step = part.indices(size)
-    if step < 0:
+def _check_step(part: slice) -> None:
+    """Only positive steps, as in PyTorch; Python's own errors for what is no int."""
+    if part.indices(1)[2] < 0:
         raise ValueError("step must be greater than zero")
-    return start, max(start, stop), step
+
+
+def _is_whole(part: slice, size: int) -> bool:
+    """Whether PyTorch makes no view for a slice, since it says it is the whole dimension."""
+    return (
+        not part.start and (part.stop is None or part.stop == size) and (part.step is None or part.step == 1)
+    )
 
 
 def parts_of(index: Any) -> Sequence[Any]:
@@ -272,20 +159,16 @@ def parts_of(index: Any) -> Sequence[Any]:
     return (index,)
 
 
-def picks_of(view: Tensor, picks: list[tuple[int, Tensor]]) -> tuple[Tensor, tuple[int, ...]]:
-    """The picks in a view as one index tensor, and the dimensions that it counts together."""
+def joined_picks(view: Tensor, picks: list[tuple[int, Tensor]]) -> tuple[Tensor, tuple[int, ...]]:
+    """Several picks as one index tensor, and the dimensions whose elements it counts together."""
+    if len(picks) == 1 and not is_mask(picks[0][1]):
+        return picks[0][1], (picks[0][0],)
     shape = view._array.shape
-    if len(picks) == 1:
-        dim, tensor = picks[0]
-        if not _is_mask(tensor):
-            return tensor, (dim,)
-        _check_mask(tensor, dim, shape)
-        return apply(FLAT_NONZERO, (tensor,)), tuple(range(dim, dim + tensor._array.ndim))
     dims: list[int] = []
     found: list[Tensor] = []
     for dim, tensor in picks:
-        if _is_mask(tensor):
-            _check_mask(tensor, dim, shape)
+        if is_mask(tensor):
+            check_mask(tensor, dim, shape)
             found += apply(NONZERO_TUPLE, (tensor,))
         else:
             found.append(tensor)
@@ -293,7 +176,8 @@ def picks_of(view: Tensor, picks: list[tuple[int, Tensor]]) -> tuple[Tensor, tup
     return apply(TOGETHER, found, {"sizes": tuple(shape[dim] for dim in dims)}), tuple(dims)
 
 
-def _check_mask(mask: Tensor, dim: int, shape: tuple[int, ...]) -> None:
+def check_mask(mask: Tensor, dim: int, shape: tuple[int, ...]) -> None:
+    """Refuse a mask whose shape is not that of the dimensions it stands for."""
     if mask._array.dtype.kind == "u":
         warnings.warn(
             "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
@@ -309,6 +193,39 @@ def _check_mask(mask: Tensor, dim: int, shape: tuple[int, ...]) -> None:
 
 # -- x[index] ------------------------------------------------------------------------------------------------
 
+FIRST = {"dims": (0,)}
+
+
+def window_of(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Op, tuple[Any, ...]] | None:
+    """The op and window of a tuple of ints, slices, None and Ellipsis; None where a closer look is needed."""
+    op, dim, ndim, dots = ALIAS, 0, len(shape), False
+    for place, each in enumerate(items):
+        kind = each.__class__
+        if each is None:
+            op = NEW_DIMENSION
+            continue
+        if each is Ellipsis and not dots:
+            dots = True
+            dim = ndim - sum(
+                [later.__class__ is int or later.__class__ is slice for later in items[place + 1 :]]
+            )
+            continue
+        if dim >= ndim:
+            return None
+        if kind is int:
+            if not -shape[dim] <= each < shape[dim]:
+                return None
+            op = SELECT
+        elif kind is slice:
+            if each.step is not None and not (each.step.__class__ is int and each.step > 0):
+                return None
+            if not _is_whole(each, shape[dim]):
+                op = SLICE
+        else:
+            return None
+        dim += 1
+    return op, items if dots else (*items, ...)
+
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """``x[index]``: a view for ints, slices, None and Ellipsis, a copy where tensors, masks or lists pick.
@@ -320,29 +237,54 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     >>> x[x > 3]
     tensor([4, 5])
     """
-    kind = index.__class__
+    kind, shape = index.__class__, self._array.shape
     if kind is int:
-        shape = self._array.shape
-        if not shape:
-            raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "
-                "C++ to convert a 0-dim tensor to a number"
-            )
-        return apply(SELECT, (self,), {"index": (in_bounds(index, 0, shape),)})
-    if kind is slice:
-        shape = self._array.shape
-        if not shape:
-            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
-        return apply(SLICE, (self,), {"index": (slice_bounds(index, shape[0]),)})
-    parts = Parts(self._array.shape, parts_of(index))
-    if parts.op is not None:
-        self = apply(parts.op, (self,), {"index": tuple(parts.window)})
+        if shape and -shape[0] <= index < shape[0]:
+            return apply(SELECT, (self,), {"index": (index, ...)})
+    elif kind is slice:
+        if shape and index.step is None:
+            return apply(SLICE, (self,), {"index": (index, ...)})
+    elif kind is tuple:
+        window = window_of(index, shape)
+        if window is not None:
+            op, key = window
+            return apply(ALIAS, (self,)) if op is ALIAS else apply(op, (self,), {"index": key})
+    elif kind is Tensor and shape and index._array.dtype is I64 and index._array.ndim:
+        return apply(INDEX, (self, index), FIRST)
+    return _getitem(self, index)
+
+
+def _getitem(self: Tensor, index: Any) -> Tensor:
+    """`getitem` for any index: the errors, and everything that is not in a hurry."""
+    shape = self._array.shape
+    if not shape and isinstance(index, (int, slice)) and not isinstance(index, bool):
+        raise no_dimensions(index)
+    parts = Parts(shape, parts_of(index))
+    if parts.op is not None or isinstance(index, slice):
+        self = apply(parts.op or SLICE, (self,), {"index": (*parts.window, ...)})
     elif not parts.picks:
         return apply(ALIAS, (self,))
-    if not parts.picks:
+    picks = parts.picks
+    if not picks:
         return self
-    picked, dims = picks_of(self, parts.picks)
+    dim, first = picks[0]
+    if len(picks) == 1 and is_mask(first):
+        check_mask(first, dim, self._array.shape)
+        return apply(INDEX_MASK, (self, first), {"dim": dim})
+    if len(picks) == 2 and not is_mask(first) and not is_mask(picks[1][1]):
+        return apply(INDEX_PAIR, (self, first, picks[1][1]), {"dims": (dim, picks[1][0])})
+    picked, dims = joined_picks(self, picks)
     return apply(INDEX, (self, picked), {"dims": dims})
+
+
+def no_dimensions(index: int | slice) -> IndexError:
+    """The error for an int or a slice where there is no dimension to index."""
+    if isinstance(index, slice):
+        return IndexError("slice() cannot be applied to a 0-dim tensor.")
+    return IndexError(
+        "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+        "convert a 0-dim tensor to a number"
+    )
 
 
 METHODS: dict[str, Any] = {"__getitem__": getitem}

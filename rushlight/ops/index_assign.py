@@ -1,7 +1,8 @@
 """Writing by index: ``x[index] = value`` and `index_put`.
 
-A basic index makes a view, which is filled or copied into; picks go through one op that writes only the
-places picked. Invariant: a write through any index reaches the tensor's own memory, and its history knows it.
+A window is written by one op, picks by another, so only the elements concerned are touched. Invariant: a
+write through any index reaches the tensor's own memory, and its history knows it; elements that were
+overwritten get a gradient of zero.
 """
 
 from __future__ import annotations
@@ -15,30 +16,52 @@ import numpy as np
 from rushlight.ops.arguments import array_of, require_tensor
 from rushlight.ops.copies import convert, tensor_type
 from rushlight.ops.define import INPLACE, TITLES, Op, apply, apply_inplace
-from rushlight.ops.index import INDEX, Parts, Places, add_at, out_of_bounds, parts_of, picks_of, type_name
+from rushlight.ops.gather import on_copy
+from rushlight.ops.index import (
+    Parts,
+    check_mask,
+    is_mask,
+    joined_picks,
+    no_dimensions,
+    parts_of,
+    type_name,
+    window_of,
+)
 from rushlight.ops.kinds import primitive, public
+from rushlight.ops.picking import INDEX, INDEX_MASK, Places, add_at, mask_key, out_of_bounds
 from rushlight.ops.samples import Sample, T
-from rushlight.ops.shape import reshape_to
+from rushlight.ops.shape import ALIAS, reshape_to
 from rushlight.ops.shapes import expanded_shape
+from rushlight.ops.slicing import SLICE
 from rushlight.ops.writes import COPY, FILL, fitting_number
 from rushlight.tensor import Tensor
+
+# -- the ops -------------------------------------------------------------------------------------------------
+
+
+def _write(target: np.ndarray, value: Any, *, index: tuple[Any, ...]) -> None:
+    target[index] = value
+
+
+def _put_masked(target: np.ndarray, mask: np.ndarray, values: Any, *, dim: int) -> None:
+    target[mask_key(mask, dim)] = values
 
 
 def _put(
     target: np.ndarray, index: np.ndarray, values: Any, *, dims: tuple[int, ...], accumulate: bool
 ) -> None:
+    if accumulate:
+        shape = picked_shape(target.shape, index.shape, dims)
+        add_at(target, index, np.broadcast_to(np.asarray(values, target.dtype), shape), dims)
+        return
     places = Places(target, dims)
     try:
-        if not accumulate:
-            places.array[places.key(index)] = values
-            return
-        shape = _picked_shape(target.shape, index.shape, dims)
-        add_at(target, index, np.broadcast_to(np.asarray(values, target.dtype), shape), dims)
+        places.array[places.key(index)] = values
     except IndexError:
         raise out_of_bounds(index, places.sizes) from None
 
 
-def _picked_shape(shape: tuple[int, ...], picked: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
+def picked_shape(shape: tuple[int, ...], picked: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that picks of shape `picked` in these dimensions read or write."""
     adjacent = dims[-1] - dims[0] < len(dims)
     before = shape[: dims[0]] if adjacent else ()
@@ -46,12 +69,40 @@ def _picked_shape(shape: tuple[int, ...], picked: tuple[int, ...], dims: tuple[i
     return (*before, *picked, *rest[len(before) :])
 
 
-def _index_put(
-    input: np.ndarray, index: np.ndarray, values: Any, *, dims: tuple[int, ...], accumulate: bool
-) -> np.ndarray:
-    made = input.copy()
-    _put(made, index, values, dims=dims, accumulate=accumulate)
-    return made
+WRITE: Op = primitive(
+    "write_window",
+    "indexed",
+    on_copy(_write),
+    dict(
+        input=lambda g, index: apply(WRITE, (g, 0.0), {"index": index}),
+        value=lambda g, index: apply(SLICE, (g,), {"index": index}),
+    ),
+    inputs=("input", "value"),
+    node_name="CopySlices",
+    update=_write,
+)
+PUT_MASKED: Op = primitive(
+    "index_put",
+    "indexed",
+    on_copy(_put_masked),
+    dict(
+        input=lambda g, mask, dim: apply(PUT_MASKED, (g, mask, 0.0), {"dim": dim}),
+        values=lambda g, mask, dim: apply(INDEX_MASK, (g, mask), {"dim": dim}),
+    ),
+    inputs=("input", "mask", "values"),
+    update=_put_masked,
+)
+INDEX_PUT: Op = primitive(
+    "index_put",
+    "indexed",
+    on_copy(_put),
+    dict(
+        input=lambda g, index, dims, accumulate: _kept(g, index, dims, accumulate),
+        values=lambda g, index, dims: apply(INDEX, (g, index), {"dims": dims}),
+    ),
+    inputs=("input", "index", "values"),
+    update=_put,
+)
 
 
 def _kept(g: Tensor, index: Tensor, dims: tuple[int, ...], accumulate: bool) -> Tensor:
@@ -59,42 +110,53 @@ def _kept(g: Tensor, index: Tensor, dims: tuple[int, ...], accumulate: bool) -> 
     return g if accumulate else apply(INDEX_PUT, (g, index, 0.0), {"dims": dims, "accumulate": False})
 
 
-INDEX_PUT: Op = primitive(
-    "index_put",
-    "indexed",
-    _index_put,
-    dict(
-        input=lambda g, index, dims, accumulate: _kept(g, index, dims, accumulate),
-        values=lambda g, index, dims: apply(INDEX, (g, index), {"dims": dims}),
-    ),
-    update=_put,
-)
+# -- picks ---------------------------------------------------------------------------------------------------
 
 
 def put_picks(
     target: Tensor, picks: list[tuple[int, Tensor]], values: Any, accumulate: bool, out: Any
 ) -> Tensor:
-    """`INDEX_PUT` after PyTorch's checks of the values: their type and their shape."""
-    index, dims = picks_of(target, picks)
+    """Write values where picks point, after PyTorch's checks of their type and shape."""
+    dim, first = picks[0]
+    shape = target._array.shape
+    if len(picks) == 1 and is_mask(first) and not accumulate:
+        check_mask(first, dim, shape)
+        if isinstance(values, Tensor):
+            count = int(np.count_nonzero(first._array))
+            values = _fitting(target, values, (*shape[:dim], count, *shape[dim + first._array.ndim :]))
+        return apply(PUT_MASKED, (target, first, values), {"dim": dim}, out)
+    index, dims = joined_picks(target, picks)
     if isinstance(values, Tensor):
-        if values._array.dtype is not target._array.dtype:
-            raise RuntimeError(
-                "Index put requires the source and destination dtypes match, got "
-                f"{TITLES[target.dtype.name]} for the destination and {TITLES[values.dtype.name]} for the "
-                "source."
-            )
-        shape, given = _picked_shape(target._array.shape, index._array.shape, dims), values._array.shape
-        surplus = len(given) - len(shape)
-        if surplus > 0 and math.prod(given[:surplus]) == 1:
-            values = reshape_to(values, given[surplus:])
-        try:
-            expanded_shape(values._array.shape, shape)
-        except RuntimeError:
-            raise RuntimeError(
-                f"shape mismatch: value tensor of shape {list(given)} cannot be broadcast to indexing "
-                f"result of shape {list(shape)}"
-            ) from None
+        values = _fitting(target, values, picked_shape(shape, index._array.shape, dims))
     return apply(INDEX_PUT, (target, index, values), {"dims": dims, "accumulate": accumulate}, out)
+
+
+def _fitting(target: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`values` as they broadcast to a shape, without leading dimensions of length 1 that it lacks."""
+    given = values._array.shape
+    if values._array.dtype is not target._array.dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {TITLES[target.dtype.name]} "
+            f"for the destination and {TITLES[values.dtype.name]} for the source."
+        )
+    if given == shape or not given:
+        return values
+    values = without_surplus(values, len(shape))
+    try:
+        expanded_shape(values._array.shape, shape)
+    except RuntimeError:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(given)} cannot be broadcast to indexing result "
+            f"of shape {list(shape)}"
+        ) from None
+    return values
+
+
+def without_surplus(value: Tensor, ndim: int) -> Tensor:
+    """A tensor without leading dimensions of length 1 beyond `ndim` dimensions."""
+    shape = value._array.shape
+    surplus = len(shape) - ndim
+    return reshape_to(value, shape[surplus:]) if surplus > 0 and math.prod(shape[:surplus]) == 1 else value
 
 
 def _put_samples() -> list[Sample]:
@@ -177,41 +239,59 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     tensor([[5., 1., 5.],
             [0., 2., 0.]])
     """
-    if not isinstance(value, (Tensor, bool, int, float, np.integer)):
-        raise TypeError(f"can't assign a {type_name(value)} to a {tensor_type(self)}")
-    if index is False:
-        return
-    if index.__class__ is int and not self._array.shape:
-        raise IndexError(
-            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
-            "to convert a 0-dim tensor to a number"
-        )
+    array = self._array
+    if not isinstance(value, Tensor):
+        if not isinstance(value, (int, float, np.integer)):
+            raise TypeError(f"can't assign a {type_name(value)} to a {tensor_type(self)}")
+        value = fitting_number(value, array.dtype)
+    window = window_of(index if index.__class__ is tuple else (index,), array.shape)
+    if window is not None:
+        _write_window(self, *window, value)
+    elif index is not False:
+        _setitem(self, index, value)
+
+
+def _setitem(self: Tensor, index: Any, value: Any) -> None:
+    """`setitem` for an index with picks, or a wrong one."""
+    if not self._array.shape and isinstance(index, (int, slice)) and not isinstance(index, bool):
+        raise no_dimensions(index)
     parts = Parts(self._array.shape, parts_of(index))
-    target = self if parts.op is None else apply(parts.op, (self,), {"index": tuple(parts.window)})
-    if parts.picks:
-        one_mask = len(parts.picks) == 1 and parts.picks[0][1]._array.dtype.itemsize == 1
-        if not isinstance(value, Tensor):
-            value = fitting_number(value, target._array.dtype)
-        elif one_mask and value._array.size == 1:
-            value = convert(value, target.dtype)
-        put_picks(target, parts.picks, value, False, INPLACE)
-    elif not isinstance(value, Tensor):
-        apply_inplace(FILL[3], (target, fitting_number(value, target._array.dtype)))
-    elif value._array.ndim == 0:
-        apply_inplace(FILL[3], (target, value))
+    op, window = parts.op or ALIAS, (*parts.window, ...)
+    if not parts.picks:
+        _write_window(self, op, window, value)
+        return
+    target = self if op is ALIAS else apply(op, (self,), {"index": window})
+    if (
+        isinstance(value, Tensor)
+        and value._array.size == 1
+        and len(parts.picks) == 1
+        and is_mask(parts.picks[0][1])
+    ):
+        value = convert(value, target.dtype)
+    put_picks(target, parts.picks, value, False, INPLACE)
+
+
+def _write_window(self: Tensor, op: Op, window: tuple[Any, ...], value: Any) -> None:
+    """Fill or copy into a window; `op` is the one that would make the view, `ALIAS` for the whole tensor."""
+    array = self._array
+    if not isinstance(value, Tensor):
+        if op is ALIAS:
+            apply_inplace(FILL[3], (self, value))
+            return
     else:
-        _copy_broadcast(target, value)
-
-
-def _copy_broadcast(target: Tensor, value: Tensor) -> None:
-    """Copy a value into a view; leading dimensions of length 1 that the view does not have are dropped."""
-    shape, given = target._array.shape, value._array.shape
-    surplus = len(given) - len(shape)
-    if surplus > 0 and math.prod(given[:surplus]) == 1:
-        value = reshape_to(value, given[surplus:])
-    expanded_shape(value._array.shape, shape, tensor_type(value))
-    if value is not target:
-        apply_inplace(COPY, (target, value))
+        shape = array[window].shape
+        if value._array.ndim and value._array.shape != shape:
+            value = without_surplus(value, len(shape))
+            expanded_shape(value._array.shape, shape, tensor_type(value))
+        if op is ALIAS or not array.flags.c_contiguous or np.may_share_memory(array, value._array):
+            # only the window itself must not overlap the value
+            target = self if op is ALIAS else apply(op, (self,), {"index": window})
+            if value is not target:
+                apply_inplace(COPY if value._array.ndim else FILL[3], (target, value))
+            return
+    if 0 in array.strides and not array.flags.c_contiguous:
+        self, window = apply(op, (self,), {"index": window}), (...,)
+    apply_inplace(WRITE, (self, value), {"index": window})
 
 
 METHODS: dict[str, Any] = {"__setitem__": setitem}
