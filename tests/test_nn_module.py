@@ -91,6 +91,10 @@ def test_a_module_alone_is_named_by_its_variable():
     assert last_line(lambda: layer(torch.ones(3))).startswith("in module layer (Linear(")
 
 
+def test_a_module_without_any_name_is_shown_alone():
+    assert last_line(lambda: nn.Linear(2, 1)(torch.ones(3))).startswith("in module (Linear(in_features=2")
+
+
 def test_a_module_that_is_not_registered_ends_the_path():
     class Model(nn.Module):
         def forward(self, x):

@@ -48,7 +48,7 @@ class _Place:
         """The whole message, for an error that has reached `caller`."""
         root = _expression_for(self.outermost, caller) if self.registered else None
         path = ".".join(self.names if root is None else [root, *self.names])
-        return f"{self.sentence}\nin module {path} {self.explanation}".replace("module  ", "module ")
+        return f"{self.sentence}\nin module {path + ' ' if path else ''}{self.explanation}"
 
 
 def add_place(
