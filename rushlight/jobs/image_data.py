@@ -56,7 +56,7 @@ def _named(source: str, download: bool) -> ImageData:
     except (RuntimeError, ValueError, OSError) as error:
         raise JobError(str(error)) from None
     return ImageData(
-        train.data.numpy(), train.targets.numpy(), test.data.numpy(), test.targets.numpy(), [str(c) for c in train.classes]
+        train.data.numpy(), train.targets.numpy(), test.data.numpy(), test.targets.numpy(), [str(c).split(" - ")[0] for c in train.classes]
     )
 
 
