@@ -160,7 +160,7 @@ def test_a_seed_decides_the_order():
 
     first = order()
     assert first == order()
-    assert sorted(sum(first, [])) == list(range(10))
+    assert sorted(index for batch in first for index in batch) == list(range(10))
 
 
 def test_a_generator_leaves_the_default_one_alone():

@@ -55,12 +55,13 @@ class DataLoader(Generic[T_co]):
     A `TensorDataset`, or a `Subset` of one, is indexed once a batch when ``collate_fn`` is the default.
 
     >>> import rushlight as torch
+    >>> from rushlight.utils.data import TensorDataset
     >>> data = TensorDataset(torch.arange(5))
     >>> [batch for (batch,) in DataLoader(data, batch_size=2)]
     [tensor([0, 1]), tensor([2, 3]), tensor([4])]
     >>> generator = torch.Generator().manual_seed(0)
     >>> [batch for (batch,) in DataLoader(data, batch_size=3, shuffle=True, generator=generator)]
-    [tensor([1, 2, 0]), tensor([3, 4])]
+    [tensor([3, 1, 0]), tensor([4, 2])]
     """
 
     _initialized = False
@@ -110,7 +111,7 @@ class DataLoader(Generic[T_co]):
             else:
                 sampler = SequentialSampler(dataset)  # type: ignore[arg-type]
         if batch_size is not None:
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.sampler = sampler

@@ -189,8 +189,8 @@ class WorkersIterator(LoaderIterator):
         """The next answer of a worker whose stream has not ended; RuntimeError if one dies or none comes."""
         if not self._received:
             ids = [worker_id for worker_id in range(self._num_workers) if self._active[worker_id]]
-            readers = {self._answers[worker_id]: worker_id for worker_id in ids}
-            exits = {self._workers[worker_id].sentinel: worker_id for worker_id in ids}
+            readers: dict[Any, int] = {self._answers[worker_id]: worker_id for worker_id in ids}
+            exits: dict[Any, int] = {self._workers[worker_id].sentinel: worker_id for worker_id in ids}
             ready = multiprocessing.connection.wait([*readers, *exits], self._timeout or None)
             if not ready:
                 raise RuntimeError(

@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+PARTS, KINDS = ("train", "test"), ("images", "labels")
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_CHUNK = 1 << 16  # what inflating reads and writes then stays in the processor's cache
 LARGEST_GZIP_RATIO = 1032  # deflate cannot do better, so a header that promises more than this is wrong
@@ -174,17 +175,16 @@ def load_folder(folder: str | Path) -> IdxFolder:
     or do not belong together.
     """
     paths = find_in_folder(folder)
-    missing = [f"{part} {kind}" for (part, kind), path in paths.items() if path is None]
+    missing = [f"{part} {kind}" for part in PARTS for kind in KINDS if (part, kind) not in paths]
     if missing:
         raise FileNotFoundError(
             f"{folder}: no IDX file of {', '.join(missing)}. Expected names such as train-images-idx3-ubyte, "
             "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with or without .gz"
         )
     train = read_images_and_labels(paths["train", "images"], paths["train", "labels"])
-    data = IdxFolder(
-        *train,
-        *read_images_and_labels(paths["test", "images"], paths["test", "labels"], int(train[1].max()) + 1),
-    )
+    most = int(train[1].max()) + 1
+    test = read_images_and_labels(paths["test", "images"], paths["test", "labels"], classes=most)
+    data = IdxFolder(*train, *test)
     if data.train_images.shape[1:] != data.test_images.shape[1:]:
         raise ValueError(
             f"{folder}: training images are {data.train_images.shape[1:]} pixels, test images "
@@ -193,23 +193,18 @@ def load_folder(folder: str | Path) -> IdxFolder:
     return data
 
 
-def find_in_folder(folder: str | Path) -> dict[tuple[str, str], Path | None]:
-    """The path, or None, of each IDX file in ``folder``, by ("train" or "test", "images" or "labels")."""
-    found: dict[tuple[str, str], Path | None] = {
-        (part, kind): None for part in ("train", "test") for kind in ("images", "labels")
-    }
+def find_in_folder(folder: str | Path) -> dict[tuple[str, str], Path]:
+    """The IDX files in ``folder`` by what they hold: ("train" or "test", "images" or "labels")."""
+    found: dict[tuple[str, str], Path] = {}
     for path in sorted(Path(folder).iterdir()):
-        name = path.name.lower()
-        if "idx" not in name or name.endswith(".part") or not path.is_file():
+        name = path.name.lower().replace("t10k", "test")
+        part = next((part for part in PARTS if part in name), None)
+        kind = next((kind for kind in KINDS if kind in name), None)
+        if part is None or kind is None or "idx" not in name or name.endswith(".part") or not path.is_file():
             continue
-        part = "train" if "train" in name else "test" if "t10k" in name or "test" in name else None
-        kind = "images" if "images" in name else "labels" if "labels" in name else None
-        if part is None or kind is None:
-            continue
-        other = found[part, kind]
-        if other is not None and other.name != path.name.removesuffix(".gz"):
+        other = found.setdefault((part, kind), path)
+        if other is not path and other.name != path.name.removesuffix(".gz"):
             raise ValueError(
                 f"{folder}: both {other.name} and {path.name} look like the {part} {kind}; keep one"
             )
-        found[part, kind] = other or path
     return found

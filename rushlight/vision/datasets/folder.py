@@ -52,9 +52,9 @@ class DatasetFolder(VisionDataset):
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.loader = loader
         self.extensions = extensions
-        self.classes, self.class_to_idx = self.find_classes(self.root)  # type: ignore[arg-type]
+        self.classes, self.class_to_idx = self.find_classes(self.root)
         self.samples = self.make_dataset(
-            self.root,  # type: ignore[arg-type]
+            self.root,
             self.class_to_idx,
             extensions=extensions,
             is_valid_file=is_valid_file,
@@ -84,7 +84,9 @@ class DatasetFolder(VisionDataset):
             raise ValueError("Both extensions and is_valid_file cannot be None or not None at the same time")
 
         def counts(path: str) -> bool:
-            return is_valid_file(path) if is_valid_file is not None else path.lower().endswith(extensions)
+            return (
+                is_valid_file(path) if is_valid_file is not None else path.lower().endswith(extensions or ())
+            )
 
         samples = []
         empty = []

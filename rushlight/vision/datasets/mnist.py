@@ -95,7 +95,7 @@ class MNIST(VisionDataset):
             paths = self._find()
         if paths is None:
             raise RuntimeError(self._not_found())
-        images, labels = read_images_and_labels(*paths, classes=len(self.classes))
+        images, labels = read_images_and_labels(paths[0], paths[1], len(self.classes))
         self.data = wrap(images)
         self.targets = wrap(labels)
 

@@ -136,5 +136,5 @@ def tensor_steps(transform: Any) -> Sequence[Normalize] | None:
     steps = transform.transforms if type(transform) is Compose else [transform]
     if not steps or type(steps[0]) is not ToTensor:
         return None
-    rest = steps[1:]
+    rest: list[Any] = list(steps[1:])
     return rest if all(type(step) is Normalize for step in rest) else None

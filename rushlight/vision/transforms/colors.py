@@ -147,7 +147,9 @@ def adjust_hue(img: Any, hue_factor: float) -> Any:
     if get_dimensions(img)[0] == 1:
         return img
     hue, saturation, value = _hue_saturation_value(convert_image_dtype(img, float32))
-    return convert_image_dtype(_red_green_blue((hue + hue_factor) % 1.0, saturation, value), img.dtype)
+    return convert_image_dtype(
+        _red_green_blue((hue + hue_factor).remainder(1.0), saturation, value), img.dtype
+    )
 
 
 def _hue_of_image(img: Any, hue_factor: float) -> Any:
@@ -174,13 +176,13 @@ def _hue_saturation_value(img: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         less_blue - less_green,
         where(value == green, 2.0 + less_red - less_blue, 4.0 + less_green - less_red),
     )
-    return (sixths / 6.0 + 1.0) % 1.0, saturation, value
+    return (sixths / 6.0 + 1.0).remainder(1.0), saturation, value
 
 
 def _red_green_blue(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     channels = []
     for offset in (5.0, 3.0, 1.0):
-        place = (offset + hue * 6.0) % 6.0
+        place = (offset + hue * 6.0).remainder(6.0)
         # How much of the colour is missing rises from 0 to 1, stays there for a third of the wheel, falls.
         missing = minimum(place, 4.0 - place).clamp(0.0, 1.0)
         channels.append(value - value * saturation * missing)

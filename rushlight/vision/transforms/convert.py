@@ -157,7 +157,7 @@ def normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float], inpla
         tensor = tensor.clone()
     means = as_tensor(mean, dtype=tensor.dtype)
     deviations = as_tensor(std, dtype=tensor.dtype)
-    if (deviations == 0).any():
+    if deviations.eq(0).any():
         raise ValueError(
             f"std evaluated to zero after conversion to {tensor.dtype}, leading to division by zero."
         )

@@ -20,16 +20,6 @@ from rushlight.vision.transforms import chance, sizes, turn
 from rushlight.vision.transforms.sizes import InterpolationMode, get_dimensions, interpolation_mode
 
 
-def _height_and_width(size: Any) -> Sequence[int]:
-    if isinstance(size, numbers.Number):
-        return (int(size), int(size))  # type: ignore[call-overload]
-    if len(size) == 1:
-        return (size[0], size[0])
-    if len(size) != 2:
-        raise ValueError("Please provide only two dimensions (h, w) for size.")
-    return size
-
-
 def _check_length(value: Any, name: str, lengths: Sequence[int]) -> None:
     message = f"{name} should be a sequence of length {' or '.join(str(length) for length in lengths)}."
     if not isinstance(value, Sequence):
@@ -93,7 +83,7 @@ class CenterCrop(Module):
 
     def __init__(self, size: int | Sequence[int]) -> None:
         super().__init__()
-        self.size = _height_and_width(size)
+        self.size = sizes.height_and_width(size)
 
     def forward(self, img: Any) -> Any:
         return sizes.center_crop(img, self.size)
@@ -142,7 +132,7 @@ class RandomCrop(Module):
         padding_mode: str = "constant",
     ) -> None:
         super().__init__()
-        self.size = tuple(_height_and_width(size))
+        self.size = tuple(sizes.height_and_width(size))
         self.padding = padding
         self.pad_if_needed = pad_if_needed
         self.fill = fill
@@ -193,7 +183,7 @@ class RandomResizedCrop(Module):
         antialias: bool | None = True,
     ) -> None:
         super().__init__()
-        self.size = _height_and_width(size)
+        self.size = sizes.height_and_width(size)
         if not isinstance(scale, Sequence):
             raise TypeError("Scale should be a sequence")
         if not isinstance(ratio, Sequence):

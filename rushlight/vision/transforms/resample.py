@@ -7,11 +7,11 @@ sum to 1, and integer images are rounded to the nearest integer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from rushlight.dtype import float32, uint8
+from rushlight.dtype import float32, float64, uint8
 from rushlight.ops.convert import as_tensor
 from rushlight.ops.select import where
 from rushlight.tensor import Tensor
@@ -28,13 +28,23 @@ def resize_tensor(img: Tensor, size: tuple[int, int], mode: str, antialias: bool
         shift = 0.5 if mode == "nearest-exact" else 0.0
         rows, columns = _nearest(height, size[0], shift), _nearest(width, size[1], shift)
         return img[..., as_tensor(rows)[:, None], as_tensor(columns)]
-    floats = img if img.is_floating_point() else img.to(float32)
-    across = as_tensor(_weights(width, size[1], mode, antialias), dtype=floats.dtype)
-    down = as_tensor(_weights(height, size[0], mode, antialias), dtype=floats.dtype)
+    floats = _as_floats(img)
+    kind = floats.dtype.numpy
+    across = as_tensor(_weights(width, size[1], mode, antialias, kind))
+    down = as_tensor(_weights(height, size[0], mode, antialias, kind))
     resized = down @ (floats @ across.T)
     if mode == "bicubic" and img.dtype == uint8:
         resized = resized.clamp(0, 255)
-    return resized if img.is_floating_point() else resized.round().to(img.dtype)
+    return _as_before(resized, img)
+
+
+def _as_floats(img: Tensor) -> Tensor:
+    return img if img.dtype in (float32, float64) else img.to(float32)
+
+
+def _as_before(result: Tensor, img: Tensor) -> Tensor:
+    """The result in the dtype of the image it was made from."""
+    return (result if img.is_floating_point() else result.round()).to(img.dtype)
 
 
 def _nearest(old: int, new: int, shift: float) -> np.ndarray:
@@ -43,39 +53,48 @@ def _nearest(old: int, new: int, shift: float) -> np.ndarray:
     return np.minimum(places.astype(np.int64), old - 1)
 
 
-def _weights(old: int, new: int, mode: str, antialias: bool) -> np.ndarray:
-    """The (new, old) matrix whose row ``i`` holds what each old pixel contributes to the new pixel ``i``."""
-    scale = old / new
-    # Antialiasing widens the kernel when the image shrinks, so that no old pixel is left out.
-    stretch = max(scale, 1.0) if antialias else 1.0
-    kernel, reach = (_triangle, 1) if mode == "bilinear" else (_cubic(-0.5 if antialias else -0.75), 2)
-    centres = (np.arange(new) + 0.5) * scale - 0.5
-    if mode == "bilinear" and not antialias:
-        centres = centres.clip(min=0)
-    taps = int(np.ceil(reach * stretch)) + 1
-    places = np.floor(centres).astype(np.int64)[:, None] + np.arange(-taps, taps + 1)
-    values = kernel((places - centres[:, None]) / stretch)
+def _weights(old: int, new: int, mode: str, antialias: bool, kind: np.dtype) -> np.ndarray:
+    """The (new, old) matrix whose row ``i`` holds what each old pixel contributes to the new pixel ``i``.
+
+    Weights are computed in the image's own precision, as PyTorch does, so that integer images round alike.
+    """
+    scale = kind.type(old) / kind.type(new)
+    centres = (np.arange(new, dtype=kind) + kind.type(0.5)) * scale
     if antialias:
-        values[(places < 0) | (places >= old)] = 0  # beyond the edge is nothing; without it, the edge repeats
-    matrix = np.zeros((new, old))
-    np.add.at(matrix, (np.arange(new)[:, None], places.clip(0, old - 1)), values)
-    return matrix / matrix.sum(axis=1, keepdims=True)
+        return _wide_weights(old, centres, scale, mode)
+    places = centres - kind.type(0.5)
+    if mode == "bilinear":
+        places = np.maximum(places, 0)
+    before = np.floor(places)
+    t = places - before
+    taps = {0: 1 - t, 1: t} if mode == "bilinear" else {i: _cubic(i - t, -0.75) for i in (-1, 0, 1, 2)}
+    matrix = np.zeros((new, old), kind)
+    for offset, weight in taps.items():
+        columns = (before + offset).clip(0, old - 1).astype(np.int64)
+        np.add.at(matrix, (np.arange(new), columns), weight)
+    return matrix
 
 
-def _triangle(x: np.ndarray) -> np.ndarray:
-    return np.maximum(1 - np.abs(x), 0)
+def _wide_weights(old: int, centres: np.ndarray, scale: np.floating, mode: str) -> np.ndarray:
+    """Weights of kernels that widen when the image shrinks, so that no old pixel is left out."""
+    kind = centres.dtype.type
+    stretch = max(scale, kind(1))
+    reach = stretch * kind(1 if mode == "bilinear" else 2)
+    columns = np.arange(old)
+    distances = (columns.astype(kind) - centres[:, None] + kind(0.5)) * (kind(1) / stretch)
+    weights = np.maximum(1 - np.abs(distances), 0) if mode == "bilinear" else _cubic(distances, -0.5)
+    first = (centres - reach + kind(0.5)).astype(np.int64)[:, None]
+    end = (centres + reach + kind(0.5)).astype(np.int64)[:, None]
+    weights[(columns < first) | (columns >= end)] = 0
+    return weights / weights.cumsum(axis=1)[:, -1:]  # added from left to right, as PyTorch does
 
 
-def _cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Keys' cubic convolution kernel with the slope ``a``."""
-
-    def kernel(x: np.ndarray) -> np.ndarray:
-        x = np.abs(x)
-        near = ((a + 2) * x - (a + 3)) * x * x + 1
-        far = ((x - 5) * x + 8) * x * a - 4 * a
-        return np.where(x < 1, near, np.where(x < 2, far, 0))
-
-    return kernel
+def _cubic(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution kernel with the slope ``a`` at a distance of 1."""
+    x = np.abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0)).astype(x.dtype)
 
 
 def sample_affine(
@@ -100,7 +119,7 @@ def sample_affine(
             "The number of elements in 'fill' cannot broadcast to match the number of "
             f"channels of the image ({len(colour)} != {channels})"
         )
-    floats = img if img.is_floating_point() else img.to(float32)
+    floats = _as_floats(img)
     border = as_tensor(colour, dtype=floats.dtype).view(-1, 1, 1)
     if img.dim() == 2:
         border = border.view(1, 1)
@@ -109,8 +128,12 @@ def sample_affine(
         values, inside = _pixels_at(floats, np.rint(x), np.rint(y))
         sampled = where(inside, values, border)
     else:
-        sampled = _between_pixels(floats, x, y, border)
-    return sampled if img.is_floating_point() else sampled.round().to(img.dtype)
+        sampled, covered = _between_pixels(floats, x, y)
+        if (
+            fill is not None
+        ):  # where only a part of the four pixels is inside, that part counts twice, as there
+            sampled = sampled * covered + (1.0 - covered) * border
+    return _as_before(sampled, img)
 
 
 def _places(
@@ -137,7 +160,8 @@ def _pixels_at(img: Tensor, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tenso
     return img[..., as_tensor(rows), as_tensor(columns)], as_tensor(inside)
 
 
-def _between_pixels(img: Tensor, x: np.ndarray, y: np.ndarray, border: Tensor) -> Tensor:
+def _between_pixels(img: Tensor, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The weighted mean of the four pixels around each place, and the weight of those inside the image."""
     left, top = np.floor(x), np.floor(y)
     total = img.new_zeros(())
     covered = img.new_zeros(())
@@ -147,4 +171,4 @@ def _between_pixels(img: Tensor, x: np.ndarray, y: np.ndarray, border: Tensor) -
             weight = as_tensor(x_weight * y_weight) * inside
             total = total + values * weight
             covered = covered + weight
-    return total * covered + (1.0 - covered) * border
+    return total, covered

@@ -93,6 +93,17 @@ def get_image_num_channels(img: Any) -> int:
     return get_dimensions(img)[0]
 
 
+def height_and_width(size: Any) -> Sequence[int]:
+    """``size`` as (height, width), from one number for both, or a sequence of one or two."""
+    if isinstance(size, numbers.Number):
+        return (int(size), int(size))  # type: ignore[call-overload]
+    if len(size) == 1:
+        return (size[0], size[0])
+    if len(size) != 2:
+        raise ValueError("Please provide only two dimensions (h, w) for size.")
+    return size
+
+
 def hflip(img: Any) -> Any:
     """The image with left and right exchanged."""
     if isinstance(img, Tensor):
@@ -184,11 +195,7 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
 
 def center_crop(img: Any, output_size: int | Sequence[int]) -> Any:
     """The middle of the image; where it is too small, black is added around it."""
-    if isinstance(output_size, numbers.Number):
-        output_size = (int(output_size), int(output_size))  # type: ignore[call-overload]
-    elif len(output_size) == 1:  # type: ignore[arg-type]
-        output_size = (output_size[0], output_size[0])  # type: ignore[index]
-    new_height, new_width = output_size  # type: ignore[misc]
+    new_height, new_width = height_and_width(output_size)
     _, height, width = get_dimensions(img)
     if new_width > width or new_height > height:
         more_x, more_y = max(new_width - width, 0), max(new_height - height, 0)
@@ -269,7 +276,7 @@ def _pad_image(img: Any, sides: list[int], fill: Any, padding_mode: str) -> Any:
 def fill_for(img: Any, fill: float | Sequence[float] | None) -> Any:
     """A fill colour as Pillow wants it for this image: one value a channel, integers unless the mode is F."""
     channels = len(img.getbands())
-    values = list(fill) if isinstance(fill, tuple | list) else [fill or 0]
+    values: list[Any] = list(fill) if isinstance(fill, tuple | list) else [fill or 0]
     if len(values) == 1:
         values *= channels
     if len(values) != channels:

@@ -101,7 +101,7 @@ def _checked_shear(angle: Any, translate: Any, scale: float, shear: Any) -> Sequ
         raise ValueError("Argument scale should be positive")
     if not isinstance(shear, numbers.Number | list | tuple):
         raise TypeError("Shear should be either a single value or a sequence of two values")
-    shears = list(shear) if isinstance(shear, list | tuple) else [shear, 0.0]
+    shears: list[Any] = list(shear) if isinstance(shear, list | tuple) else [shear, 0.0]
     if len(shears) == 1:
         shears *= 2
     if len(shears) != 2:
@@ -149,8 +149,8 @@ def inverse_affine_matrix(
 
 def _expanded_size(matrix: Sequence[float], width: int, height: int) -> tuple[int, int]:
     """Height and width of what the four corners span."""
-    half = np.float32([0.5 * width, 0.5 * height])
-    corners = np.float32([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * half
+    half = np.array([0.5 * width, 0.5 * height], np.float32)
+    corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]], np.float32) * half
     turned = corners @ np.asarray(matrix, np.float32).reshape(2, 3)[:, :2].T + half
     # Within a ten-thousandth of a pixel, what rounding added to a whole number is not a further pixel.
     step = np.float32(1e-4)
