@@ -296,8 +296,16 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Any:
 HARDSWISH = elementwise_op(
     "hardswish",
     lambda k, input: input * k.minimum(k.maximum(input + 3, 0.0), 6.0) / 6,
-    dict(input=lambda g, input: where(input <= -3, 0.0, where(input < 3, g * (input / 3 + 0.5), g))),
+    dict(input=lambda g, input: apply(HARDSWISH_BACKWARD, (g, input))),
     check=only("f", "hardswish_cpu"),
+)
+HARDSWISH_BACKWARD = elementwise_op(
+    "hardswish_backward",
+    lambda k, grad, input: k.where(input <= -3, 0.0, k.where(input < 3, grad * (input / 3 + 0.5), grad)),
+    dict(
+        grad=lambda g, input: apply(HARDSWISH_BACKWARD, (g, input)),
+        input=lambda g, grad, input: where((input > -3) & (input < 3), g * grad * (1 / 3), 0.0),
+    ),
 )
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from rushlight.ops.define import ArgumentError, argument_names
 from rushlight.tensor import Tensor
 
-_INT = {int}
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
 
@@ -56,6 +55,8 @@ def int_varargs(argument: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
         @functools.wraps(function)
         def packed(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs and leading == 1 and args:
+                return function(args[0], int_tuple(name, argument, args[1:]))
             given = args[leading:]
             if argument in kwargs:
                 if given:
@@ -78,7 +79,7 @@ def int_tuple(name: str, argument: str, given: Sequence[Any]) -> tuple[int, ...]
     """
     if not given:
         raise TypeError(f'{name}() missing 1 required positional arguments: "{argument}"')
-    if len(given) == 1:
+    if len(given) == 1 and given[0].__class__ is not int:
         alone = given[0]
         if isinstance(alone, (tuple, list)):
             given = alone
@@ -87,8 +88,11 @@ def int_tuple(name: str, argument: str, given: Sequence[Any]) -> tuple[int, ...]
                 f"{name}(): argument '{argument}' (position 1) must be tuple of ints, not "
                 f"{type(alone).__name__}"
             )
-    if not set(map(type, given)) - _INT:
-        return tuple(given)
+    for each in given:
+        if each.__class__ is not int:
+            break
+    else:
+        return given if given.__class__ is tuple else tuple(given)
     return tuple(_index(name, argument, position, each) for position, each in enumerate(given, start=1))
 
 

@@ -67,14 +67,12 @@ def _refusing_bools(prepare: Callable[..., Any]) -> Callable[..., Any]:
     """Preparation of operands for subtraction, which PyTorch does not define for bools."""
 
     def checked(op: Any, inputs: Sequence[Any]) -> Any:
-        first = inputs[0]
-        if isinstance(first, Tensor) and first._array.dtype.kind == "f":
-            other = inputs[1]
-            if (
-                not isinstance(other, (Tensor, bool))
-                or other.__class__ is not bool
-                and other._array.dtype is not BOOL_NUMPY
-            ):
+        input, other = inputs
+        if isinstance(input, Tensor) and input._array.dtype.kind == "f":
+            if isinstance(other, Tensor):
+                if other._array.dtype is not BOOL_NUMPY:
+                    return prepare(op, inputs)
+            elif type(other) is not bool:
                 return prepare(op, inputs)
         bools = 0
         for each in inputs:

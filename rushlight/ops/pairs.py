@@ -34,6 +34,12 @@ def _floats_only(**limits: Any) -> list[Sample]:
     ]
 
 
+def _over_squares(input: Tensor, other: Tensor) -> Tensor:
+    """The reciprocal of the sum of two squares; 0 where both are 0."""
+    total = input * input + other * other
+    return where(total == 0, 0.0, reciprocal(total))
+
+
 logaddexp = elementwise(
     "logaddexp",
     lambda k, input, other: k.logaddexp(input, other),
@@ -67,8 +73,8 @@ atan2 = elementwise(
     "atan2",
     lambda k, input, other: k.atan2(input, other),
     dict(
-        input=lambda g, input, other: g * other * reciprocal(input * input + other * other),
-        other=lambda g, input, other: g * -input * reciprocal(input * input + other * other),
+        input=lambda g, input, other: g * other * _over_squares(input, other),
+        other=lambda g, input, other: g * -input * _over_squares(input, other),
     ),
     promote=INT_TO_FLOAT,
     samples=lambda: [*binary(numbers=()), Sample([T((3,)), 2], raises=True)],

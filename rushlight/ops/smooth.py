@@ -35,7 +35,10 @@ ELU = elementwise_op(
     ),
     dict(
         input=lambda g, input, alpha, scale, rate: where(
-            input <= 0, g * (exp(input * rate) * (alpha * scale * rate)), g * scale
+            # no exponential of positive numbers, which may overflow: second derivatives would be NaN
+            input <= 0,
+            g * (exp(where(input < 0, input, 0.0) * rate) * (alpha * scale * rate)),
+            g * scale,
         )
     ),
     check=only("f", "elu_cpu"),

@@ -167,4 +167,5 @@ def i0(k: Any, x: Any, scaled: bool = False) -> Any:
 def i1(k: Any, x: Any, scaled: bool = False) -> Any:
     """The modified Bessel function of order 1; `scaled` by ``exp(-|x|)``."""
     series = k.polynomial(_quarter_square(k, x), c.I1_SERIES_DOUBLE, c.I1_SERIES_SINGLE) * k.abs(x) * 0.5
-    return k.copysign(_bessel(k, x, series, (c.I1_LARGE_DOUBLE, c.I1_LARGE_SINGLE), scaled), x)
+    value = _bessel(k, x, series, (c.I1_LARGE_DOUBLE, c.I1_LARGE_SINGLE), scaled)
+    return k.where(x < 0, -value, value)
