@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rushlight.random import Generator
 
 # Numbers are made this many at a time, so that what lies between word and number stays in the cache.
-BLOCK = 1 << 16
+BLOCK = 1 << 14
 
 
 def _in_blocks(count: int, kind: np.dtype, draw: Callable[[int], np.ndarray]) -> np.ndarray:
