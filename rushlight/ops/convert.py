@@ -32,7 +32,9 @@ def _flatten(data: Any) -> tuple[tuple[int, ...], list[Any]]:
             if not _is_sequence(each):
                 raise TypeError(f"not a sequence: {each!r}")
             if len(each) != length:
-                raise ValueError(f"expected sequence of length {length} at dim {len(shape)} (got {len(each)})")
+                raise ValueError(
+                    f"expected sequence of length {length} at dim {len(shape)} (got {len(each)})"
+                )
             following.extend(each)
         shape.append(length)
         level = following
@@ -69,7 +71,9 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
         )
     inferred = _infer(elements)
     kind = dtype or inferred
-    values = [each.item() if isinstance(each, (Tensor, np.generic, np.ndarray)) else each for each in elements]
+    values = [
+        each.item() if isinstance(each, (Tensor, np.generic, np.ndarray)) else each for each in elements
+    ]
     if kind.category == 1 and not inferred.is_floating_point:
         _check_range(values, kind)
     elif kind.category == 1:
@@ -122,7 +126,9 @@ def _type_of_element(value: Any) -> DType:
     if isinstance(value, str):
         raise TypeError("new(): invalid data type 'str'")
     if isinstance(value, complex):
-        raise NotImplementedError("complex numbers are not supported: keep real and imaginary parts as two tensors")
+        raise NotImplementedError(
+            "complex numbers are not supported: keep real and imaginary parts as two tensors"
+        )
     raise RuntimeError(f"Could not infer dtype of {type(value).__name__}")
 
 
@@ -138,7 +144,9 @@ def _check_range(values: list[Any], kind: DType) -> None:
         if kind.name == "uint8" and low >= -255 and high <= 255:
             values[:] = [each & 255 for each in values]
             return
-        raise RuntimeError(f"value cannot be converted to type {_C_NAMES.get(kind.name, kind.name)} without overflow")
+        raise RuntimeError(
+            f"value cannot be converted to type {_C_NAMES.get(kind.name, kind.name)} without overflow"
+        )
 
 
 _C_NAMES = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32"}
@@ -218,7 +226,9 @@ def asarray(
     source = obj._array if isinstance(obj, Tensor) else obj
     shares = isinstance(source, np.ndarray) and np.shares_memory(made._array, source)
     if copy is False and not shares:
-        raise ValueError("cannot alias tensor with different dtype or device, or data that is not an array: copy=False")
+        raise ValueError(
+            "cannot alias tensor with different dtype or device, or data that is not an array: copy=False"
+        )
     if copy and shares:
         made = made.detach().clone()
     if requires_grad and not made.requires_grad:
@@ -245,7 +255,9 @@ def is_tensor(obj: Any) -> bool:
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """The ndarray that this tensor wraps: shared memory. ``force=True`` detaches first."""
     if self.requires_grad and not force:
-        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
     if state.mode & RECORDING:
         state.recorder.refuse_read(self, "numpy()")
     return self._array
@@ -325,13 +337,23 @@ def _legacy(name: str, kind: DType) -> Any:
         return new_tensor(legacy_new(args, kind))
 
     doc = f"Old constructor: a {kind.name} tensor of a shape given as numbers, or of given data."
-    return _LegacyMeta(name, (), {"__new__": __new__, "kind": kind, "__doc__": doc, "dtype": kind, "__module__": "torch"})
+    return _LegacyMeta(
+        name, (), {"__new__": __new__, "kind": kind, "__doc__": doc, "dtype": kind, "__module__": "torch"}
+    )
 
 
 _LEGACY_NAMES = ("Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "Float", "Double")
-BoolTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor, HalfTensor, FloatTensor, DoubleTensor = (
-    _legacy(name + "Tensor", kind) for name, kind in zip(_LEGACY_NAMES, ALL, strict=True)
-)
+(
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    ShortTensor,
+    IntTensor,
+    LongTensor,
+    HalfTensor,
+    FloatTensor,
+    DoubleTensor,
+) = (_legacy(name + "Tensor", kind) for name, kind in zip(_LEGACY_NAMES, ALL, strict=True))
 
 METHODS: dict[str, Callable[..., Any]] = {
     "numpy": numpy,

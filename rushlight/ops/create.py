@@ -108,7 +108,10 @@ def check_options(name: str, layout: Any, device: Any, memory_format: Any = None
         check_device(device)
     if layout is not None and str(layout) != "torch.strided":
         raise NotImplementedError(f"{name}(): only layout=torch.strided is supported, got {layout}")
-    if memory_format is not None and str(memory_format) not in ("torch.preserve_format", "torch.contiguous_format"):
+    if memory_format is not None and str(memory_format) not in (
+        "torch.preserve_format",
+        "torch.contiguous_format",
+    ):
         raise NotImplementedError(f"{name}(): memory_format={memory_format} is not supported")
 
 
@@ -257,7 +260,11 @@ def _like(name: str, base: Callable[..., Tensor], summary: str) -> Callable[...,
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = summary
-    samples = None if base is empty else lambda: [Sample((T((2, 3)),), grads=False), Sample((T((0,), "int64", low=0, high=5),))]
+    samples = (
+        None
+        if base is empty
+        else lambda: [Sample((T((2, 3)),), grads=False), Sample((T((0,), "int64", low=0, high=5),))]
+    )
     return public(TABLE[base.__name__].op, method=False, samples=samples)(function)
 
 
@@ -266,7 +273,11 @@ ones_like = _like("ones_like", ones, "Ones of the shape and type of `input`.")
 empty_like = _like("empty_like", empty, "An uninitialised tensor of the shape and type of `input`.")
 
 
-@public(FULL, method=False, samples=lambda: [Sample((T((2, 3)), 2), grads=False), Sample((T((2,), "int64", low=0, high=3), 2))])
+@public(
+    FULL,
+    method=False,
+    samples=lambda: [Sample((T((2, 3)), 2), grads=False), Sample((T((2,), "int64", low=0, high=3), 2))],
+)
 def full_like(
     input: Tensor,
     fill_value: Any,
@@ -293,7 +304,13 @@ def _numbers(*values: Any) -> tuple[Any, ...]:
 @public(
     ARANGE,
     method=False,
-    samples=lambda: [Sample((5,)), Sample((1, 2.5, 0.5)), Sample((5, 1, -2)), Sample((0, 0)), Sample((1.0, 4.0, 0.1))],
+    samples=lambda: [
+        Sample((5,)),
+        Sample((1, 2.5, 0.5)),
+        Sample((5, 1, -2)),
+        Sample((0, 0)),
+        Sample((1.0, 4.0, 0.1)),
+    ],
 )
 def arange(
     start: Any = 0,
@@ -324,7 +341,11 @@ def arange(
 
 
 def _whole_or_default(*values: Any) -> DType:
-    return from_numpy(I64) if all(isinstance(each, (int, np.integer)) for each in values) else get_default_dtype()
+    return (
+        from_numpy(I64)
+        if all(isinstance(each, (int, np.integer)) for each in values)
+        else get_default_dtype()
+    )
 
 
 def _range_length(start: Any, end: Any, step: Any) -> int:
@@ -377,7 +398,13 @@ def _spaced(start: Any, end: Any, steps: Any, base: float | None, dtype: Any, na
 @public(
     LINSPACE,
     method=False,
-    samples=lambda: [Sample((0, 1, 5)), Sample((3, -7.5, 10)), Sample((0, 10, 4), {"dtype": Named("int64")}), Sample((2, 5, 1)), Sample((2, 5, 0))],
+    samples=lambda: [
+        Sample((0, 1, 5)),
+        Sample((3, -7.5, 10)),
+        Sample((0, 10, 4), {"dtype": Named("int64")}),
+        Sample((2, 5, 1)),
+        Sample((2, 5, 0)),
+    ],
 )
 def linspace(
     start: Any,
@@ -418,7 +445,11 @@ def logspace(
     return finish(_spaced(start, end, steps, base, _given(dtype, out), "logspace"), requires_grad, out)
 
 
-@public(EYE, method=False, samples=lambda: [Sample((3,)), Sample((2, 4)), Sample((3, 0)), Sample((2,), {"dtype": Named("int64")})])
+@public(
+    EYE,
+    method=False,
+    samples=lambda: [Sample((3,)), Sample((2, 4)), Sample((3, 0)), Sample((2,), {"dtype": Named("int64")})],
+)
 def eye(
     n: int,
     m: int | None = None,
@@ -440,10 +471,18 @@ def eye(
 
 @public(FULL, method=False, samples=lambda: [Sample((3,)), Sample((2.5,), {"dtype": Named("float64")})])
 def scalar_tensor(
-    s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    s: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A 0-d tensor of the default type."""
-    return full((), s, dtype=dtype or get_default_dtype(), layout=layout, device=device, requires_grad=requires_grad)
+    return full(
+        (), s, dtype=dtype or get_default_dtype(), layout=layout, device=device, requires_grad=requires_grad
+    )
 
 
 # -- from another tensor ------------------------------------------------------------------------------------------------
@@ -462,7 +501,14 @@ def _new(name: str, base: Callable[..., Tensor]) -> Callable[..., Tensor]:
     ) -> Tensor:
         if "size" in given:
             size = (given.pop("size"),)
-        return base(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, layout=layout, **given)
+        return base(
+            *size,
+            dtype=dtype or self.dtype,
+            device=device,
+            requires_grad=requires_grad,
+            layout=layout,
+            **given,
+        )
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`{base.__name__}` with this tensor's type where none is given."
@@ -486,7 +532,9 @@ def new_full(
     pin_memory: bool = False,
 ) -> Tensor:
     """`full` with this tensor's type where none is given."""
-    return full(size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, layout=layout)
+    return full(
+        size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, layout=layout
+    )
 
 
 def triangle_indices(name: str, keep: Callable[..., np.ndarray]) -> Callable[..., Tensor]:

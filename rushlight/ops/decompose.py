@@ -37,7 +37,9 @@ def _square(name: str, A: Tensor) -> None:
     if len(shape) < 2:
         raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
     if shape[-1] != shape[-2]:
-        raise RuntimeError(f"{name}: A must be batches of square matrices, but they are {shape[-2]} by {shape[-1]} matrices")
+        raise RuntimeError(
+            f"{name}: A must be batches of square matrices, but they are {shape[-2]} by {shape[-1]} matrices"
+        )
 
 
 def _guarded(name: str, function: Any) -> Any:
@@ -64,7 +66,11 @@ def _spd(n: int, batch: tuple[int, ...] = ()) -> list[list[float]]:
 
 
 def _matrices() -> list[Sample]:
-    return [Sample([T(values=_spd(3))]), Sample([T(values=_spd(2, (2,)))]), Sample([T(values=[[0.0, 2.0], [1.0, 3.0]])])]
+    return [
+        Sample([T(values=_spd(3))]),
+        Sample([T(values=_spd(2, (2,)))]),
+        Sample([T(values=[[0.0, 2.0], [1.0, 3.0]])]),
+    ]
 
 
 INV = primitive(
@@ -183,7 +189,12 @@ SOLVE = primitive(
 )
 
 
-@public(SOLVE, samples=lambda: [Sample([T(values=_spd(3)), T((3, 2))]), Sample([T(values=_spd(3)), T((3,))])], method=False, name="linalg.solve")
+@public(
+    SOLVE,
+    samples=lambda: [Sample([T(values=_spd(3)), T((3, 2))]), Sample([T(values=_spd(3)), T((3,))])],
+    method=False,
+    name="linalg.solve",
+)
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor:
     """The X with ``A @ X = B`` (``X @ A = B`` if not `left`)."""
     _square("linalg.solve", A)
@@ -220,7 +231,12 @@ CHOLESKY = primitive(
 )
 
 
-@public(CHOLESKY, samples=lambda: [Sample([T(values=_spd(3))]), Sample([T(values=_spd(2, (2,)))])], method=False, name="linalg.cholesky")
+@public(
+    CHOLESKY,
+    samples=lambda: [Sample([T(values=_spd(3))]), Sample([T(values=_spd(2, (2,)))])],
+    method=False,
+    name="linalg.cholesky",
+)
 def linalg_cholesky(A: Tensor, *, upper: bool = False, out: Any = None) -> Tensor:
     """The lower triangular L with ``A = L @ L.mT`` (its transpose if `upper`) of a positive-definite matrix."""
     _square("linalg.cholesky", A)
@@ -259,7 +275,12 @@ def _eigh_rule(g: Any, eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
 
 
 EIGH = primitive(
-    "linalg_eigh", "opaque", _guarded("linalg.eigh", _eigh), dict(A=_eigh_rule), inputs=("A",), outputs=("eigenvalues", "eigenvectors")
+    "linalg_eigh",
+    "opaque",
+    _guarded("linalg.eigh", _eigh),
+    dict(A=_eigh_rule),
+    inputs=("A",),
+    outputs=("eigenvalues", "eigenvectors"),
 )
 
 
@@ -270,7 +291,13 @@ def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     return _eigh_type(apply(EIGH, (A,), {"UPLO": UPLO}, out))
 
 
-@composite(samples=lambda: [Sample([T(values=_spd(3))], second=False, why="PyTorch's second derivative is not symmetric")], method=False, name="linalg.eigvalsh")
+@composite(
+    samples=lambda: [
+        Sample([T(values=_spd(3))], second=False, why="PyTorch's second derivative is not symmetric")
+    ],
+    method=False,
+    name="linalg.eigvalsh",
+)
 def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
     """Eigenvalues, rising, of a symmetric matrix."""
     result = eigh(A, UPLO)[0]
@@ -285,7 +312,11 @@ def _svd_rule(g: Any, U: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
     off = S.new_tensor(1 - np.eye(n))
     gaps = off / _gaps(squares)
     left, right = U.mT @ g_u, V.mT @ g_vh.mT
-    core = (gaps * (left - left.mT)) * S.unsqueeze(-2) + S.unsqueeze(-1) * (gaps * (right - right.mT)) + g_s.diag_embed()
+    core = (
+        (gaps * (left - left.mT)) * S.unsqueeze(-2)
+        + S.unsqueeze(-1) * (gaps * (right - right.mT))
+        + g_s.diag_embed()
+    )
     result = U @ core @ Vh
     inverse = 1 / S
     if U.shape[-2] > n:
@@ -306,7 +337,11 @@ SVD = primitive(
     outputs=("U", "S", "Vh"),
 )
 SVD_FULL = primitive(
-    "linalg_svd", "opaque", _guarded("linalg.svd", lambda A: tuple(np.linalg.svd(A))), inputs=("A",), outputs=("U", "S", "Vh")
+    "linalg_svd",
+    "opaque",
+    _guarded("linalg.svd", lambda A: tuple(np.linalg.svd(A))),
+    inputs=("A",),
+    outputs=("U", "S", "Vh"),
 )
 
 
@@ -326,7 +361,14 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out
     return _svd_type(apply(SVD, (A,), out=out))
 
 
-@composite(samples=lambda: [Sample([T((3, 4), distinct=True)], second=False, why="rounding"), Sample([T((4, 2), distinct=True)], second=False, why="rounding")], method=False, name="linalg.svdvals")
+@composite(
+    samples=lambda: [
+        Sample([T((3, 4), distinct=True)], second=False, why="rounding"),
+        Sample([T((4, 2), distinct=True)], second=False, why="rounding"),
+    ],
+    method=False,
+    name="linalg.svdvals",
+)
 def svdvals(A: Tensor, *, driver: Any = None, out: Any = None) -> Tensor:
     """Singular values, falling."""
     result = svd(A)[1]
@@ -341,7 +383,12 @@ def _qr_rule(g: Any, Q: Tensor, R: Tensor) -> Tensor:
 
 
 QR = primitive(
-    "linalg_qr", "opaque", lambda A, *, mode: tuple(np.linalg.qr(A, mode)), dict(A=_qr_rule), outputs=("Q", "R"), inputs=("A",)
+    "linalg_qr",
+    "opaque",
+    lambda A, *, mode: tuple(np.linalg.qr(A, mode)),
+    dict(A=_qr_rule),
+    outputs=("Q", "R"),
+    inputs=("A",),
 )
 
 
@@ -352,31 +399,55 @@ def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
         R = A.new_tensor(np.linalg.qr(A._array, "r"))
         return _qr_type((A.new_empty(0), R))
     if A.requires_grad and (mode != "reduced" or A.shape[-2] < A.shape[-1]):
-        raise NotImplementedError("linalg.qr(): gradients need mode='reduced' and at least as many rows as columns")
+        raise NotImplementedError(
+            "linalg.qr(): gradients need mode='reduced' and at least as many rows as columns"
+        )
     return _qr_type(apply(QR, (A,), {"mode": mode}, out))
 
 
 # -- built from these ---------------------------------------------------------------------------------------------------
 
 
-@composite(samples=lambda: [Sample([T((3, 2))], second=False, why="rounding"), Sample([T(values=_spd(3))])], method=False, name="linalg.pinv")
-def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, out: Any = None) -> Tensor:
+@composite(
+    samples=lambda: [Sample([T((3, 2))], second=False, why="rounding"), Sample([T(values=_spd(3))])],
+    method=False,
+    name="linalg.pinv",
+)
+def pinv(
+    A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, out: Any = None
+) -> Tensor:
     """The Moore-Penrose pseudoinverse; singular values below ``max(atol, rtol * largest)`` count as zero."""
     U, S, Vh = svd(A)
-    relative = rtol if rtol is not None else (0.0 if atol else max(A._array.shape[-2:]) * np.finfo(A._array.dtype).eps)
+    relative = (
+        rtol
+        if rtol is not None
+        else (0.0 if atol else max(A._array.shape[-2:]) * np.finfo(A._array.dtype).eps)
+    )
     cut = (S.detach().amax(-1, True) * relative).clamp(min=atol or 0.0)
     inverse = S.reciprocal().masked_fill(S <= cut, 0)
     result = (Vh.mT * inverse.unsqueeze(-2)) @ U.mT
     return result if out is None else write_out(out, result)
 
 
-@composite(samples=lambda: [Sample([T(values=_spd(3)), 3]), Sample([T(values=_spd(3)), 0]), Sample([T(values=_spd(3)), -2])], method=False, name="linalg.matrix_power")
+@composite(
+    samples=lambda: [
+        Sample([T(values=_spd(3)), 3]),
+        Sample([T(values=_spd(3)), 0]),
+        Sample([T(values=_spd(3)), -2]),
+    ],
+    method=False,
+    name="linalg.matrix_power",
+)
 def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
     """The matrix multiplied by itself `n` times; the inverse's powers for negative `n`."""
     _square("linalg.matrix_power", A)
     base = inv(A) if n < 0 else A
     count = abs(n)
-    result = A.new_tensor(np.broadcast_to(np.eye(A.shape[-1]), A._array.shape).copy()) + A * 0 if count == 0 else None
+    result = (
+        A.new_tensor(np.broadcast_to(np.eye(A.shape[-1]), A._array.shape).copy()) + A * 0
+        if count == 0
+        else None
+    )
     while count:
         if count & 1:
             result = base if result is None else result @ base
@@ -387,10 +458,22 @@ def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
 
 
 @composite(samples=None, method=False, name="linalg.matrix_rank")
-def matrix_rank(A: Tensor, tol: Any = None, *, hermitian: bool = False, atol: Any = None, rtol: Any = None, out: Any = None) -> Tensor:
+def matrix_rank(
+    A: Tensor,
+    tol: Any = None,
+    *,
+    hermitian: bool = False,
+    atol: Any = None,
+    rtol: Any = None,
+    out: Any = None,
+) -> Tensor:
     """How many singular values exceed the tolerance."""
     values = svdvals(A.detach())
-    relative = rtol if rtol is not None else (0.0 if atol or tol else max(A._array.shape[-2:]) * np.finfo(A._array.dtype).eps)
+    relative = (
+        rtol
+        if rtol is not None
+        else (0.0 if atol or tol else max(A._array.shape[-2:]) * np.finfo(A._array.dtype).eps)
+    )
     cut = (values.amax(-1, True) * relative).clamp(min=tol or atol or 0.0)
     result = (values > cut).sum(-1)
     return result if out is None else write_out(out, result)
@@ -403,7 +486,13 @@ def _matrix_norm_samples() -> list[Sample]:
 
 @composite(samples=_matrix_norm_samples, method=False, name="linalg.matrix_norm")
 def matrix_norm(
-    A: Tensor, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
+    A: Tensor,
+    ord: Any = "fro",
+    dim: tuple[int, int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    out: Any = None,
 ) -> Tensor:
     """The matrix norm: "fro", "nuc", 1, -1, 2, -2, inf or -inf."""
     if A._array.ndim < 2:
@@ -425,8 +514,18 @@ def matrix_norm(
     return result if out is None else write_out(out, result)
 
 
-@composite(samples=lambda: [Sample([T((3, 4))]), Sample([T((3, 4)), "nuc"], second=False, why="kinks"), Sample([T((3, 4)), 1, 0])], method=False, name="linalg.norm")
-def linalg_norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None) -> Tensor:
+@composite(
+    samples=lambda: [
+        Sample([T((3, 4))]),
+        Sample([T((3, 4)), "nuc"], second=False, why="kinks"),
+        Sample([T((3, 4)), 1, 0]),
+    ],
+    method=False,
+    name="linalg.norm",
+)
+def linalg_norm(
+    A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None
+) -> Tensor:
     """A vector or matrix norm, by `ord` and the number of dimensions."""
     if ord is not None and (isinstance(ord, str) or dim is None):
         if A._array.ndim == 2 and dim is None:
@@ -449,7 +548,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: Any = None) -> Any
     return _lstsq_type((solution, residuals, rank, A.new_empty(0)))
 
 
-@composite(samples=lambda: [Sample([[T((2, 3)), T((3, 4)), T((4, 2))]])], method=False, name="linalg.multi_dot")
+@composite(
+    samples=lambda: [Sample([[T((2, 3)), T((3, 4)), T((4, 2))]])], method=False, name="linalg.multi_dot"
+)
 def multi_dot(tensors: Any, *, out: Any = None) -> Tensor:
     """The product of several matrices, from left to right."""
     result = tensors[0]

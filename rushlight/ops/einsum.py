@@ -48,7 +48,9 @@ def _parse(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
     dots = _DOTS[24 - widest :] if widest else ""
     if not arrow:
         everything = "".join(spelt)
-        once = sorted(letter for letter in set(everything) if everything.count(letter) == 1 and letter not in dots)
+        once = sorted(
+            letter for letter in set(everything) if everything.count(letter) == 1 and letter not in dots
+        )
         return spelt, dots + "".join(once)
     result = result.replace("...", dots)
     for letter in result:
@@ -116,10 +118,14 @@ def _contract(left_term: str, left: Tensor, right_term: str, right: Tensor, keep
 
     def arranged(term: str, operand: Tensor, *groups: list[str]) -> Tensor:
         order = [letter for group in groups for letter in group]
-        wide = operand.permute([term.index(letter) for letter in order]).expand([sizes[letter] for letter in order])
+        wide = operand.permute([term.index(letter) for letter in order]).expand(
+            [sizes[letter] for letter in order]
+        )
         return wide.reshape([math.prod(sizes[letter] for letter in group) for group in groups])
 
-    product = bmm(arranged(left_term, left, batch, rows, summed), arranged(right_term, right, batch, summed, columns))
+    product = bmm(
+        arranged(left_term, left, batch, rows, summed), arranged(right_term, right, batch, summed, columns)
+    )
     term = "".join(batch + rows + columns)
     return term, product.view([sizes[letter] for letter in term])
 
@@ -152,7 +158,9 @@ def einsum(*args: Any) -> Tensor:
     tensor(11.)
     """
     if len(args) < 2:
-        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list")
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list"
+        )
     if isinstance(args[0], Tensor):
         equation, operands = _from_sublists(args)
     else:
@@ -165,7 +173,11 @@ def einsum(*args: Any) -> Tensor:
         keep = result + "".join(later for later, _ in pairs[place + 1 :])
         term, value = _contract(term, value, next_term, operand, keep)
     term, value = _sum_out(term, value, result)
-    return value if term == result and len(pairs) > 1 else value.permute([term.index(letter) for letter in result])
+    return (
+        value
+        if term == result and len(pairs) > 1
+        else value.permute([term.index(letter) for letter in result])
+    )
 
 
 @composite(

@@ -68,8 +68,16 @@ MAX_ALL, MIN_ALL = _extreme("max", np.maximum, "MaxBackward1"), _extreme("min", 
 
 
 def _samples() -> list[Sample]:
-    found = [Sample([T((3, 4), distinct=True)]), Sample([T((2, 3, 4), distinct=True), 1]), Sample([T((3, 4), distinct=True), (0, 1), True])]
-    found += [Sample([T(values=[[1.0, 2.0, 2.0], [3.0, 3.0, 3.0]]), 1]), Sample([T((3, 4), "int64"), 0]), Sample([T((), distinct=True)])]
+    found = [
+        Sample([T((3, 4), distinct=True)]),
+        Sample([T((2, 3, 4), distinct=True), 1]),
+        Sample([T((3, 4), distinct=True), (0, 1), True]),
+    ]
+    found += [
+        Sample([T(values=[[1.0, 2.0, 2.0], [3.0, 3.0, 3.0]]), 1]),
+        Sample([T((3, 4), "int64"), 0]),
+        Sample([T((), distinct=True)]),
+    ]
     return [*found, Sample([T((0, 3), distinct=True), 1]), Sample([T((4,), "bool"), 0])]
 
 
@@ -77,7 +85,9 @@ def _several(op: Any, name: str, summary: str) -> Any:
     def function(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Tensor:
         dims = dims_of(dim, input._array.ndim)
         if input._array.size == 0:
-            check_not_empty(name, input, None if dim is None or dim == () or dim == [] else dims[0] if dims else 0)
+            check_not_empty(
+                name, input, None if dim is None or dim == () or dim == [] else dims[0] if dims else 0
+            )
         return apply(op, (input,), {"dim": dims, "keepdim": keepdim}, out)
 
     function.__name__ = function.__qualname__ = name
@@ -85,15 +95,29 @@ def _several(op: Any, name: str, summary: str) -> Any:
     return public(op, samples=_samples)(numpy_names(function))
 
 
-amax = _several(AMAX, "amax", "The largest elements along `dim` (one or several; all by default); equal ones share the gradient.")
-amin = _several(AMIN, "amin", "The smallest elements along `dim` (one or several; all by default); equal ones share the gradient.")
+amax = _several(
+    AMAX,
+    "amax",
+    "The largest elements along `dim` (one or several; all by default); equal ones share the gradient.",
+)
+amin = _several(
+    AMIN,
+    "amin",
+    "The smallest elements along `dim` (one or several; all by default); equal ones share the gradient.",
+)
 
 
 # -- where --------------------------------------------------------------------------------------------------------------
 
 
 def _first_index(name: str, find: Any) -> Any:
-    return primitive(name, "fold", lambda input, *, dim, keepdim: np.asarray(find(input, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False))
+    return primitive(
+        name,
+        "fold",
+        lambda input, *, dim, keepdim: np.asarray(find(input, axis=dim, keepdims=keepdim)).astype(
+            np.int64, copy=False
+        ),
+    )
 
 
 ARGMAX, ARGMIN = _first_index("argmax", np.argmax), _first_index("argmin", np.argmin)
@@ -152,7 +176,9 @@ def _picked(name: str, find: Any) -> Any:
             indices, values = indices.squeeze(dim), values.squeeze(dim)
         return values, indices.astype(np.int64, copy=False)
 
-    return primitive(name, "fold", forward, dict(input=chosen_rule), outputs=("values", "indices"), differentiable=(0,))
+    return primitive(
+        name, "fold", forward, dict(input=chosen_rule), outputs=("values", "indices"), differentiable=(0,)
+    )
 
 
 MAX_DIM, MIN_DIM = _picked("max", np.argmax), _picked("min", np.argmin)
@@ -161,7 +187,9 @@ MAX_DIM, MIN_DIM = _picked("max", np.argmax), _picked("min", np.argmin)
 def _max_or_min(name: str, whole: Any, along: Any, result_type: Any, summary: str) -> Any:
     """`max` or `min`: of all elements, along a dimension, or of two tensors."""
 
-    def function(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+    def function(
+        input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None
+    ) -> Any:
         if isinstance(dim, Tensor) or other is not None:
             pairwise = input.maximum if name == "max" else input.minimum
             result = pairwise(other if other is not None else dim)
@@ -170,7 +198,9 @@ def _max_or_min(name: str, whole: Any, along: Any, result_type: Any, summary: st
             check_not_empty(name, input, None)
             return apply(whole, (input,), {"dim": dims_of(None, input._array.ndim), "keepdim": False}, out)
         if not isinstance(keepdim, bool):
-            raise TypeError(f"{name}(): argument 'keepdim' (position 2) must be bool, not {type(keepdim).__name__}")
+            raise TypeError(
+                f"{name}(): argument 'keepdim' (position 2) must be bool, not {type(keepdim).__name__}"
+            )
         place = normal_dim(dim, input._array.ndim)
         check_not_empty(name, input, place)
         return result_type(apply(along, (input,), {"dim": place, "keepdim": keepdim}, out))
@@ -210,7 +240,12 @@ min = _max_or_min(
 )
 
 
-@composite(samples=lambda: [Sample([T((3, 4), distinct=True)]), Sample([T((3, 4), distinct=True)], {"dim": 1, "keepdim": True})])
+@composite(
+    samples=lambda: [
+        Sample([T((3, 4), distinct=True)]),
+        Sample([T((3, 4), distinct=True)], {"dim": 1, "keepdim": True}),
+    ]
+)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
     """The smallest and the largest element, of all or along `dim`."""
     check_not_empty("aminmax", input, None if dim is None else normal_dim(dim, input._array.ndim))

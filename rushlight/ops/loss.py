@@ -15,7 +15,9 @@ from rushlight.ops.kinds import elementwise_op, primitive
 from rushlight.tensor import Tensor
 
 
-def _valid_and_classes(target: np.ndarray, classes: int, ignore_index: int) -> tuple[np.ndarray | None, np.ndarray]:
+def _valid_and_classes(
+    target: np.ndarray, classes: int, ignore_index: int
+) -> tuple[np.ndarray | None, np.ndarray]:
     """Which targets count (None for all), and the classes with 0 for those that do not; IndexError out of range."""
     ignored = target == ignore_index
     valid = None
@@ -32,7 +34,11 @@ def _valid_and_classes(target: np.ndarray, classes: int, ignore_index: int) -> t
 
 
 def _weights(
-    shape: tuple[int, ...], target: np.ndarray, weight: np.ndarray | None, valid: np.ndarray | None, kind: np.dtype
+    shape: tuple[int, ...],
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    valid: np.ndarray | None,
+    kind: np.dtype,
 ) -> np.ndarray:
     """The weight of each sample: its class's, or 0 where it is ignored."""
     each = np.ones(shape, kind) if weight is None else weight[target]
@@ -62,7 +68,13 @@ def _nll(
 
 
 def _nll_backward(
-    g: np.ndarray, target: np.ndarray, weight: np.ndarray | None, *, shape: tuple[int, ...], reduction: str, ignore_index: int
+    g: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    *,
+    shape: tuple[int, ...],
+    reduction: str,
+    ignore_index: int,
 ) -> np.ndarray:
     valid, target = _valid_and_classes(target, shape[1], ignore_index)
     if weight is None and valid is None:
@@ -80,9 +92,13 @@ def _nll_backward(
     return result
 
 
-def _spread(g: Tensor, input: tuple[int, ...], target: Tensor, weight: Any, reduction: str, ignore_index: int) -> Tensor:
+def _spread(
+    g: Tensor, input: tuple[int, ...], target: Tensor, weight: Any, reduction: str, ignore_index: int
+) -> Tensor:
     return apply(
-        NLL_BACKWARD, (g, target, weight), {"shape": input, "reduction": reduction, "ignore_index": ignore_index}
+        NLL_BACKWARD,
+        (g, target, weight),
+        {"shape": input, "reduction": reduction, "ignore_index": ignore_index},
     )
 
 
@@ -121,8 +137,8 @@ def nll(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ig
 
 BCE = elementwise_op(
     "binary_cross_entropy",
-    lambda k, input, target: -(
-        target * k.maximum(k.log(input), -100.0) + (1 - target) * k.maximum(k.log1p(-input), -100.0)
+    lambda k, input, target: (
+        -(target * k.maximum(k.log(input), -100.0) + (1 - target) * k.maximum(k.log1p(-input), -100.0))
     ),
     grad=dict(
         input=lambda g, input, target: g * (input - target) / ((1 - input) * input).clamp(min=1e-12),
@@ -132,7 +148,9 @@ BCE = elementwise_op(
 BCE_LOGITS = elementwise_op(
     "binary_cross_entropy_with_logits",
     lambda k, input, target: (1 - target) * input + k.maximum(-input, 0.0) + k.log1p(k.exp(-k.abs(input))),
-    grad=dict(input=lambda g, input, target: g * (input.sigmoid() - target), target=lambda g, input: -g * input),
+    grad=dict(
+        input=lambda g, input, target: g * (input.sigmoid() - target), target=lambda g, input: -g * input
+    ),
 )
 SMOOTH_L1 = elementwise_op(
     "smooth_l1_loss",
@@ -161,5 +179,8 @@ HUBER = elementwise_op(
 SQUARED_ERROR = elementwise_op(
     "mse_loss",
     lambda k, input, target: (input - target) * (input - target),
-    grad=dict(input=lambda g, input, target: g * 2 * (input - target), target=lambda g, input, target: g * 2 * (target - input)),
+    grad=dict(
+        input=lambda g, input, target: g * 2 * (input - target),
+        target=lambda g, input, target: g * 2 * (target - input),
+    ),
 )

@@ -74,7 +74,15 @@ MM = primitive(
 )
 
 
-@public(MM, samples=lambda: [Sample([T((2, 3)), T((3, 4))]), Sample([T((0, 3)), T((3, 2))]), Sample([T((2, 0)), T((0, 2))]), Sample([T((2, 3), "int64"), T((3, 2), "int64")])])
+@public(
+    MM,
+    samples=lambda: [
+        Sample([T((2, 3)), T((3, 4))]),
+        Sample([T((0, 3)), T((3, 2))]),
+        Sample([T((2, 0)), T((0, 2))]),
+        Sample([T((2, 3), "int64"), T((3, 2), "int64")]),
+    ],
+)
 def mm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
     """The product of two matrices.
 
@@ -96,11 +104,21 @@ BMM = primitive(
     "bmm",
     "contract",
     lambda input, mat2: _product(input, mat2),
-    dict(input=lambda g, mat2: bmm(g, mat2.transpose(1, 2)), mat2=lambda g, input: bmm(input.transpose(1, 2), g)),
+    dict(
+        input=lambda g, mat2: bmm(g, mat2.transpose(1, 2)),
+        mat2=lambda g, input: bmm(input.transpose(1, 2), g),
+    ),
 )
 
 
-@public(BMM, samples=lambda: [Sample([T((2, 3, 4)), T((2, 4, 5))]), Sample([T((0, 3, 4)), T((0, 4, 5))]), Sample([T((2, 3, 0)), T((2, 0, 5))])])
+@public(
+    BMM,
+    samples=lambda: [
+        Sample([T((2, 3, 4)), T((2, 4, 5))]),
+        Sample([T((0, 3, 4)), T((0, 4, 5))]),
+        Sample([T((2, 3, 0)), T((2, 0, 5))]),
+    ],
+)
 def bmm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
     """The products of two batches of matrices, ``(b, n, k)`` and ``(b, k, m)``."""
     require_tensor("bmm", "mat2", 2, mat2)
@@ -149,15 +167,26 @@ DOT = primitive(
 )
 
 
-@public(DOT, samples=lambda: [Sample([T((4,)), T((4,))]), Sample([T((0,)), T((0,))]), Sample([T((4,), "int64"), T((4,), "int64")])])
+@public(
+    DOT,
+    samples=lambda: [
+        Sample([T((4,)), T((4,))]),
+        Sample([T((0,)), T((0,))]),
+        Sample([T((4,), "int64"), T((4,), "int64")]),
+    ],
+)
 def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
     """The inner product of two vectors."""
     require_tensor("dot", "tensor", 2, tensor)
     if input._array.ndim != 1 or tensor._array.ndim != 1:
-        raise RuntimeError(f"1D tensors expected, but got {input._array.ndim}D and {tensor._array.ndim}D tensors")
+        raise RuntimeError(
+            f"1D tensors expected, but got {input._array.ndim}D and {tensor._array.ndim}D tensors"
+        )
     if input._array.dtype != tensor._array.dtype:
         one, two = _TYPE_NAMES[input.dtype.name], _TYPE_NAMES[tensor.dtype.name]
-        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {one.capitalize()} and {two.capitalize()}")
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {one.capitalize()} and {two.capitalize()}"
+        )
     if input._array.shape != tensor._array.shape:
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{input._array.shape[0]}] and src [{tensor._array.shape[0]}] to have the "
@@ -166,7 +195,13 @@ def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
     return apply(DOT, (input, tensor), out=out)
 
 
-@composite(samples=lambda: [Sample([T((3,)), T((4,))]), Sample([T((0,)), T((2,))]), Sample([T((2,), "int64"), T((3,))])])
+@composite(
+    samples=lambda: [
+        Sample([T((3,)), T((4,))]),
+        Sample([T((0,)), T((2,))]),
+        Sample([T((2,), "int64"), T((3,))]),
+    ]
+)
 def outer(input: Tensor, vec2: Tensor, *, out: Any = None) -> Tensor:
     """The outer product of two vectors."""
     if input._array.ndim != 1 or vec2._array.ndim != 1:
@@ -196,8 +231,16 @@ def _linear(input: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarr
 
 
 def _linear_samples() -> list[Sample]:
-    found = [Sample([T((2, 3)), T((4, 3)), T((4,))]), Sample([T((2, 3)), T((4, 3))]), Sample([T((3,)), T((4, 3)), T((4,))])]
-    found += [Sample([T((2, 5, 3)), T((4, 3)), T((4,))]), Sample([T((2, 5, 3)), T((4, 3))]), Sample([T((0, 3)), T((4, 3)), T((4,))])]
+    found = [
+        Sample([T((2, 3)), T((4, 3)), T((4,))]),
+        Sample([T((2, 3)), T((4, 3))]),
+        Sample([T((3,)), T((4, 3)), T((4,))]),
+    ]
+    found += [
+        Sample([T((2, 5, 3)), T((4, 3)), T((4,))]),
+        Sample([T((2, 5, 3)), T((4, 3))]),
+        Sample([T((0, 3)), T((4, 3)), T((4,))]),
+    ]
     return [*found, Sample([T((3,)), T((4, 3))]), Sample([T((2, 3)), T((1, 3)), T((1,))])]
 
 
@@ -225,7 +268,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
         flat = linear(input.reshape(math.prod(array.shape[:-1]), array.shape[-1]), weight, bias)
         return flat.view(*array.shape[:-1], matrix.shape[0])
     if array.dtype is not matrix.dtype and array.dtype != matrix.dtype:
-        names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "bool": "Bool"}
+        names = {
+            "float32": "Float",
+            "float64": "Double",
+            "float16": "Half",
+            "int64": "Long",
+            "int32": "Int",
+            "bool": "Bool",
+        }
         one, two = (names.get(each.dtype.name, each.dtype.name) for each in (input, weight))
         raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {one} and {two}")
     if array.shape[1] != matrix.shape[1]:
@@ -245,7 +295,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
 def regrouping(node_name: str) -> Op:
     """Another shape for a product that nobody else has seen yet, so that it need not count as a view."""
     rules = dict(input=lambda g, input_shape: g.reshape(input_shape))
-    op = primitive("_unsafe_view", "view", lambda input, *, shape: input.reshape(shape), rules, node_name=node_name)
+    op = primitive(
+        "_unsafe_view", "view", lambda input, *, shape: input.reshape(shape), rules, node_name=node_name
+    )
     op.returns_view = False
     return op
 
@@ -257,8 +309,21 @@ UNSAFE_VIEW, UNSAFE_SQUEEZE = regrouping("UnsafeViewBackward0"), regrouping("Squ
 
 
 def _matmul_samples() -> list[Sample]:
-    shapes = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4))]
-    shapes += [((5, 2, 3), (5, 3, 4)), ((6, 1, 2, 3), (5, 3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 4)), ((0, 3), (3, 2))]
+    shapes = [
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3, 4)),
+        ((5, 2, 3), (3, 4)),
+        ((2, 3), (5, 3, 4)),
+    ]
+    shapes += [
+        ((5, 2, 3), (5, 3, 4)),
+        ((6, 1, 2, 3), (5, 3, 4)),
+        ((5, 2, 3), (3,)),
+        ((3,), (5, 3, 4)),
+        ((0, 3), (3, 2)),
+    ]
     return [Sample([T(a), T(b)]) for a, b in shapes]
 
 
@@ -337,19 +402,29 @@ def _added(product: Any, input: Tensor, beta: Any, alpha: Any, out: Any, name: s
 
 
 @composite(
-    samples=lambda: [Sample([T((2, 4)), T((2, 3)), T((3, 4))]), Sample([T((4,)), T((2, 3)), T((3, 4))], {"beta": 0.5, "alpha": 2})],
+    samples=lambda: [
+        Sample([T((2, 4)), T((2, 3)), T((3, 4))]),
+        Sample([T((4,)), T((2, 3)), T((3, 4))], {"beta": 0.5, "alpha": 2}),
+    ],
     inplace=True,
 )
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``."""
     return _added(mm(mat1, mat2), input, beta, alpha, out, "AddmmBackward0")
 
 
 @composite(
-    samples=lambda: [Sample([T((2, 3, 5)), T((2, 3, 4)), T((2, 4, 5))]), Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))], {"beta": 0.5})],
+    samples=lambda: [
+        Sample([T((2, 3, 5)), T((2, 3, 4)), T((2, 4, 5))]),
+        Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))], {"beta": 0.5}),
+    ],
     inplace=True,
 )
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * batch1 @ batch2`` for batches of matrices."""
     return _added(bmm(batch1, batch2), input, beta, alpha, out, "BaddbmmBackward0")
 
@@ -358,25 +433,37 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
     samples=lambda: [Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))])],
     inplace=True,
 )
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * sum(batch1 @ batch2)``, summed over the batch."""
     return _added(bmm(batch1, batch2).sum(0), input, beta, alpha, out, "AddbmmBackward0")
 
 
 @composite(
-    samples=lambda: [Sample([T((2,)), T((2, 3)), T((3,))]), Sample([T((2,)), T((2, 3)), T((3,))], {"alpha": 3})],
+    samples=lambda: [
+        Sample([T((2,)), T((2, 3)), T((3,))]),
+        Sample([T((2,)), T((2, 3)), T((3,))], {"alpha": 3}),
+    ],
     inplace=True,
 )
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addmv(
+    input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * mat @ vec``."""
     return _added(mv(mat, vec), input, beta, alpha, out, "AddmvBackward0")
 
 
 @composite(
-    samples=lambda: [Sample([T((2, 3)), T((2,)), T((3,))]), Sample([T((2, 3)), T((2,)), T((3,))], {"beta": 2, "alpha": 3})],
+    samples=lambda: [
+        Sample([T((2, 3)), T((2,)), T((3,))]),
+        Sample([T((2, 3)), T((2,)), T((3,))], {"beta": 2, "alpha": 3}),
+    ],
     inplace=True,
 )
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addr(
+    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
     return _added(outer(vec1, vec2), input, beta, alpha, out, "AddrBackward0")
 

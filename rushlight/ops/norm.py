@@ -37,7 +37,9 @@ def _vector_norm(input: np.ndarray, *, ord: float, dim: tuple[int, ...], keepdim
     return np.asarray(total).astype(input.dtype, copy=False)
 
 
-def _norm_rule(g: Tensor, input: Tensor, out: Tensor, ord: float, dim: tuple[int, ...], keepdim: bool) -> Tensor:
+def _norm_rule(
+    g: Tensor, input: Tensor, out: Tensor, ord: float, dim: tuple[int, ...], keepdim: bool
+) -> Tensor:
     shape = input._array.shape
     g, norm = like_input(g, shape, dim, keepdim), like_input(out, shape, dim, keepdim)
     if ord == 0:
@@ -60,9 +62,22 @@ VECTOR_NORM = primitive(
 
 
 def _samples() -> list[Sample]:
-    found = [Sample([T((3, 4))]), Sample([T((3, 4)), 1]), Sample([T((3, 4)), 3, 0]), Sample([T((2, 3, 4)), 2, (0, 2), True])]
-    found += [Sample([T((3, 4), distinct=True), math.inf, 1]), Sample([T((3, 4), distinct=True), -math.inf]), Sample([T((3,)), 0.5])]
-    return [*found, Sample([T(values=[0.0, 0.0])], second=False, why="PyTorch gives nan"), Sample([T((3,)), 0])]
+    found = [
+        Sample([T((3, 4))]),
+        Sample([T((3, 4)), 1]),
+        Sample([T((3, 4)), 3, 0]),
+        Sample([T((2, 3, 4)), 2, (0, 2), True]),
+    ]
+    found += [
+        Sample([T((3, 4), distinct=True), math.inf, 1]),
+        Sample([T((3, 4), distinct=True), -math.inf]),
+        Sample([T((3,)), 0.5]),
+    ]
+    return [
+        *found,
+        Sample([T(values=[0.0, 0.0])], second=False, why="PyTorch gives nan"),
+        Sample([T((3,)), 0]),
+    ]
 
 
 @public(VECTOR_NORM, samples=_samples, method=False, name="linalg.vector_norm")
@@ -77,7 +92,9 @@ def vector_norm(
     """
     if x._array.dtype.kind != "f" and dtype is None:
         title = x.dtype.name.replace("int64", "Long").replace("int32", "Int").replace("bool", "Bool")
-        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {title}")
+        raise RuntimeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {title}"
+        )
     if dtype is not None:
         x = x.to(dtype)
     params = {"ord": float(ord), "dim": dims_of(dim, x._array.ndim), "keepdim": keepdim}
@@ -85,13 +102,20 @@ def vector_norm(
 
 
 def _norm_samples() -> list[Sample]:
-    found = [Sample([T((3, 4))]), Sample([T((3, 4)), 1]), Sample([T((3, 4)), "fro"]), Sample([T((3, 4)), 2, 1, True])]
+    found = [
+        Sample([T((3, 4))]),
+        Sample([T((3, 4)), 1]),
+        Sample([T((3, 4)), "fro"]),
+        Sample([T((3, 4)), 2, 1, True]),
+    ]
     return [*found, Sample([T((3, 4))], {"p": 3, "dim": (0, 1)})]
 
 
 @composite(samples=_norm_samples)
 @numpy_names
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None) -> Tensor:
+def norm(
+    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None
+) -> Tensor:
     """The p-norm of all elements or along `dim`; "fro" is the 2-norm, "nuc" the sum of singular values."""
     if p == "nuc":
         from rushlight.ops.decompose import svdvals
@@ -108,8 +132,17 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return labelled(vector_norm(input - other, p), "DistBackward0")
 
 
-@composite(samples=lambda: [Sample([T((3, 4)), T((5, 4))]), Sample([T((2, 3, 4)), T((2, 5, 4)), 1.0]), Sample([T((3, 4)), T((5, 4))], {"p": math.inf}, second=False, why="ties at the maximum")], method=False)
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+@composite(
+    samples=lambda: [
+        Sample([T((3, 4)), T((5, 4))]),
+        Sample([T((2, 3, 4)), T((2, 5, 4)), 1.0]),
+        Sample([T((3, 4)), T((5, 4))], {"p": math.inf}, second=False, why="ties at the maximum"),
+    ],
+    method=False,
+)
+def cdist(
+    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
+) -> Tensor:
     """The p-distances between all rows of `x1` and all rows of `x2`: ``(..., P, M), (..., R, M) -> (..., P, R)``."""
     for number, each in ((1, x1), (2, x2)):
         if each._array.ndim < 2:

@@ -64,9 +64,16 @@ def count_of(shape: Sequence[int], dim: Sequence[int]) -> int:
 
 def reduction_samples(*, low: float | None = None, ints: bool = True, empty: bool = True) -> list[Sample]:
     """The usual samples of a reduction with `dim` and `keepdim`."""
-    found = [Sample([T((3, 4), low=low)]), Sample([T((2, 3, 4), low=low), 1]), Sample([T((2, 3, 4), low=low), -1, True])]
+    found = [
+        Sample([T((3, 4), low=low)]),
+        Sample([T((2, 3, 4), low=low), 1]),
+        Sample([T((2, 3, 4), low=low), -1, True]),
+    ]
     found += [Sample([T((2, 3, 4), low=low), (0, 2)]), Sample([T((), low=low)]), Sample([T((), low=low), 0])]
-    found += [Sample([T((3, 4), low=low, layout="transposed"), 0]), Sample([T((2, 3), "float64", low=low), [0, 1], True])]
+    found += [
+        Sample([T((3, 4), low=low, layout="transposed"), 0]),
+        Sample([T((2, 3), "float64", low=low), [0, 1], True]),
+    ]
     found.append(Sample([T((3, 4), "float16", low=low), 0]))
     if empty:
         found += [Sample([T((0, 3), low=low), 1]), Sample([T((0, 3), low=low), 0])]
@@ -97,7 +104,9 @@ def _accumulate_type(dtype: Any, array: np.ndarray) -> np.dtype:
 
 @public(SUM, samples=lambda: [*reduction_samples(), Sample([T((3, 4)), 0], {"dtype": Named("float64")})])
 @numpy_names
-def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
+def sum(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The sum over all elements, or along `dim` (an int or several).
 
     Integers and bools are summed as int64 unless `dtype` says otherwise.
@@ -122,9 +131,14 @@ def sum_to_size(input: Tensor, shape: Sequence[int]) -> Tensor:
     """Undo broadcasting: sum over the dimensions in which `shape` is 1 or missing."""
     current = input._array.shape
     leading = len(current) - len(shape)
-    dims = (*range(leading), *(leading + i for i, n in enumerate(shape) if n == 1 and current[leading + i] != 1))
+    dims = (
+        *range(leading),
+        *(leading + i for i, n in enumerate(shape) if n == 1 and current[leading + i] != 1),
+    )
     keep = len(dims) > leading
-    summed = apply(SUM, (input,), {"dim": dims, "keepdim": keep, "dtype": input._array.dtype}) if dims else input
+    summed = (
+        apply(SUM, (input,), {"dim": dims, "keepdim": keep, "dtype": input._array.dtype}) if dims else input
+    )
     return summed.reshape(tuple(shape)) if keep and leading else summed
 
 
@@ -141,9 +155,14 @@ MEAN_ALL = primitive("mean", "fold", _mean, dict(input=_mean_rule))
 MEAN = primitive("mean", "fold", _mean, dict(input=_mean_rule), node_name="MeanBackward1")
 
 
-@public(MEAN, samples=lambda: [*reduction_samples(ints=False), Sample([T((3,), "int64")], {"dtype": Named("float32")})])
+@public(
+    MEAN,
+    samples=lambda: [*reduction_samples(ints=False), Sample([T((3,), "int64")], {"dtype": Named("float32")})],
+)
 @numpy_names
-def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
+def mean(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The mean over all elements, or along `dim`; of floating-point tensors only, unless `dtype` is given.
 
     >>> import rushlight as torch
@@ -155,7 +174,14 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     if kind.kind != "f":
         title = from_numpy(kind).name
         given = "Input dtype" if dtype is None else "Optional dtype"
-        names = {"int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
+        names = {
+            "int64": "Long",
+            "int32": "Int",
+            "int16": "Short",
+            "int8": "Char",
+            "uint8": "Byte",
+            "bool": "Bool",
+        }
         raise RuntimeError(
             f"mean(): could not infer output dtype. {given} must be either a floating point or complex dtype. "
             f"Got: {names[title]}"
@@ -166,7 +192,9 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 
 @composite(samples=lambda: reduction_samples(ints=False))
 @numpy_names
-def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
+def nanmean(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The mean of the elements that are not NaN."""
     valid = input.isnan().logical_not()
     result = nansum(input, dim, keepdim, dtype=dtype) / sum(valid, dim, keepdim)
@@ -175,13 +203,21 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 
 @composite(samples=lambda: [*reduction_samples(), Sample([T(values=[1.0, math.nan, 3.0])])])
 @numpy_names
-def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
+def nansum(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The sum of the elements that are not NaN."""
     known = input.masked_fill(input.isnan(), 0) if input._array.dtype.kind == "f" else input
     return labelled(sum(known, dim, keepdim, dtype=dtype, out=out), "NansumBackward0")
 
 
-@composite(samples=lambda: [Sample([T((3, 4), grad=False)]), Sample([T((3, 4), "int64", low=0, high=2), 0]), Sample([T((2, 3), "bool"), (0, 1)])])
+@composite(
+    samples=lambda: [
+        Sample([T((3, 4), grad=False)]),
+        Sample([T((3, 4), "int64", low=0, high=2), 0]),
+        Sample([T((2, 3), "bool"), (0, 1)]),
+    ]
+)
 @numpy_names
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not zero, in all or along `dim`."""
@@ -236,12 +272,20 @@ PROD = primitive("prod", "fold", _prod, dict(input=_prod_rule), node_name="ProdB
 
 def _prod_samples() -> list[Sample]:
     zeros = [Sample([T(values=[[1.0, 0.0, 3.0], [0.0, 0.0, 2.0]]), 1]), Sample([T(values=[2.0, 0.0, 3.0])])]
-    return [Sample([T((3, 4))]), Sample([T((2, 3, 4)), 1]), Sample([T((2, 3)), -1, True]), Sample([T(())]), Sample([T((0, 3)), 0])] + zeros
+    return [
+        Sample([T((3, 4))]),
+        Sample([T((2, 3, 4)), 1]),
+        Sample([T((2, 3)), -1, True]),
+        Sample([T(())]),
+        Sample([T((0, 3)), 0]),
+    ] + zeros
 
 
 @public(PROD, samples=_prod_samples)
 @numpy_names
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The product of all elements, or along one dimension.
 
     >>> import rushlight as torch
@@ -277,10 +321,14 @@ def _std(input: np.ndarray, *, dim: tuple[int, ...], correction: float, keepdim:
 def _var_rule(g: Tensor, input: Tensor, dim: tuple[int, ...], correction: float, keepdim: bool) -> Tensor:
     shape = input._array.shape
     scale = 2.0 / max(count_of(shape, dim) - correction, 0) if count_of(shape, dim) > correction else math.inf
-    return like_input(g, shape, dim, keepdim) * ((input - mean(input, dim, True) if dim else input * 0) * scale)
+    return like_input(g, shape, dim, keepdim) * (
+        (input - mean(input, dim, True) if dim else input * 0) * scale
+    )
 
 
-def _std_rule(g: Tensor, input: Tensor, out: Tensor, dim: tuple[int, ...], correction: float, keepdim: bool) -> Tensor:
+def _std_rule(
+    g: Tensor, input: Tensor, out: Tensor, dim: tuple[int, ...], correction: float, keepdim: bool
+) -> Tensor:
     g = (g / (out * 2)).masked_fill(out == 0, 0)
     return _var_rule(g, input, dim, correction, keepdim)
 
@@ -289,7 +337,9 @@ VAR = primitive("var", "fold", _var, dict(input=_var_rule))
 STD = primitive("std", "fold", _std, dict(input=_std_rule))
 
 
-def _spread_params(name: str, input: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: bool) -> dict[str, Any]:
+def _spread_params(
+    name: str, input: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: bool
+) -> dict[str, Any]:
     """The params of `var` and its kin; the old call ``var(x, unbiased)`` gives a bool where `dim` stands."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -311,14 +361,28 @@ def _spread_params(name: str, input: Tensor, dim: Any, unbiased: Any, correction
 
 def _spread_samples() -> list[Sample]:
     found = [Sample([T((3, 4))]), Sample([T((2, 3, 4)), 1]), Sample([T((3, 4)), (0, 1)], {"keepdim": True})]
-    found += [Sample([T((3, 4)), 0], {"correction": 0}), Sample([T((3, 4)), 0, False]), Sample([T((5,)), False])]
-    return [*found, Sample([T((3, 4), "float64"), -1], {"correction": 2}), Sample([T((4, 3), layout="transposed"), 0])]
+    found += [
+        Sample([T((3, 4)), 0], {"correction": 0}),
+        Sample([T((3, 4)), 0, False]),
+        Sample([T((5,)), False]),
+    ]
+    return [
+        *found,
+        Sample([T((3, 4), "float64"), -1], {"correction": 2}),
+        Sample([T((4, 3), layout="transposed"), 0]),
+    ]
 
 
 @public(VAR, samples=_spread_samples)
 @numpy_names
 def var(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None, out: Any = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+    out: Any = None,
 ) -> Tensor:
     """The variance over all elements or along `dim`, divided by ``count - correction`` (1 by default).
 
@@ -332,7 +396,13 @@ def var(
 @public(STD, samples=_spread_samples)
 @numpy_names
 def std(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None, out: Any = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+    out: Any = None,
 ) -> Tensor:
     """The standard deviation: the square root of `var`."""
     return apply(STD, (input,), _spread_params("std", input, dim, unbiased, correction, keepdim), out)
@@ -341,7 +411,12 @@ def std(
 @composite(samples=_spread_samples, method=False)
 @numpy_names
 def var_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
 ) -> tuple[Tensor, Tensor]:
     """Variance and mean."""
     if isinstance(dim, bool):
@@ -353,7 +428,12 @@ def var_mean(
 @composite(samples=_spread_samples, method=False)
 @numpy_names
 def std_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
 ) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean."""
     if isinstance(dim, bool):

@@ -29,7 +29,10 @@ def return_type(name: str, fields: tuple[str, ...]) -> Any:
 
     members: dict[str, Any] = {"__slots__": (), "__new__": __new__, "__repr__": __repr__, "_fields": fields}
     members |= {field: property(operator.itemgetter(place)) for place, field in enumerate(fields)}
-    members |= {"__doc__": f"The result of `{name}`: {', '.join(fields)}.", "__module__": "torch.return_types"}
+    members |= {
+        "__doc__": f"The result of `{name}`: {', '.join(fields)}.",
+        "__module__": "torch.return_types",
+    }
     return type(name, (tuple,), members)
 
 

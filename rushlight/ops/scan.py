@@ -51,7 +51,11 @@ CUMSUM = primitive(
 )
 
 
-@public(CUMSUM, samples=lambda: [*_scan_samples(), Sample([T((3,)), 0], {"dtype": Named("float64")})], inplace=True)
+@public(
+    CUMSUM,
+    samples=lambda: [*_scan_samples(), Sample([T((3,)), 0], {"dtype": Named("float64")})],
+    inplace=True,
+)
 @numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Tensor:
     """Running sums along `dim`.
@@ -103,7 +107,11 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> T
 
 def _logcumsumexp(input: np.ndarray, *, dim: int) -> np.ndarray:
     wide = input.astype(np.float32) if input.dtype is F16 else input
-    return np.logaddexp.accumulate(wide, axis=dim).astype(input.dtype, copy=False) if input.ndim else input.copy()
+    return (
+        np.logaddexp.accumulate(wide, axis=dim).astype(input.dtype, copy=False)
+        if input.ndim
+        else input.copy()
+    )
 
 
 def _logcumsumexp_rule(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
@@ -142,7 +150,9 @@ def _running_extreme(name: str, ufunc: np.ufunc, result_type: Any, summary: str)
             return g
         return g.new_zeros(input_shape).scatter_add(dim, indices, g)
 
-    op = primitive(name, "fold", forward, dict(input=rule), outputs=("values", "indices"), differentiable=(0,))
+    op = primitive(
+        name, "fold", forward, dict(input=rule), outputs=("values", "indices"), differentiable=(0,)
+    )
 
     def function(input: Tensor, dim: int, *, out: Any = None) -> Any:
         return result_type(apply(op, (input,), {"dim": normal_dim(dim, input._array.ndim)}, out))
@@ -152,17 +162,34 @@ def _running_extreme(name: str, ufunc: np.ufunc, result_type: Any, summary: str)
     return public(op, samples=lambda: _scan_samples(ints=False))(numpy_names(function))
 
 
-cummax = _running_extreme("cummax", np.maximum, return_types.cummax, "The largest element so far and its index, along `dim`.")
-cummin = _running_extreme("cummin", np.minimum, return_types.cummin, "The smallest element so far and its index, along `dim`.")
+cummax = _running_extreme(
+    "cummax", np.maximum, return_types.cummax, "The largest element so far and its index, along `dim`."
+)
+cummin = _running_extreme(
+    "cummin", np.minimum, return_types.cummin, "The smallest element so far and its index, along `dim`."
+)
 
 
 # -- differences and integrals ------------------------------------------------------------------------------------------
 
 
-@composite(samples=lambda: [Sample([T((5,))]), Sample([T((3, 4))], {"dim": 0}), Sample([T((6,)), 2]), Sample([T((3,)), 1, -1, T((1,)), T((2,))])])
+@composite(
+    samples=lambda: [
+        Sample([T((5,))]),
+        Sample([T((3, 4))], {"dim": 0}),
+        Sample([T((6,)), 2]),
+        Sample([T((3,)), 1, -1, T((1,)), T((2,))]),
+    ]
+)
 @numpy_names
 def diff(
-    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Any = None
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+    *,
+    out: Any = None,
 ) -> Tensor:
     """Differences between neighbours along `dim`, `n` times over.
 
@@ -201,7 +228,14 @@ def _steps(y: Tensor, x: Tensor, dim: int) -> Tensor:
     return x.diff().reshape(shape)
 
 
-@composite(samples=lambda: [Sample([T((5,))]), Sample([T((2, 5)), T((5,))]), Sample([T((2, 5))], {"dx": 0.5, "dim": 0})], method=False)
+@composite(
+    samples=lambda: [
+        Sample([T((5,))]),
+        Sample([T((2, 5)), T((5,))]),
+        Sample([T((2, 5))], {"dx": 0.5, "dim": 0}),
+    ],
+    method=False,
+)
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -1) -> Tensor:
     """The integral along `dim` by the trapezoidal rule."""
     place = normal_dim(dim, y._array.ndim)

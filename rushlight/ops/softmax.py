@@ -49,9 +49,16 @@ def _rowwise(op: Any, name: str, input: Tensor, dim: Any, dtype: Any, out: Any =
     if dtype is not None:
         input = input.to(dtype)
     if input._array.dtype.kind != "f":
-        titles = {"int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
+        titles = {
+            "int64": "Long",
+            "int32": "Int",
+            "int16": "Short",
+            "int8": "Char",
+            "uint8": "Byte",
+            "bool": "Bool",
+        }
         title = titles[input.dtype.name]
-        raise NotImplementedError(f'"{name}_lastdim_kernel_impl" not implemented for \'{title}\'')
+        raise NotImplementedError(f"\"{name}_lastdim_kernel_impl\" not implemented for '{title}'")
     # a 0-d tensor is a row of its own: it is reduced over no dimension at all
     place = normal_dim(dim, input._array.ndim)
     return apply(op, (input,), {"dim": place if input._array.ndim else ()}, out)
@@ -67,7 +74,13 @@ def implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
 
 
 def _samples() -> list[Sample]:
-    found = [Sample([T((3, 4)), 1]), Sample([T((3, 4)), 0]), Sample([T((2, 3, 4)), 1]), Sample([T(()), 0]), Sample([T((0, 3)), 1])]
+    found = [
+        Sample([T((3, 4)), 1]),
+        Sample([T((3, 4)), 0]),
+        Sample([T((2, 3, 4)), 1]),
+        Sample([T(()), 0]),
+        Sample([T((0, 3)), 1]),
+    ]
     found += [Sample([T((3, 4), low=-90, high=90), -1]), Sample([T((3, 4), layout="transposed"), 1])]
     found += [Sample([T((2, 3), "float64"), 1]), Sample([T((2, 3), "float16"), 1])]
     return [*found, Sample([T((2, 3), "int64"), 1], {"dtype": Named("float32")})]
@@ -97,7 +110,9 @@ def _logsumexp(input: np.ndarray, *, dim: tuple[int, ...], keepdim: bool) -> np.
     top = np.maximum.reduce(wide, axis=dim, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(top), top, wide.dtype.type(0))
     total = np.log(np.add.reduce(np.exp(wide - shift), axis=dim, keepdims=keepdim))
-    return np.asarray(total + (shift if keepdim else shift.reshape(np.shape(total)))).astype(input.dtype, copy=False)
+    return np.asarray(total + (shift if keepdim else shift.reshape(np.shape(total)))).astype(
+        input.dtype, copy=False
+    )
 
 
 def _logsumexp_rule(g: Tensor, input: Tensor, out: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -111,7 +126,12 @@ LOGSUMEXP = primitive("logsumexp", "fold", _logsumexp, dict(input=_logsumexp_rul
 
 
 def _logsumexp_samples() -> list[Sample]:
-    found = [Sample([T((3, 4)), 1]), Sample([T((2, 3, 4)), (0, 2), True]), Sample([T((3, 4), low=80, high=99), 0]), Sample([T(()), 0])]
+    found = [
+        Sample([T((3, 4)), 1]),
+        Sample([T((2, 3, 4)), (0, 2), True]),
+        Sample([T((3, 4), low=80, high=99), 0]),
+        Sample([T(()), 0]),
+    ]
     return [*found, Sample([T((3,), "int64"), 0]), Sample([T((0, 3)), 0])]
 
 

@@ -41,17 +41,30 @@ def _sorted_rule(g: Tensor, input_shape: tuple[int, ...], indices: Tensor, dim: 
     return chosen_rule(g, input_shape, indices, dim, True)
 
 
-SORT = primitive("sort", "fold", _sort, dict(input=_sorted_rule), outputs=("values", "indices"), differentiable=(0,))
+SORT = primitive(
+    "sort", "fold", _sort, dict(input=_sorted_rule), outputs=("values", "indices"), differentiable=(0,)
+)
 
 
 def _sort_samples() -> list[Sample]:
-    found = [Sample([T((3, 4), distinct=True)]), Sample([T((3, 4), distinct=True), 0, True]), Sample([T((5,), "int64", distinct=True)])]
-    return [*found, Sample([T((), distinct=True)]), Sample([T((0, 3))]), Sample([T((2, 3, 4), distinct=True)], {"dim": 1})]
+    found = [
+        Sample([T((3, 4), distinct=True)]),
+        Sample([T((3, 4), distinct=True), 0, True]),
+        Sample([T((5,), "int64", distinct=True)]),
+    ]
+    return [
+        *found,
+        Sample([T((), distinct=True)]),
+        Sample([T((0, 3))]),
+        Sample([T((2, 3, 4), distinct=True)], {"dim": 1}),
+    ]
 
 
 @public(SORT, samples=_sort_samples)
 @numpy_names
-def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False, out: Any = None) -> Any:
+def sort(
+    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False, out: Any = None
+) -> Any:
     """The elements in order along `dim`, and where they came from.
 
     >>> import rushlight as torch
@@ -85,17 +98,31 @@ def _topk(input: np.ndarray, *, k: int, dim: int, largest: bool) -> tuple[np.nda
     return np.take_along_axis(input, order, dim), order
 
 
-TOPK = primitive("topk", "fold", _topk, dict(input=_sorted_rule), outputs=("values", "indices"), differentiable=(0,))
+TOPK = primitive(
+    "topk", "fold", _topk, dict(input=_sorted_rule), outputs=("values", "indices"), differentiable=(0,)
+)
 
 
-@public(TOPK, samples=lambda: [Sample([T((3, 5), distinct=True), 2]), Sample([T((3, 5), distinct=True), 2, 0, False]), Sample([T((4,), "int64", distinct=True), 4]), Sample([T((3, 5)), 0])])
+@public(
+    TOPK,
+    samples=lambda: [
+        Sample([T((3, 5), distinct=True), 2]),
+        Sample([T((3, 5), distinct=True), 2, 0, False]),
+        Sample([T((4,), "int64", distinct=True), 4]),
+        Sample([T((3, 5)), 0]),
+    ],
+)
 @numpy_names
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None
+) -> Any:
     """The `k` largest (or smallest) elements along `dim`, in order, and their indices."""
     place = normal_dim(dim, input._array.ndim)
     length = input._array.shape[place] if input._array.ndim else 1
     if not 0 <= k <= length:
-        raise RuntimeError(f"selected index k out of range: k is {k}, dimension {place} has {length} elements")
+        raise RuntimeError(
+            f"selected index k out of range: k is {k}, dimension {place} has {length} elements"
+        )
     return return_types.topk(apply(TOPK, (input,), {"k": k, "dim": place, "largest": largest}, out))
 
 
@@ -110,10 +137,19 @@ def _nth(input: np.ndarray, *, k: int, dim: int, keepdim: bool) -> tuple[np.ndar
     return (value, index) if keepdim else (value.squeeze(dim), index.squeeze(dim))
 
 
-KTH = primitive("kthvalue", "fold", _nth, dict(input=chosen_rule), outputs=("values", "indices"), differentiable=(0,))
+KTH = primitive(
+    "kthvalue", "fold", _nth, dict(input=chosen_rule), outputs=("values", "indices"), differentiable=(0,)
+)
 
 
-@public(KTH, samples=lambda: [Sample([T((3, 5), distinct=True), 2]), Sample([T((3, 5), distinct=True), 1, 0, True]), Sample([T((), distinct=True), 1])])
+@public(
+    KTH,
+    samples=lambda: [
+        Sample([T((3, 5), distinct=True), 2]),
+        Sample([T((3, 5), distinct=True), 1, 0, True]),
+        Sample([T((), distinct=True), 1]),
+    ],
+)
 @numpy_names
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The k-th smallest element along `dim` (counted from 1) and its index."""
@@ -154,7 +190,9 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
         if dim is None:
             if input._array.size == 0:
                 return labelled(input.sum() * math.nan, along.node_name.replace("Backward1", "Backward0"))
-            result = labelled(function(input.reshape(-1), 0)[0], along.node_name.replace("Backward1", "Backward0"))
+            result = labelled(
+                function(input.reshape(-1), 0)[0], along.node_name.replace("Backward1", "Backward0")
+            )
             return result if out is None else write_out(out, result)
         params = {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim, "skip_nan": skip}
         return result_type(apply(along, (input,), params, out))
@@ -171,7 +209,11 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
     return public(along, samples=samples)(numpy_names(function))
 
 
-median = _median_pair("median", return_types.median, "The median: of an even number of elements the lower one. Of all, or along `dim`.")
+median = _median_pair(
+    "median",
+    return_types.median,
+    "The median: of an even number of elements the lower one. Of all, or along `dim`.",
+)
 nanmedian = _median_pair("nanmedian", return_types.nanmedian, "The median of the elements that are not NaN.")
 
 
@@ -189,17 +231,29 @@ def _mode(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple[np.ndarray, np
     return (np.expand_dims(value, dim), np.expand_dims(index, dim)) if keepdim else (value, index)
 
 
-MODE = primitive("mode", "fold", _mode, dict(input=chosen_rule), outputs=("values", "indices"), differentiable=(0,))
+MODE = primitive(
+    "mode", "fold", _mode, dict(input=chosen_rule), outputs=("values", "indices"), differentiable=(0,)
+)
 
 
-@public(MODE, samples=lambda: [Sample([T(values=[[1.0, 2.0, 2.0], [3.0, 1.0, 3.0]])]), Sample([T((3, 4), "int64", low=0, high=3), 1, True])])
+@public(
+    MODE,
+    samples=lambda: [
+        Sample([T(values=[[1.0, 2.0, 2.0], [3.0, 1.0, 3.0]])]),
+        Sample([T((3, 4), "int64", low=0, high=3), 1, True]),
+    ],
+)
 @numpy_names
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The most frequent element along `dim` (the smallest of several) and the last place it stands."""
-    return return_types.mode(apply(MODE, (input,), {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim}, out))
+    return return_types.mode(
+        apply(MODE, (input,), {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim}, out)
+    )
 
 
-def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool, name: str) -> Tensor:
+def _quantile(
+    input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool, name: str
+) -> Tensor:
     if input._array.dtype.name not in ("float32", "float64"):
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
     if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
@@ -219,7 +273,9 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     ordered = sort(line, -1)[0]
     missing = np.isnan(ordered._array).sum(-1, keepdims=True)
     length = ordered._array.shape[-1]
-    known = (length - missing if skip_nan else np.where(missing > 0, length, length)).astype(input._array.dtype)
+    known = (length - missing if skip_nan else np.where(missing > 0, length, length)).astype(
+        input._array.dtype
+    )
     place = wanted._array.reshape(-1) * np.maximum(known - 1, 0)
     if not skip_nan:  # a line with NaN has NaN for every quantile: its last element
         place = np.where(missing > 0, length - 1, place)
@@ -227,9 +283,13 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
         place = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}[interpolation](place)
     below = np.floor(place)
     share = np.full_like(place, 0.5) * (place != below) if interpolation == "midpoint" else place - below
-    low = ordered.gather(-1, new_tensor(np.broadcast_to(below, (*ordered.shape[:-1], below.shape[-1])).astype(np.int64)))
+    low = ordered.gather(
+        -1, new_tensor(np.broadcast_to(below, (*ordered.shape[:-1], below.shape[-1])).astype(np.int64))
+    )
     high = ordered.gather(-1, new_tensor(np.broadcast_to(np.ceil(place), low.shape).astype(np.int64)))
-    result = low.lerp(high, new_tensor(np.ascontiguousarray(np.broadcast_to(share, low.shape)).astype(input._array.dtype)))
+    result = low.lerp(
+        high, new_tensor(np.ascontiguousarray(np.broadcast_to(share, low.shape)).astype(input._array.dtype))
+    )
     if dim is not None:
         result = result.transpose(dim, -1)
         result = result.movedim(dim, 0) if wanted._array.ndim else result.squeeze(dim)
@@ -245,14 +305,23 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
 def _quantile_samples() -> list[Sample]:
     found = [Sample([T((7,), distinct=True), 0.3]), Sample([T((3, 5), distinct=True), 0.6], {"dim": 1})]
     found.append(Sample([T((3, 5), distinct=True), T(values=[0.1, 0.5, 1.0], grad=False)], {"dim": 0}))
-    found += [Sample([T((6,), distinct=True), 0.35], {"interpolation": how}) for how in ("lower", "higher", "midpoint", "nearest")]
+    found += [
+        Sample([T((6,), distinct=True), 0.35], {"interpolation": how})
+        for how in ("lower", "higher", "midpoint", "nearest")
+    ]
     return [*found, Sample([T((3, 5), distinct=True), 0.5], {"dim": 1, "keepdim": True})]
 
 
 @composite(samples=_quantile_samples)
 @numpy_names
 def quantile(
-    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    out: Any = None,
 ) -> Tensor:
     """The q-th quantile (0 to 1, one or several) of all elements or along `dim`."""
     result = _quantile(input, q, dim, keepdim, interpolation, False, "quantile")
@@ -262,7 +331,13 @@ def quantile(
 @composite(samples=_quantile_samples)
 @numpy_names
 def nanquantile(
-    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    out: Any = None,
 ) -> Tensor:
     """`quantile` of the elements that are not NaN."""
     result = _quantile(input, q, dim, keepdim, interpolation, True, "nanquantile")
@@ -282,10 +357,20 @@ def _first_of_runs(ordered: np.ndarray, dim: int | None) -> np.ndarray:
     return np.concatenate([[True], changed])
 
 
-@composite(samples=lambda: [Sample([T((8,), "int64", low=0, high=4)]), Sample([T((3, 4), "int64", low=0, high=4)], {"return_inverse": True, "return_counts": True}), Sample([T((5, 2), "int64", low=0, high=2)], {"dim": 0, "return_inverse": True})])
+@composite(
+    samples=lambda: [
+        Sample([T((8,), "int64", low=0, high=4)]),
+        Sample([T((3, 4), "int64", low=0, high=4)], {"return_inverse": True, "return_counts": True}),
+        Sample([T((5, 2), "int64", low=0, high=2)], {"dim": 0, "return_inverse": True}),
+    ]
+)
 @numpy_names
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """The distinct elements (or slices along `dim`), in order; on request where each went and how often it stands."""
     place = None if dim is None else normal_dim(dim, input._array.ndim)
@@ -296,7 +381,9 @@ def unique(
     return _unique_result(values, inverse.reshape(shape), counts, return_inverse, return_counts)
 
 
-def _unique_result(values: np.ndarray, inverse: np.ndarray, counts: np.ndarray, with_inverse: bool, with_counts: bool) -> Any:
+def _unique_result(
+    values: np.ndarray, inverse: np.ndarray, counts: np.ndarray, with_inverse: bool, with_counts: bool
+) -> Any:
     result = [new_tensor(np.ascontiguousarray(values))]
     if with_inverse:
         result.append(new_tensor(inverse.astype(np.int64)))
@@ -305,7 +392,12 @@ def _unique_result(values: np.ndarray, inverse: np.ndarray, counts: np.ndarray, 
     return result[0] if len(result) == 1 else tuple(result)
 
 
-@composite(samples=lambda: [Sample([T((9,), "int64", low=0, high=3)], {"return_inverse": True, "return_counts": True}), Sample([T((6, 2), "int64", low=0, high=2)], {"dim": 0})])
+@composite(
+    samples=lambda: [
+        Sample([T((9,), "int64", low=0, high=3)], {"return_inverse": True, "return_counts": True}),
+        Sample([T((6, 2), "int64", low=0, high=2)], {"dim": 0}),
+    ]
+)
 @numpy_names
 def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
@@ -321,7 +413,12 @@ def unique_consecutive(
     return _unique_result(values, inverse.reshape(shape), counts, return_inverse, return_counts)
 
 
-@composite(samples=lambda: [Sample([T((8,), "int64", low=0, high=5)]), Sample([T((8,), "int64", low=0, high=5), T((8,), grad=False)], {"minlength": 7})])
+@composite(
+    samples=lambda: [
+        Sample([T((8,), "int64", low=0, high=5)]),
+        Sample([T((8,), "int64", low=0, high=5), T((8,), grad=False)], {"minlength": 7}),
+    ]
+)
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative int stands in a 1-D tensor, or the sum of its weights."""
     array = input._array
@@ -335,7 +432,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return new_tensor(counts)
 
 
-@composite(samples=lambda: [Sample([T((20,), grad=False)], {"bins": 5}), Sample([T((20,), grad=False), 4, -1, 1])])
+@composite(
+    samples=lambda: [Sample([T((20,), grad=False)], {"bins": 5}), Sample([T((20,), grad=False), 4, -1, 1])]
+)
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Any = None) -> Tensor:
     """Counts of elements in equal bins between `min` and `max` (the data's own limits if both are 0)."""
     array = input._array
@@ -349,9 +448,20 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     return result if out is None else write_out(out, result)
 
 
-@composite(samples=lambda: [Sample([T((20,), grad=False), 5]), Sample([T((20,), grad=False), T(values=[-1.0, 0.0, 0.5, 2.0], grad=False)])])
+@composite(
+    samples=lambda: [
+        Sample([T((20,), grad=False), 5]),
+        Sample([T((20,), grad=False), T(values=[-1.0, 0.0, 0.5, 2.0], grad=False)]),
+    ]
+)
 def histogram(
-    input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False, out: Any = None
+    input: Tensor,
+    bins: Any,
+    *,
+    range: Any = None,
+    weight: Tensor | None = None,
+    density: bool = False,
+    out: Any = None,
 ) -> Any:
     """Counts of elements in bins (a number of equal ones, or their edges), and the edges."""
     kind = input._array.dtype if input._array.dtype.kind == "f" else get_default_dtype().numpy

@@ -44,7 +44,8 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     average = True if size_average is None else size_average
     name = "none" if reduce is False else "mean" if average else "sum"
     warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{name}' instead.", stacklevel=3
+        f"size_average and reduce args will be deprecated, please use reduction='{name}' instead.",
+        stacklevel=3,
     )
     return name
 
@@ -65,7 +66,9 @@ def _entered(samples: Callable[[], list[Sample]]) -> Callable[[Callable[..., Any
     return enter
 
 
-def _pair_samples(*, low: float | None = None, high: float | None = None, **kwargs: Any) -> Callable[[], list[Sample]]:
+def _pair_samples(
+    *, low: float | None = None, high: float | None = None, **kwargs: Any
+) -> Callable[[], list[Sample]]:
     """Two tensors of one shape, each reduction, and the keywords given."""
 
     def samples() -> list[Sample]:
@@ -88,7 +91,9 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple
     if scores.ndim < 1:
         raise ValueError(f"Expected 1 or more dimensions (got {scores.ndim})")
     if classes.dtype.kind not in "iu" or classes.dtype.itemsize not in (1, 8):
-        title = {"float32": "Float", "float64": "Double", "int32": "Int", "bool": "Bool"}.get(target.dtype.name, target.dtype.name)
+        title = {"float32": "Float", "float64": "Double", "int32": "Int", "bool": "Bool"}.get(
+            target.dtype.name, target.dtype.name
+        )
         raise RuntimeError(
             f"expected target dtype to be Long or Byte, but got {title}. Class numbers are integers: use target.long()."
         )
@@ -99,7 +104,9 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple
     else:
         if classes.ndim == 0 or scores.shape[0] != classes.shape[0]:
             size = classes.shape[0] if classes.ndim else 1
-            raise ValueError(f"Expected input batch_size ({scores.shape[0]}) to match target batch_size ({size}).")
+            raise ValueError(
+                f"Expected input batch_size ({scores.shape[0]}) to match target batch_size ({size})."
+            )
         if scores.ndim == 2 and classes.ndim != 1:
             raise RuntimeError(
                 "0D or 1D target tensor expected, multi-target not supported. The target has shape "
@@ -123,10 +130,19 @@ def _class_samples(log: bool) -> Callable[[], list[Sample]]:
         found = [Sample([scores, classes], {"reduction": reduction}) for reduction in REDUCTIONS]
         weight = T(values=[0.5, 1.0, 2.0, 0.0, 1.5], grad=False)
         found += [Sample([scores, classes, weight], {"reduction": reduction}) for reduction in REDUCTIONS]
-        found += [Sample([scores, classes], {"ignore_index": 4}), Sample([T((5,)), T(values=3, dtype="int64")])]
-        found += [Sample([T((2, 3, 4)), T((2, 4), "int64", low=0, high=3)], {"reduction": reduction}) for reduction in REDUCTIONS]
+        found += [
+            Sample([scores, classes], {"ignore_index": 4}),
+            Sample([T((5,)), T(values=3, dtype="int64")]),
+        ]
+        found += [
+            Sample([T((2, 3, 4)), T((2, 4), "int64", low=0, high=3)], {"reduction": reduction})
+            for reduction in REDUCTIONS
+        ]
         if log:
-            found += [Sample([scores, classes, weight], {"label_smoothing": 0.1, "reduction": r}) for r in REDUCTIONS]
+            found += [
+                Sample([scores, classes, weight], {"label_smoothing": 0.1, "reduction": r})
+                for r in REDUCTIONS
+            ]
             found += [Sample([scores, classes], {"label_smoothing": 0.2, "ignore_index": 0})]
             found += [Sample([scores, T((4, 5), low=0.0, high=1.0)], {"reduction": r}) for r in REDUCTIONS]
             found += [Sample([scores, T((4, 5), low=0.0, high=1.0), weight], {"label_smoothing": 0.1})]
@@ -203,7 +219,13 @@ def cross_entropy(
 
 
 def _smoothed(
-    loss: Tensor, logs: Tensor, classes: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
+    loss: Tensor,
+    logs: Tensor,
+    classes: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
 ) -> Tensor:
     """Mix the loss of the right class with the mean loss over all classes."""
     count = logs._array.shape[1]
@@ -262,7 +284,9 @@ def _weighted(loss: Tensor, weight: Tensor | None, reduction: str, name: str) ->
     if weight is None:
         return reduced(loss, reduction)
     if weight._array.shape != loss._array.shape:
-        raise ValueError(f"Weights and input must have the same size: got {list(weight.shape)} and {list(loss.shape)} in {name}.")
+        raise ValueError(
+            f"Weights and input must have the same size: got {list(weight.shape)} and {list(loss.shape)} in {name}."
+        )
     if reduction == "mean":
         return (loss * weight).sum() / weight.sum()
     return reduced(loss * weight, reduction)
@@ -362,7 +386,9 @@ def binary_cross_entropy(
         )
     if input._array.dtype != target._array.dtype:
         names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "bool": "Bool"}
-        raise RuntimeError(f"Found dtype {names.get(target.dtype.name)} but expected {names.get(input.dtype.name)}")
+        raise RuntimeError(
+            f"Found dtype {names.get(target.dtype.name)} but expected {names.get(input.dtype.name)}"
+        )
     if input._array.size and (input._array.min() < 0 or input._array.max() > 1):
         raise RuntimeError(
             "all elements of input should be between 0 and 1. For raw scores use binary_cross_entropy_with_logits."
@@ -446,7 +472,11 @@ def poisson_nll_loss(
 def _gaussian_samples() -> list[Sample]:
     variance = T((3, 4), low=0.2, high=2.0)
     found = [Sample([T((3, 4)), T((3, 4)), variance], {"reduction": reduction}) for reduction in REDUCTIONS]
-    return [*found, Sample([T((3, 4)), T((3, 4)), T((3, 1), low=0.2, high=2.0)], {"full": True}), Sample([T((3, 4)), T((3, 4)), 0.5])]
+    return [
+        *found,
+        Sample([T((3, 4)), T((3, 4)), T((3, 1), low=0.2, high=2.0)], {"full": True}),
+        Sample([T((3, 4)), T((3, 4)), 0.5]),
+    ]
 
 
 @_entered(_gaussian_samples)

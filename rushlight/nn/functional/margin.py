@@ -33,7 +33,13 @@ __all__ = [
 # -- similarities and distances -----------------------------------------------------------------------------------------
 
 
-@_entered(lambda: [Sample([T((3, 4)), T((3, 4))]), Sample([T((4,)), T((4,))], {"dim": 0}), Sample([T((2, 1, 4)), T((3, 4))], {"dim": -1})])
+@_entered(
+    lambda: [
+        Sample([T((3, 4)), T((3, 4))]),
+        Sample([T((4,)), T((4,))], {"dim": 0}),
+        Sample([T((2, 1, 4)), T((3, 4))], {"dim": -1}),
+    ]
+)
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between `x1` and `x2` along `dim`; norms are not taken below `eps`.
 
@@ -50,14 +56,26 @@ def _floored_norm(x: Tensor, dim: int, eps: float) -> Tensor:
     return (x * x).sum(dim, True).sqrt().clamp(min=eps)
 
 
-@_entered(lambda: [Sample([T((3, 4)), T((3, 4))]), Sample([T((3, 4)), T((3, 4))], {"p": 1.0, "keepdim": True}), Sample([T((4,)), T((3, 4))])])
-def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+@_entered(
+    lambda: [
+        Sample([T((3, 4)), T((3, 4))]),
+        Sample([T((3, 4)), T((3, 4))], {"p": 1.0, "keepdim": True}),
+        Sample([T((4,)), T((3, 4))]),
+    ]
+)
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
     """The p-norm of ``x1 - x2 + eps`` along the last dimension."""
     return labelled((x1 - x2 + eps).norm(p, dim=-1, keepdim=keepdim), "NormBackward1")
 
 
-@_entered(lambda: [Sample([T((3, 4))]), Sample([T((3, 4))], {"p": 1.0, "dim": 0}), Sample([T((4,))], {"dim": 0})])
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+@_entered(
+    lambda: [Sample([T((3, 4))]), Sample([T((3, 4))], {"p": 1.0, "dim": 0}), Sample([T((4,))], {"dim": 0})]
+)
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
     """`input` divided by its p-norm along `dim`, which is not taken below `eps`."""
     result = input / input.norm(p, dim, keepdim=True).clamp(min=eps).expand_as(input)
     if out is None:
@@ -108,7 +126,9 @@ def hinge_embedding_loss(
     return reduced(far + near, reduction)
 
 
-@_entered(lambda: [Sample([T((3, 4)), T((3, 4)), _SIGNS], {"margin": 0.1, "reduction": r}) for r in REDUCTIONS])
+@_entered(
+    lambda: [Sample([T((3, 4)), T((3, 4)), _SIGNS], {"margin": 0.1, "reduction": r}) for r in REDUCTIONS]
+)
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -147,7 +167,18 @@ def soft_margin_loss(
 _CLASSES = T(values=[1, 0, 3], dtype="int64")
 
 
-@_entered(lambda: [Sample([T((3, 4)), _CLASSES], {"p": p, "reduction": r}, second=False, why="PyTorch has no second derivative") for r in REDUCTIONS for p in (1, 2)])
+@_entered(
+    lambda: [
+        Sample(
+            [T((3, 4)), _CLASSES],
+            {"p": p, "reduction": r},
+            second=False,
+            why="PyTorch has no second derivative",
+        )
+        for r in REDUCTIONS
+        for p in (1, 2)
+    ]
+)
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -180,7 +211,12 @@ def multi_margin_loss(
 _LABELS = T(values=[[1, 3, -1, 0], [0, -1, 1, 2], [2, 1, 3, 0]], dtype="int64")
 
 
-@_entered(lambda: [Sample([T((3, 4)), _LABELS], {"reduction": r}, second=False, why="PyTorch has no second derivative") for r in REDUCTIONS])
+@_entered(
+    lambda: [
+        Sample([T((3, 4)), _LABELS], {"reduction": r}, second=False, why="PyTorch has no second derivative")
+        for r in REDUCTIONS
+    ]
+)
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -224,7 +260,13 @@ def multilabel_soft_margin_loss(
 # -- triplets -----------------------------------------------------------------------------------------------------------
 
 
-@_entered(lambda: [Sample([T((3, 4)), T((3, 4)), T((3, 4))], {"swap": s, "reduction": r}) for r in REDUCTIONS for s in (False, True)])
+@_entered(
+    lambda: [
+        Sample([T((3, 4)), T((3, 4)), T((3, 4))], {"swap": s, "reduction": r})
+        for r in REDUCTIONS
+        for s in (False, True)
+    ]
+)
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
