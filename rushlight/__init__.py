@@ -109,7 +109,7 @@ for _entry in _TABLE.values():
         globals().setdefault(_entry.name, _entry.function)
 
 # Imported when first asked for, so that ``import rushlight`` stays quick.
-_SUBMODULES = ("jobs", "linalg", "nn", "optim", "random", "special", "utils", "vision")
+_SUBMODULES = ("accelerator", "backends", "cuda", "jobs", "linalg", "nn", "optim", "random", "special", "utils", "vision")
 
 
 def __getattr__(name: str) -> object:

@@ -25,7 +25,8 @@ class device:
     """The name of a device: a type such as ``'cpu'`` and, for machines with several, an index.
 
     Made from text (``'cpu'``, ``'cuda:1'``), from a type and an index, or from another device. Inside
-    ``with device(...)``, tensors made without a device of their own are made on it.
+    ``with device(...)``, tensors made without a device of their own are made on it; entering refuses what
+    `check_device` refuses.
 
     Raises RuntimeError for text that names no device, and for a bare index, which means an accelerator.
 
@@ -58,10 +59,7 @@ class device:
             return made
         if isinstance(source, int) and not isinstance(source, bool) and index is None:
             _check_index(source)
-            raise RuntimeError(
-                "Cannot access accelerator device when none is available. "
-                f"{source} alone names an accelerator; Rushlight computes on device('cpu')"
-            )
+            raise no_accelerator()
         given = builtins.type(source).__name__
         raise TypeError(
             f"device() received an invalid combination of arguments - got ({given}), but expected one of:\n"
@@ -97,6 +95,7 @@ class device:
         return device, (str(self),)
 
     def __enter__(self) -> device:
+        check_device(self)
         _chosen.devices.append(self)
         return self
 
@@ -124,11 +123,28 @@ def _parse(text: str, index: int | None) -> tuple[str, int | None]:
     return kind, int(index_text)
 
 
+def no_accelerator() -> RuntimeError:
+    """The error for using an accelerator, which a device index without a type stands for."""
+    return RuntimeError(
+        "Cannot access accelerator device when none is available. Rushlight computes on device('cpu')"
+    )
+
+
 def _check_index(index: int) -> None:
     if not isinstance(index, int) or isinstance(index, bool):
         raise TypeError(f"device(): argument 'index' (position 2) must be int, not {type(index).__name__}")
     if index < 0:
         raise RuntimeError("Device index must not be negative")
+
+
+def refusal(wanted: device) -> Exception:
+    """The error for using a device other than the CPU: a CPU build of PyTorch's, and what to do instead."""
+    advice = f"Rushlight computes on the CPU only: leave out the device or write 'cpu' instead of '{wanted}'"
+    if wanted.type in ("cuda", "xpu", "mtia"):
+        return AssertionError(f"Torch not compiled with {wanted.type.upper()} enabled. {advice}")
+    if wanted.type == "meta":
+        return NotImplementedError(f"Rushlight has no tensors without data. {advice}")
+    return RuntimeError(f"PyTorch is not linked with support for {wanted.type} devices. {advice}")
 
 
 CPU = device("cpu")
@@ -145,7 +161,7 @@ _chosen = _ChosenDevices()
 
 
 def check_device(wanted: device | str | int | None = None) -> device:
-    """The CPU device, if ``wanted`` is a CPU; None stands for the default device.
+    """The CPU device, if ``wanted`` is a CPU; None stands for the default device, which always is one.
 
     Raises what a CPU build of PyTorch raises for other devices (AssertionError, RuntimeError or
     NotImplementedError), and TypeError for what is no device at all.
@@ -155,19 +171,14 @@ def check_device(wanted: device | str | int | None = None) -> device:
     device(type='cpu')
     """
     if wanted is None:
-        wanted = _chosen.devices[-1]
-    elif isinstance(wanted, str) or (isinstance(wanted, int) and not isinstance(wanted, bool)):
+        return CPU
+    if isinstance(wanted, str) or (isinstance(wanted, int) and not isinstance(wanted, bool)):
         wanted = device(wanted)
     elif not isinstance(wanted, device):
         raise TypeError(f"argument 'device' must be torch.device, not {type(wanted).__name__}")
     if wanted.type == "cpu":
         return CPU
-    advice = f"Rushlight computes on the CPU only: leave out the device or write 'cpu' instead of '{wanted}'"
-    if wanted.type in ("cuda", "xpu", "mtia"):
-        raise AssertionError(f"Torch not compiled with {wanted.type.upper()} enabled. {advice}")
-    if wanted.type == "meta":
-        raise NotImplementedError(f"Rushlight has no tensors without data. {advice}")
-    raise RuntimeError(f"PyTorch is not linked with support for {wanted.type} devices. {advice}")
+    raise refusal(wanted)
 
 
 def get_default_device() -> device:
@@ -177,14 +188,13 @@ def get_default_device() -> device:
     >>> torch.get_default_device()
     device(type='cpu')
     """
-    check_device(None)
     return _chosen.devices[-1]
 
 
 def set_default_device(device: device | str | int | None) -> None:
     """Choose the device for tensors made without one, in this thread; None goes back to the CPU.
 
-    As in PyTorch, a device that cannot be used is refused when a tensor is made, not here.
+    A device that cannot be used is refused here, as `check_device` does; PyTorch waits for the first tensor.
 
     >>> import rushlight as torch
     >>> torch.set_default_device("cpu:0")
@@ -194,4 +204,6 @@ def set_default_device(device: device | str | int | None) -> None:
     """
     # The parameter, named as in PyTorch, hides the class of the same name.
     make_device = type(CPU)
-    _chosen.devices[0] = CPU if device is None else make_device(device)
+    chosen = CPU if device is None else make_device(device)
+    check_device(chosen)
+    _chosen.devices[0] = chosen

@@ -101,39 +101,43 @@ def test_other_devices_are_refused_on_use(wanted, error, message):
 
 
 def test_with_block_chooses_the_default():
-    with device("cuda"):
-        with pytest.raises(AssertionError, match="CUDA"):
-            check_device()
-        with pytest.raises(AssertionError, match="CUDA"):
-            get_default_device()
-        assert check_device("cpu") is CPU
-        with device("cpu:1"):
-            assert check_device() is CPU
-            assert get_default_device() == device("cpu:1")
+    with device("cpu:1"):
+        assert get_default_device() == device("cpu:1")
+        with device("cpu:2") as inner:
+            assert get_default_device() is inner
+        assert get_default_device() == device("cpu:1")
+        assert check_device() is CPU
     assert get_default_device() is CPU
 
 
 def test_with_block_ends_when_it_raises():
-    with pytest.raises(KeyError), device("cuda"):
+    with pytest.raises(KeyError), device("cpu:1"):
         raise KeyError
-    assert check_device() is CPU
+    assert get_default_device() is CPU
+
+
+def test_an_unusable_default_is_refused_at_once():
+    with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled"), device("cuda"):
+        pytest.fail("the block was entered")
+    for wanted, error in (("cuda", AssertionError), ("gpu", RuntimeError), (0, RuntimeError)):
+        with pytest.raises(error):
+            set_default_device(wanted)
+    assert get_default_device() is CPU
 
 
 def test_set_default_device():
-    set_default_device("cuda")
-    with pytest.raises(AssertionError, match="CUDA"):
-        check_device()
+    set_default_device("cpu:0")
+    assert get_default_device() == device("cpu:0")
+    with device("cpu"):
+        assert get_default_device() == CPU
     set_default_device(None)
-    assert get_default_device() is CPU
-    with pytest.raises(RuntimeError, match="gpu"):
-        set_default_device("gpu")
     assert get_default_device() is CPU
 
 
 def test_each_thread_has_its_own_default():
     seen = []
-    with device("cuda"):
-        thread = threading.Thread(target=lambda: seen.append(check_device()))
+    with device("cpu:1"):
+        thread = threading.Thread(target=lambda: seen.append(get_default_device()))
         thread.start()
         thread.join()
     assert seen == [CPU]
