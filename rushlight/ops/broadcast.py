@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from rushlight.ops.arguments import array_of, int_varargs
-from rushlight.ops.copies import tensor_type
 from rushlight.ops.define import apply
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
@@ -29,12 +28,12 @@ def strided(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...])
 
 
 def _expand(input: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
-    added = len(shape) - input.ndim
-    own = [
-        stride if n == m else 0
-        for n, m, stride in zip(input.shape, shape[added:], input.strides, strict=True)
-    ]
-    return strided(input, shape, (*[0] * added, *own))
+    lengths = input.shape
+    added = len(shape) - len(lengths)
+    strides = [0] * added
+    for dim, stride in enumerate(input.strides):
+        strides.append(stride if lengths[dim] == shape[dim + added] else 0)
+    return strided(input, shape, tuple(strides))
 
 
 EXPAND = primitive("expand", "view", _expand, dict(input=lambda g: g))
@@ -67,12 +66,8 @@ def expand(input: Tensor, size: tuple[int, ...], *, implicit: bool = False) -> T
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    shape = array_of("expand", input).shape
-    return apply(
-        EXPAND,
-        (input,),
-        {"shape": size if shape == size else expanded_shape(shape, size, tensor_type(input))},
-    )
+    array = array_of("expand", input)
+    return apply(EXPAND, (input,), {"shape": expanded_shape(array.shape, size, array.dtype)})
 
 
 public(EXPAND, samples=_expand_samples, torch_name="Tensor.expand")(expand)

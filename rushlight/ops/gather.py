@@ -46,7 +46,11 @@ def places_along(index: np.ndarray, dim: int, size: int) -> tuple[np.ndarray, ..
     ndim = index.ndim
     key = []
     for each, length in enumerate(index.shape):
-        key.append(index if each == dim else np.arange(length).reshape((length,) + (1,) * (ndim - each - 1)))
+        if each == dim:
+            key.append(index)
+        else:
+            own = np.arange(length)
+            key.append(own if each == ndim - 1 else own.reshape((length,) + (1,) * (ndim - each - 1)))
     return tuple(key)
 
 
@@ -157,8 +161,10 @@ def check_index_type(name: str, index: Any, position: int = 3) -> None:
 
 def _larger(index: tuple[int, ...], other: tuple[int, ...], dim: int) -> int | None:
     """The first dimension but `dim` (-1: any) in which an index is larger than what it points into."""
-    pairs = enumerate(zip(index or (1,), other or (1,), strict=True))
-    return next((each for each, (length, size) in pairs if each != dim and length > size), None)
+    for each, length in enumerate(index):
+        if each != dim and length > (other[each] if other else 1):
+            return each
+    return None
 
 
 # -- gather --------------------------------------------------------------------------------------------------

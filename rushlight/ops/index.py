@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import I64
+from rushlight.dtype import BOOL_NUMPY, I64
 from rushlight.ops.convert import array_from
 from rushlight.ops.define import Op, apply
 from rushlight.ops.picking import INDEX, INDEX_MASK, INDEX_PAIR, NONZERO_TUPLE, TOGETHER
@@ -193,7 +193,7 @@ def check_mask(mask: Tensor, dim: int, shape: tuple[int, ...]) -> None:
 
 # -- x[index] ------------------------------------------------------------------------------------------------
 
-FIRST = {"dims": (0,)}
+FIRST, FIRST_DIM = {"dim": 0}, {"dims": (0,)}
 
 
 def window_of(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Op, tuple[Any, ...]] | None:
@@ -206,9 +206,10 @@ def window_of(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Op, tuple
             continue
         if each is Ellipsis and not dots:
             dots = True
-            dim = ndim - sum(
-                [later.__class__ is int or later.__class__ is slice for later in items[place + 1 :]]
-            )
+            after = [later.__class__ is int or later.__class__ is slice for later in items[place + 1 :]]
+            if ndim - sum(after) < dim:
+                return None
+            dim = ndim - sum(after)
             continue
         if dim >= ndim:
             return None
@@ -249,8 +250,12 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         if window is not None:
             op, key = window
             return apply(ALIAS, (self,)) if op is ALIAS else apply(op, (self,), {"index": key})
-    elif kind is Tensor and shape and index._array.dtype is I64 and index._array.ndim:
-        return apply(INDEX, (self, index), FIRST)
+    elif kind is Tensor and shape:
+        picked = index._array
+        if picked.dtype is I64 and picked.ndim:
+            return apply(INDEX, (self, index), FIRST_DIM)
+        if picked.dtype is BOOL_NUMPY and picked.ndim and picked.shape == shape[: picked.ndim]:
+            return apply(INDEX_MASK, (self, index), FIRST)
     return _getitem(self, index)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.dtype import I64
 from rushlight.ops.arguments import array_of, require_tensor
 from rushlight.ops.copies import convert, tensor_type
 from rushlight.ops.define import INPLACE, TITLES, Op, apply, apply_inplace
@@ -244,6 +245,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         if not isinstance(value, (int, float, np.integer)):
             raise TypeError(f"can't assign a {type_name(value)} to a {tensor_type(self)}")
         value = fitting_number(value, array.dtype)
+    if index.__class__ is Tensor and index._array.ndim and array.ndim and index._array.dtype is I64:
+        put_picks(self, [(0, index)], value, False, INPLACE)
+        return
     window = window_of(index if index.__class__ is tuple else (index,), array.shape)
     if window is not None:
         _write_window(self, *window, value)
@@ -282,14 +286,15 @@ def _write_window(self: Tensor, op: Op, window: tuple[Any, ...], value: Any) -> 
         shape = array[window].shape
         if value._array.ndim and value._array.shape != shape:
             value = without_surplus(value, len(shape))
-            expanded_shape(value._array.shape, shape, tensor_type(value))
+            expanded_shape(value._array.shape, shape, value._array.dtype)
         if op is ALIAS or not array.flags.c_contiguous or np.may_share_memory(array, value._array):
             # only the window itself must not overlap the value
             target = self if op is ALIAS else apply(op, (self,), {"index": window})
             if value is not target:
                 apply_inplace(COPY if value._array.ndim else FILL[3], (target, value))
             return
-    if 0 in array.strides and not array.flags.c_contiguous:
+    leaf = self._requires_grad and self._node is None
+    if leaf or (0 in array.strides and not array.flags.c_contiguous):  # the view knows what is forbidden
         self, window = apply(op, (self,), {"index": window}), (...,)
     apply_inplace(WRITE, (self, value), {"index": window})
 

@@ -40,9 +40,10 @@ def tensor_list(name: str, tensors: Any) -> Sequence[Tensor]:
 def _common_type(arrays: Sequence[np.ndarray]) -> np.dtype | None:
     """The type that arrays are promoted to; None where they all have it."""
     kind = arrays[0].dtype
-    if all(each.dtype is kind for each in arrays):
-        return None
-    return result_type_of(arrays).numpy
+    for each in arrays:
+        if each.dtype is not kind:
+            return result_type_of(arrays).numpy
+    return None
 
 
 # -- along a dimension that exists ---------------------------------------------------------------------------
@@ -121,16 +122,18 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     arrays = [each._array for each in tensors]
+    dtype, empty_seen = _common_type(arrays), False
     for position, array in enumerate(arrays):
-        if array.ndim == 0:
+        if array.ndim < 2 and array.size == 0:
+            empty_seen = True
+        elif array.ndim == 0:
             raise RuntimeError(f"zero-dimensional tensor (at position {position}) cannot be concatenated")
-    dtype = _common_type(arrays)
     if out is not None:
         kind = from_numpy(arrays[0].dtype if dtype is None else dtype)
         if not can_cast(kind, out.dtype):
             title = TITLES[out.dtype.name]
             raise TypeError(f"torch.cat(): input types can't be cast to the desired output type {title}")
-    if any(array.shape == (0,) for array in arrays):
+    if empty_seen:
         kept = [each for each in tensors if each._array.shape != (0,)]
         if kept and len(kept) < len(tensors):
             tensors = kept

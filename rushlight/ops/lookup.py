@@ -145,18 +145,18 @@ def embedding(
 
 
 def _one_hot(input: np.ndarray, *, num_classes: int) -> np.ndarray:
-    if input.size and input.min() < 0:
+    if input.size and np.minimum.reduce(input, axis=None) < 0:
         raise RuntimeError("Class values must be non-negative.")
     if num_classes == -1:
         num_classes = int(input.max()) + 1
-    if input.size and input.max() >= num_classes:
+    elif input.size and np.maximum.reduce(input, axis=None) >= num_classes:
         raise RuntimeError(
             f"Class values must be smaller than num_classes. There is a class {input.max()}, and "
             f"num_classes is {num_classes}"
         )
-    whole = np.zeros((*input.shape, num_classes), np.int64)
-    np.put_along_axis(whole, input[..., None], 1, -1)
-    return whole
+    whole = np.zeros((input.size, num_classes), np.int64)
+    whole[np.arange(input.size), input.reshape(-1)] = 1
+    return whole.reshape(*input.shape, num_classes)
 
 
 ONE_HOT = primitive("one_hot", "indexed", _one_hot)

@@ -146,6 +146,8 @@ def mask_key(mask: np.ndarray, dim: int) -> tuple[Any, ...]:
 
 
 def _index_mask(input: np.ndarray, mask: np.ndarray, *, dim: int) -> np.ndarray:
+    if dim == 0 and mask.dtype.kind == "b":
+        return input[mask]
     return np.ascontiguousarray(input[mask_key(mask, dim)])
 
 

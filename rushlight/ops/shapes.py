@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rushlight.ops.define import TITLES
+
 
 def concrete_shape(shape: Sequence[int], count: int) -> tuple[int, ...]:
     """`shape` with its -1, if any, worked out for `count` elements.
@@ -18,7 +20,7 @@ def concrete_shape(shape: Sequence[int], count: int) -> tuple[int, ...]:
     >>> concrete_shape((2, -1), 6)
     (2, 3)
     """
-    if math.prod(shape) == count and min(shape, default=0) >= 0:
+    if math.prod(shape) == count and (not shape or min(shape) >= 0):
         return tuple(shape)
     unknown, known = None, 1
     for index, length in enumerate(shape):
@@ -63,36 +65,40 @@ def broadcast_shape(first: Sequence[int], second: Sequence[int]) -> tuple[int, .
     )
 
 
-def expanded_shape(shape: tuple[int, ...], sizes: tuple[int, ...], what: str = "expand") -> tuple[int, ...]:
+def expanded_shape(
+    shape: tuple[int, ...], sizes: tuple[int, ...], kind: np.dtype | None = None
+) -> tuple[int, ...]:
     """The shape that `expand` gives a tensor for these sizes, in which -1 stands for the tensor's own.
 
-    `what` names the tensor's type for the error.
+    `kind` is the tensor's type, for the error.
 
     >>> from rushlight.ops.shapes import expanded_shape
     >>> expanded_shape((3, 1), (2, -1, 4))
     (2, 3, 4)
     """
-    if shape == sizes:
-        return sizes
     added = len(sizes) - len(shape)
     if added < 0:
+        title = "Float" if kind is None else TITLES[kind.name]
         raise RuntimeError(
-            f"expand({what}{{{list(shape)}}}, size={list(sizes)}): the number of sizes provided "
-            f"({len(sizes)}) must be greater or equal to the number of dimensions in the tensor "
+            f"expand(torch.{title}Tensor{{{list(shape)}}}, size={list(sizes)}): the number of sizes "
+            f"provided ({len(sizes)}) must be greater or equal to the number of dimensions in the tensor "
             f"({len(shape)})"
         )
-    found = []
+    found = list(sizes)
     for dim, size in enumerate(sizes):
         own = shape[dim - added] if dim >= added else 1
-        if size == -1 and dim < added:
-            raise RuntimeError(
-                "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension "
-                f"{dim}"
-            )
-        if size != -1 and size != own and (own != 1 or size < 0):
+        if size == own:
+            continue
+        if size == -1:
+            if dim < added:
+                raise RuntimeError(
+                    "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing "
+                    f"dimension {dim}"
+                )
+            found[dim] = own
+        elif own != 1 or size < 0:
             raise RuntimeError(
                 f"The expanded size of the tensor ({size}) must match the existing size ({own}) at "
                 f"non-singleton dimension {dim}.  Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}"
             )
-        found.append(own if size == -1 else size)
     return tuple(found)

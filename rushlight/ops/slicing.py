@@ -23,8 +23,8 @@ from rushlight.views import Geometry, change_geometry
 
 # -- windows -------------------------------------------------------------------------------------------------
 
-# A window is a tuple of ints, slices, None and one Ellipsis, as NumPy takes it. The Ellipsis, if nothing else needs
-# it at the end, makes the result an array even where one element is left.
+# A window is a tuple of ints, slices, None and one Ellipsis, as NumPy takes it. The Ellipsis makes the result
+# an array even where one element is left.
 WHOLE = slice(None)
 
 

@@ -19,12 +19,18 @@ from rushlight.tensor import Tensor
 # -- triangles -----------------------------------------------------------------------------------------------
 
 
+def _below(input: np.ndarray, diagonal: int) -> np.ndarray:
+    """A mask of the elements of a matrix on a diagonal and below it."""
+    rows, columns = input.shape[-2:]
+    return np.greater_equal.outer(np.arange(rows), np.arange(-diagonal, columns - diagonal))
+
+
 def _lower(input: np.ndarray, *, diagonal: int) -> np.ndarray:
-    return np.where(np.tri(*input.shape[-2:], k=diagonal, dtype=bool), input, input.dtype.type(0))
+    return np.where(_below(input, diagonal), input, input.dtype.type(0))
 
 
 def _upper(input: np.ndarray, *, diagonal: int) -> np.ndarray:
-    return np.where(np.tri(*input.shape[-2:], k=diagonal - 1, dtype=bool), input.dtype.type(0), input)
+    return np.where(_below(input, diagonal - 1), input.dtype.type(0), input)
 
 
 TRIL: Op = primitive(

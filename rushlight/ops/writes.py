@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.dtype import FLOATS
 from rushlight.ops.arguments import array_of, int_tuple, require_tensor
 from rushlight.ops.create import check_options, zeros_like
 from rushlight.ops.define import TITLES, Op, apply, apply_inplace
@@ -93,15 +94,16 @@ def wrapped_number(value: Any, kind: np.dtype) -> Any:
 
 _WIDE = {"uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t"}
 _WIDE |= {"float16": "c10::Half", "float32": "float"}
+_LARGEST = {each.numpy: float(np.finfo(each.numpy).max) for each in FLOATS}
 
 
 def fitting_number(value: Any, kind: np.dtype) -> Any:
     """A Python number as this type holds it, truncated for integers; RuntimeError where it does not fit."""
-    if kind.kind == "b":
-        return bool(value)
     if kind.kind == "f":
-        if kind.itemsize == 8 or not math.isfinite(value) or abs(value) <= np.finfo(kind).max:
+        if -_LARGEST[kind] <= value <= _LARGEST[kind] or not math.isfinite(value):
             return float(value)
+    elif kind.kind == "b":
+        return bool(value)
     elif math.isfinite(value):
         whole, limits = int(value), np.iinfo(kind)
         if (-limits.max if kind.kind == "u" else limits.min) <= whole <= limits.max:
