@@ -137,13 +137,7 @@ def _answer_tasks(
     parent = os.getppid()
     fetch = _start(recipe, worker_id, init_fn)
     ended = False
-    while True:
-        while not tasks.poll(PARENT_CHECK_INTERVAL):
-            if os.getppid() != parent:
-                return
-        task = tasks.recv()
-        if task == STOP:
-            return
+    while (task := _next_task(tasks, parent)) != STOP:
         if task == RESTART:
             answers.put(ForkingPickler.dumps(RESTART))
             fetch = _start(recipe, worker_id, None)
@@ -156,6 +150,17 @@ def _answer_tasks(
                 ended = recipe.is_iterable and isinstance(error, StopIteration)
                 answer = StreamEnded() if ended else WorkerError.of(error, worker_id)
             answers.put(_pickle(number, answer, worker_id))
+
+
+def _next_task(tasks: Connection, parent: int) -> Any:
+    """What the main process sends next; the word to stop if there is no main process any more."""
+    while not tasks.poll(PARENT_CHECK_INTERVAL):
+        if os.getppid() != parent:
+            return STOP
+    try:
+        return tasks.recv()
+    except EOFError:
+        return STOP
 
 
 def _start(recipe: Recipe, worker_id: int, init_fn: Callable[[int], None] | None) -> Callable[[Any], Any]:
