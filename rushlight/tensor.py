@@ -427,7 +427,7 @@ class Tensor:
 
         if state.mode & RECORDING:
             state.recorder.refuse_read(self, "print")
-        return tensor_text(self)
+        return tensor_text(self, tensor_contents)
 
     def __format__(self, spec: str) -> str:
         if self._array.ndim == 0 and not self._is_meta() and type(self) is Tensor:
