@@ -119,3 +119,9 @@ def test_a_large_tensor_prints_at_once(shape):
     text = array_text(large)
     assert time.perf_counter() - start < 0.25
     assert text.count("0.5000") == 36
+
+
+def test_given_contents_stand_for_the_numbers():
+    assert rushlight.ones(2, dtype=rushlight.float64).__repr__(tensor_contents="...") == (
+        "tensor(..., dtype=torch.float64)"
+    )
