@@ -23,6 +23,7 @@ import numpy as np
 
 from rushlight.data.fetch import Recipe
 from rushlight.random import manual_seed
+from rushlight.threads import set_num_threads
 
 PARENT_CHECK_INTERVAL = 5.0  # seconds
 
@@ -108,6 +109,7 @@ def run(
     """
     global _worker_info
     seed = base_seed + worker_id
+    set_num_threads(1)  # there are other workers
     _seed_everything(base_seed, worker_id, seed)
     _worker_info = WorkerInfo(worker_id, num_workers, seed, recipe.dataset)
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -59,7 +59,7 @@ def test_random_numbers_in_workers(options):
             def __getitem__(self, index):
                 info = data.get_worker_info()
                 drawn = random.random(), np.random.rand(), library.rand(1).item()  # noqa: NPY002
-                return (info.id, info.num_workers, info.seed, *drawn)
+                return (info.id, info.num_workers, info.seed, library.get_num_threads(), *drawn)
 
             def __len__(self):
                 return 5
