@@ -1,7 +1,8 @@
 """Rushlight: PyTorch's names, numbers and printed text, written by hand in Python on NumPy.
 
-``import rushlight as torch`` and go on as before. Functions on tensors come from the op table (`rushlight.ops`); layers, losses and optimizers from `nn` and `optim`. Importing this package imports
-NumPy and nothing else.
+``import rushlight as torch`` and go on as before. Functions on tensors come from the op table
+(`rushlight.ops`); layers, losses and optimizers from `nn` and `optim`. Importing this package imports NumPy
+and nothing else.
 
 >>> import rushlight as torch
 >>> x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -9,6 +10,8 @@ NumPy and nothing else.
 >>> x.grad
 tensor([2., 4., 6.])
 """
+
+from typing import Any as _Any
 
 __version__ = "0.1.0"
 
@@ -26,6 +29,7 @@ from rushlight.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_
 from rushlight.compile import compile
 from rushlight.constants import e, inf, nan, newaxis, pi
 from rushlight.device import device, get_default_device, set_default_device
+from rushlight.dtype import bool_ as bool
 from rushlight.dtype import (
     can_cast,
     double,
@@ -48,7 +52,6 @@ from rushlight.dtype import (
     short,
     uint8,
 )
-from rushlight.dtype import bool_ as bool
 from rushlight.dtype import float_ as float
 from rushlight.dtype import int_ as int
 from rushlight.layout import (
@@ -109,10 +112,22 @@ for _entry in _TABLE.values():
         globals().setdefault(_entry.name, _entry.function)
 
 # Imported when first asked for, so that ``import rushlight`` stays quick.
-_SUBMODULES = ("accelerator", "backends", "cuda", "jobs", "linalg", "nn", "optim", "random", "special", "utils", "vision")
+_SUBMODULES = (
+    "accelerator",
+    "backends",
+    "cuda",
+    "jobs",
+    "linalg",
+    "nn",
+    "optim",
+    "random",
+    "special",
+    "utils",
+    "vision",
+)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> _Any:
     import importlib
 
     if name in _SUBMODULES:

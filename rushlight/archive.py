@@ -1,8 +1,8 @@
 """PyTorch's checkpoint format: a zip with one pickle of the structure and one entry of raw bytes per storage.
 
-This file knows the format and nothing of paths. The writer emits the pickle's opcodes itself, since the names in it are
-PyTorch's; the reader interprets them with an unpickler that has a closed list of constructors. Invariant: no name in a file
-leads to code that is not in `_Unpickler.find_class`.
+This file knows the format and nothing of paths. The writer emits the pickle's opcodes itself, since the
+names in it are PyTorch's; the reader interprets them with an unpickler that has a closed list of
+constructors. Invariant: no name in a file leads to code that is not in `_Unpickler.find_class`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def owner_of(array: np.ndarray) -> np.ndarray:
     return array
 
 
-# -- writing ------------------------------------------------------------------------------------------------------------
+# -- writing -------------------------------------------------------------------------------------------------
 
 
 class ArchiveWriter:
@@ -70,7 +70,9 @@ class ArchiveWriter:
             self._entry(archive, file, "archive/version", b"3\n")
 
     def _entry(self, archive: zipfile.ZipFile, file: IO[bytes], name: str, content: bytes) -> None:
-        """One entry, padded so that its bytes begin at a multiple of 64, as PyTorch's reader likes for mapping."""
+        """One entry, padded so that its bytes begin at a multiple of 64, as PyTorch's reader likes for
+        mapping.
+        """
         info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
         header = archive.start_dir + 30 + len(name.encode())
         padding = -(header + 4) % _ALIGNMENT
@@ -105,7 +107,8 @@ class ArchiveWriter:
             self._remembered(obj, self._emit_container, where)
         else:
             raise TypeError(
-                f"{where} is a {type(obj).__name__}, which save() does not write: only None, numbers, texts, tensors, dtypes and "
+                f"{where} is a {type(obj).__name__}, which save() does not write: only None, numbers, "
+                "texts, tensors, dtypes and "
                 "dicts, lists, tuples and sets of them. Of a module or an optimizer save its state_dict()."
             )
 
@@ -190,8 +193,13 @@ class ArchiveWriter:
         for each in (str(key), "cpu", length):
             self._emit(each, where)
         self._out.append(b"tQ")
-        for each in (offset, tuple(array.shape), tuple(stride // array.itemsize for stride in array.strides), requires_grad):
-            self._emit(each, where)
+        for part in (
+            offset,
+            tuple(array.shape),
+            tuple(stride // array.itemsize for stride in array.strides),
+            requires_grad,
+        ):
+            self._emit(part, where)
         self._call("collections", "OrderedDict", (), where)
         self._out.append(b"tR")
 
@@ -211,7 +219,7 @@ class ArchiveWriter:
         return key, length, offset
 
 
-# -- reading ------------------------------------------------------------------------------------------------------------
+# -- reading -------------------------------------------------------------------------------------------------
 
 
 class ArchiveReader:
@@ -222,14 +230,18 @@ class ArchiveReader:
         try:
             self.archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise RuntimeError(f"{name} is not a sound checkpoint: it was cut short or damaged ({error}).") from None
+            raise RuntimeError(
+                f"{name} is not a sound checkpoint: it was cut short or damaged ({error})."
+            ) from None
 
     def read(self) -> Any:
         """The object that was saved."""
         try:
             structure = next(each for each in self.archive.namelist() if each.endswith("/data.pkl"))
         except StopIteration:
-            raise RuntimeError(f"{self.name} is a zip file but not a checkpoint: it has no data.pkl.") from None
+            raise RuntimeError(
+                f"{self.name} is a zip file but not a checkpoint: it has no data.pkl."
+            ) from None
         self.folder = structure[: -len("data.pkl")]
         content = self._content("data.pkl")
         order = "byteorder"
@@ -239,9 +251,19 @@ class ArchiveReader:
             return _Unpickler(content, self).load()
         except pickle.UnpicklingError as error:
             raise RuntimeError(f"{self.name} cannot be loaded: {error}") from None
-        except (EOFError, IndexError, KeyError, ValueError, TypeError, AttributeError, struct.error, MemoryError) as error:
+        except (
+            EOFError,
+            IndexError,
+            KeyError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            struct.error,
+            MemoryError,
+        ) as error:
             raise RuntimeError(
-                f"{self.name} is not a sound checkpoint: its structure is damaged ({type(error).__name__}: {error})."
+                f"{self.name} is not a sound checkpoint: its structure is damaged ({type(error).__name__}: "
+                f"{error})."
             ) from None
 
     def _names(self) -> set[str]:
@@ -251,7 +273,9 @@ class ArchiveReader:
         try:
             return self.archive.read(self.folder + name)
         except (zipfile.BadZipFile, KeyError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise RuntimeError(f"{self.name} is not a sound checkpoint: entry {name} cannot be read ({error}).") from None
+            raise RuntimeError(
+                f"{self.name} is not a sound checkpoint: entry {name} cannot be read ({error})."
+            ) from None
 
     def storage(self, kind: DType, key: str, length: int) -> np.ndarray:
         """The flat array of one storage, read once and shared by all its tensors."""
@@ -284,8 +308,10 @@ class _Unpickler(pickle.Unpickler):
         found = _CONSTRUCTORS.get((module, name))
         if found is None:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, and only plain data is loaded: tensors, numbers, texts and containers of them. "
-                "Nothing from the file was executed. If you trust its source, load it with PyTorch and save its state_dict()."
+                f"it asks for {module}.{name}, and only plain data is loaded: tensors, numbers, texts and "
+                "containers of them. "
+                "Nothing from the file was executed. If you trust its source, load it with PyTorch and save "
+                "its state_dict()."
             )
         return found
 
@@ -297,7 +323,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _rebuild_tensor(
-    storage: np.ndarray, offset: int, shape: Any, strides: Any, requires_grad: bool, hooks: Any, metadata: Any = None
+    storage: np.ndarray,
+    offset: int,
+    shape: Any,
+    strides: Any,
+    requires_grad: bool,
+    hooks: Any,
+    metadata: Any = None,
 ) -> Tensor:
     shape, strides = tuple(int(n) for n in shape), tuple(int(n) for n in strides)
     empty = 0 in shape

@@ -15,7 +15,7 @@ import numpy as np
 BOOL, INTEGER, FLOATING = 0, 1, 2
 
 
-class dtype:  # noqa: N801 - PyTorch's name
+class dtype:
     """The type of a tensor's elements; compare with ``is`` or ``==``, as in PyTorch.
 
     >>> import rushlight as torch
@@ -197,7 +197,7 @@ class _TypeLimits:
         self.min = info.min
 
 
-class finfo(_TypeLimits):  # noqa: N801 - PyTorch's name
+class finfo(_TypeLimits):
     """Limits of a floating type; `type` defaults to the default dtype.
 
     >>> import rushlight as torch
@@ -208,7 +208,9 @@ class finfo(_TypeLimits):  # noqa: N801 - PyTorch's name
     def __init__(self, type: dtype | None = None) -> None:
         kind = type or _default
         if not kind.is_floating_point:
-            raise TypeError("torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo'")
+            raise TypeError(
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo'"
+            )
         info = np.finfo(kind.numpy)
         super().__init__(kind, info)
         self.max, self.min = float(info.max), float(info.min)
@@ -223,7 +225,7 @@ class finfo(_TypeLimits):  # noqa: N801 - PyTorch's name
         )
 
 
-class iinfo(_TypeLimits):  # noqa: N801 - PyTorch's name
+class iinfo(_TypeLimits):
     """Limits of an integer type.
 
     >>> import rushlight as torch
@@ -233,7 +235,9 @@ class iinfo(_TypeLimits):  # noqa: N801 - PyTorch's name
 
     def __init__(self, type: dtype) -> None:
         if type.category != INTEGER:
-            raise TypeError("torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'")
+            raise TypeError(
+                "torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'"
+            )
         super().__init__(type, np.iinfo(type.numpy))
         self.max, self.min = int(self.max), int(self.min)
 

@@ -1,7 +1,8 @@
 """Writing files so that nothing saved before is ever lost.
 
-Content goes to a temporary file in the same folder, is flushed to disk, and then takes the place of the old file in one step.
-Invariant: after a crash, a full disk or Ctrl-C the old file or the new one is there, never a half.
+Content goes to a temporary file in the same folder, is flushed to disk, and then takes the place of the old
+file in one step. Invariant: after a crash, a full disk or Ctrl-C the old file or the new one is there,
+never a half.
 """
 
 from __future__ import annotations

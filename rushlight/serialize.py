@@ -1,9 +1,11 @@
-"""Saving and loading: `save` and `load` in PyTorch's own file format, `save_file` and `load_file` as safetensors.
+"""Saving and loading: `save` and `load` in PyTorch's own file format, `save_file` and `load_file` as
+safetensors.
 
-A file from a stranger can be loaded without fear: `load` reads the pickle inside a checkpoint with an unpickler that knows
-a dozen harmless constructors and refuses every other name, so nothing in a file is ever executed. PyTorch reads what `save`
-writes (``torch.load``, also with ``weights_only=True``), and `load` reads what PyTorch wrote. Invariant: files are replaced in one
-step (`rushlight.files`), and a file that is damaged or foreign gives one clear error.
+A file from a stranger can be loaded without fear: `load` reads the pickle inside a checkpoint with an
+unpickler that knows a dozen harmless constructors and refuses every other name, so nothing in a file is
+ever executed. PyTorch reads what `save` writes (``torch.load``, also with ``weights_only=True``), and
+`load` reads what PyTorch wrote. Invariant: files are replaced in one step (`rushlight.files`), and a file
+that is damaged or foreign gives one clear error.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ def save(
     pickle_protocol: int = 2,
     _use_new_zipfile_serialization: bool = True,
 ) -> None:
-    """Save nested dicts, lists, tuples, numbers, texts and tensors, such as a ``state_dict()``, in PyTorch's format.
+    """Save nested dicts, lists, tuples, numbers, texts and tensors, such as a ``state_dict()``, in
+    PyTorch's format.
 
-    Tensors that share memory share it again after `load`. Anything else (a whole module, say) raises TypeError: save its
-    ``state_dict()``.
+    Tensors that share memory share it again after `load`. Anything else (a whole module, say) raises
+    TypeError: save its ``state_dict()``.
 
     >>> import io
     >>> import rushlight as torch
@@ -98,7 +101,7 @@ def _load_open(file: IO[bytes], name: str) -> Any:
     )
 
 
-# -- safetensors --------------------------------------------------------------------------------------------------------
+# -- safetensors ---------------------------------------------------------------------------------------------
 
 
 def _safetensors() -> Any:

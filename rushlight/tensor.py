@@ -1,10 +1,10 @@
 """The Tensor: an ndarray with a place in the history of computation.
 
 A tensor wraps one ndarray (`_array`, 0-d included) and knows the node that made it, its gradient, and, for a
-view, its base. It computes nothing itself: every operation is an op of the table, which `rushlight.ops` attaches here as
-methods. Invariant: `_array` is always an ndarray of one of the types in `rushlight.dtype`, and views share
-memory with their base, so an in-place change is seen by all aliases. A root tensor keeps the version that counts such
-changes; views and `detach()`ed aliases read their root's.
+view, its base. It computes nothing itself: every operation is an op of the table, which `rushlight.ops`
+attaches here as methods. Invariant: `_array` is always an ndarray of one of the types in `rushlight.dtype`,
+and views share memory with their base, so an in-place change is seen by all aliases. A root tensor keeps
+the version that counts such changes; views and `detach()`ed aliases read their root's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.mode import RECORDING, state
-from rushlight.autograd.node import FREED_TWICE, Hooks, Node, RemovableHandle
+from rushlight.autograd.node import Hooks, Node, RemovableHandle
 from rushlight.device import CPU, device
 from rushlight.dtype import dtype, from_numpy, get_default_dtype
 from rushlight.size import Size
@@ -27,8 +27,8 @@ _object_new = object.__new__
 class Tensor:
     """An n-dimensional array that can be differentiated; made by `rushlight.tensor`, `zeros` and their like.
 
-    ``Tensor(2, 3)`` makes an uninitialised tensor of that shape and ``Tensor([1, 2])`` one of default type with
-    those values, as in PyTorch.
+    ``Tensor(2, 3)`` makes an uninitialised tensor of that shape and ``Tensor([1, 2])`` one of default type
+    with those values, as in PyTorch.
 
     >>> import rushlight as torch
     >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -54,7 +54,22 @@ class Tensor:
     )
     __array_priority__ = 1000
 
+    _array: np.ndarray
+    _base: Tensor | None
+    _creation: str | None
+    _grad: Tensor | None
+    _hooks: Hooks | None
+    _node: Node | None
+    _output_nr: int
+    _requires_grad: bool
+    _root: Tensor | None
+    _version_count: int
+    _view_version: int
+
     if TYPE_CHECKING:  # the ops of the table, attached by rushlight.ops
+        backward: Any
+        __pos__: Any
+        __abs__: Any
 
         def __getattr__(self, name: str) -> Any: ...
         def __add__(self, other: Any) -> Tensor: ...
@@ -75,6 +90,8 @@ class Tensor:
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
 
@@ -86,7 +103,7 @@ class Tensor:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass  # __new__ has done it; subclasses may take arguments of their own
 
-    # -- what it is ----------------------------------------------------------------------------------------------------
+    # -- what it is ------------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> Size:
@@ -159,7 +176,10 @@ class Tensor:
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in row-major order without gaps."""
-        if memory_format is not None and str(memory_format) not in ("torch.contiguous_format", "torch.preserve_format"):
+        if memory_format is not None and str(memory_format) not in (
+            "torch.contiguous_format",
+            "torch.preserve_format",
+        ):
             raise NotImplementedError("is_contiguous(): memory_format is not supported")
         return self._array.flags.c_contiguous
 
@@ -182,7 +202,7 @@ class Tensor:
     is_cuda = is_mps = is_xpu = is_meta = is_sparse = is_quantized = is_mkldnn = is_nested = False
     is_cpu = True
 
-    # -- history -------------------------------------------------------------------------------------------------------
+    # -- history ---------------------------------------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:
@@ -194,13 +214,16 @@ class Tensor:
     def requires_grad(self, value: bool) -> None:
         if not value and self._fresh_node() is not None:
             raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                "variable "
                 "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if value and self._array.dtype.kind != "f":
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if value and self.is_inference() and not state.inference:
-            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+            )
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -230,9 +253,12 @@ class Tensor:
             import warnings
 
             warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
-                "be populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
-                "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by "
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                "attribute won't "
+                "be populated during autograd.backward(). If you indeed want the .grad field to be "
+                "populated for a "
+                "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf "
+                "Tensor by "
                 "mistake, make sure you access the leaf Tensor instead.",
                 stacklevel=2,
             )
@@ -242,12 +268,16 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+                raise TypeError(
+                    "assigned grad expected to be a Tensor or None but got grad of type "
+                    f"{type(value).__name__}"
+                )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._array.shape != self._array.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: got {list(value.shape)}, the tensor has {list(self.shape)}"
+                    f"assigned grad has data of a different size: got {list(value.shape)}, the tensor has "
+                    f"{list(self.shape)}"
                 )
             if value.dtype is not self.dtype:
                 raise RuntimeError(
@@ -271,7 +301,9 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._requires_grad and value._array.dtype.kind != "f":
-            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point or complex dtype"
+            )
         self._array = value._array
 
     @property
@@ -290,7 +322,7 @@ class Tensor:
 
     def _fresh_node(self) -> Node | None:
         """The node that made this tensor; a view whose base has changed since gets a new one."""
-        if self._base is None or self._view_version == self._root._version_count:
+        if self._base is None or self._root is None or self._view_version == self._root._version_count:
             return self._node
         from rushlight.views import rebuild_node
 
@@ -316,8 +348,10 @@ class Tensor:
         """Forget this tensor's history in place."""
         if self._base is not None:
             raise RuntimeError(
-                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
-                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
+                "Can't detach views in-place. Use detach() instead. If you are using "
+                "DistributedDataParallel (DDP) for "
+                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, "
+                "and hence "
                 "detach_() cannot be called on these gradients. To fix this error, please refer to the "
                 "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
             )
@@ -368,7 +402,7 @@ class Tensor:
             self._hooks = Hooks()
         return self._hooks
 
-    # -- Python's protocols --------------------------------------------------------------------------------------------
+    # -- Python's protocols ----------------------------------------------------------------------------------
 
     def item(self) -> Any:
         """The one element as a Python number."""
@@ -441,8 +475,10 @@ class Tensor:
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._fresh_node() is not None:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
-                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+                "at the moment.  "
+                "If you were attempting to deepcopy a module, this may be because of a "
+                "torch.nn.utils.weight_norm usage, "
                 "see https://github.com/pytorch/pytorch/pull/103001"
             )
         if id(self) in memo:
@@ -485,5 +521,7 @@ def normal_dim(dim: int, ndim: int) -> int:
     """`dim` counted from the front; IndexError with PyTorch's sentence where there is none such."""
     limit = ndim or 1
     if not -limit <= dim < limit:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})"
+        )
     return dim + limit if dim < 0 else dim

@@ -1,6 +1,7 @@
 """How many threads compiled programs use.
 
-Eager ops run in the calling thread, but for matrix products, whose BLAS has threads of its own. Invariant: results do not depend on the number.
+Eager ops run in the calling thread, but for matrix products, whose BLAS has threads of its own. Invariant:
+results do not depend on the number.
 """
 
 from __future__ import annotations

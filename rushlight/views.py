@@ -1,9 +1,10 @@
 """Views and in-place changes: which writes are allowed, and how they enter the history.
 
-Views share memory by being NumPy views; this file keeps their *history* right. Writing into a tensor gives it a new
-node. Writing into a view gives the view's base a node that scatters gradients back into place, and every
-other view of that base, stale from then on, gets a gathering node the next time somebody asks. Invariant: `base._node`
-always describes the whole memory; a view's node is valid exactly while its `_view_version` is its root's version.
+Views share memory by being NumPy views; this file keeps their *history* right. Writing into a tensor gives
+it a new node. Writing into a view gives the view's base a node that scatters gradients back into place, and
+every other view of that base, stale from then on, gets a gathering node the next time somebody asks.
+Invariant: `base._node` always describes the whole memory; a view's node is valid exactly while its
+`_view_version` is its root's version.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ class Geometry:
         """Which element of the buffer each element of the base is, and each element of the view."""
         order = np.arange(self.length)
         unit = order.itemsize
-        base_steps, steps = (tuple(s // itemsize * unit for s in each) for each in (self.base_strides, self.strides))
+        base_steps, steps = (
+            tuple(s // itemsize * unit for s in each) for each in (self.base_strides, self.strides)
+        )
         base_places = np.ndarray(self.base_shape, order.dtype, order, self.start * unit, base_steps)
         return base_places, np.ndarray(self.shape, order.dtype, order, self.offset * unit, steps)
 
@@ -173,14 +176,19 @@ def rebuild_node(view: Tensor) -> Node | None:
 def overwritten_copy(target: Tensor) -> Tensor:
     """The value that an in-place op is about to destroy, still attached to its history."""
     kept = new_tensor(target._array.copy())
-    kept._node, kept._requires_grad, kept._output_nr = target._fresh_node(), target.requires_grad, target._output_nr
+    kept._node, kept._requires_grad, kept._output_nr = (
+        target._fresh_node(),
+        target.requires_grad,
+        target._output_nr,
+    )
     return kept
 
 
 def set_history(target: Tensor, node: Node, self_edge: int | None) -> None:
     """Make `node` the maker of the value just written into `target`.
 
-    `self_edge` is the place among the node's edges of the value that was overwritten, None where that has none.
+    `self_edge` is the place among the node's edges of the value that was overwritten, None where that has
+    none.
     """
     base = target._base
     if base is None:
@@ -197,7 +205,8 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool) -> None:
     array = target._array
     if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
         raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "unsupported operation: more than one element of the written-to tensor refers to a single "
+            "memory location. "
             "Please clone() the tensor before performing the operation."
         )
     for each in inputs[1:]:
@@ -205,7 +214,8 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool) -> None:
             other = each._array
             if other is not array and np.may_share_memory(array, other) and _partly_overlap(array, other):
                 raise RuntimeError(
-                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                    "unsupported operation: some elements of the input tensor and the written-to tensor "
+                    "refer to a "
                     "single memory location. Please clone() the tensor before performing the operation."
                 )
 
@@ -220,13 +230,16 @@ def _check_history(target: Any, recording: bool) -> None:
         if target._requires_grad and target._fresh_node() is None:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
         if base is not None and base._requires_grad and base._fresh_node() is None:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place operation."
+            )
 
 
 def change_geometry(op: Op, target: Tensor, params: dict[str, Any]) -> Tensor:
     """Let a tensor itself become the view of it that `op` makes, as ``squeeze_`` and its like do; returns it.
 
-    No element changes, so other views and the base keep their values; they follow as after any in-place change.
+    No element changes, so other views and the base keep their values; they follow as after any in-place
+    change.
     """
     from rushlight.ops.define import make_node
 
@@ -248,13 +261,18 @@ def _partly_overlap(written: np.ndarray, read: np.ndarray) -> bool:
     """PyTorch's rule: dense tensors that share memory without being the very same window."""
     if written.size == 0 or read.size == 0:
         return False
-    if address(written) == address(read) and written.nbytes == read.nbytes and written.strides == read.strides:
+    if (
+        address(written) == address(read)
+        and written.nbytes == read.nbytes
+        and written.strides == read.strides
+    ):
         return False
     return is_dense(written) and is_dense(read) and np.shares_memory(written, read)
 
 
 def is_dense(array: np.ndarray) -> bool:
-    """Whether the elements fill their stretch of memory without gaps or repeats, in some order of dimensions."""
+    """Whether the elements fill their stretch of memory without gaps or repeats, in some order of "
+    "dimensions."""
     low, high = extent(array)
     return high - low + 1 == array.size and not repeats_memory(array.shape, array.strides)
 
@@ -262,7 +280,8 @@ def is_dense(array: np.ndarray) -> bool:
 def _check_creation(target: Tensor, recording: bool) -> None:
     if target._creation_of_root() == "inference_root" and not state.inference:
         raise RuntimeError(
-            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone "
+            "to get a normal "
             "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
         )
     if recording and target._base is not None and target._creation is not None:
@@ -279,7 +298,8 @@ def _ambiguous_view(view: Tensor, what_happened: str) -> RuntimeError:
             op_name = node.name().removesuffix("Backward0")
             made = f"Output {view._output_nr} of {op_name} is a view and {what_happened}."
         return RuntimeError(
-            f"{made} This view is the output of a function that returns multiple views. Such functions do not "
+            f"{made} This view is the output of a function that returns multiple views. Such functions do "
+            "not "
             "allow the output views to be modified inplace. You should replace the inplace operation by an "
             "out-of-place one."
         )

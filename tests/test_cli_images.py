@@ -80,7 +80,9 @@ def test_a_run_folder_holds_model_settings_history_and_picture(trained: Path) ->
     assert float(rows[-1]["validation_accuracy"]) == 1.0
     assert (trained / "report.png").read_bytes().startswith(b"\x89PNG")
     safetensors = pytest.importorskip("safetensors.numpy")
-    shapes = {name: array.shape for name, array in safetensors.load_file(trained / "model.safetensors").items()}
+    shapes = {
+        name: array.shape for name, array in safetensors.load_file(trained / "model.safetensors").items()
+    }
     assert shapes == {"0.weight": (16, 64), "0.bias": (16,), "2.weight": (4, 16), "2.bias": (4,)}
 
 
@@ -118,7 +120,9 @@ def test_predict_takes_pictures_of_any_size_and_colour(trained: Path, tmp_path: 
 
 
 def test_predict_goes_on_after_a_bad_picture(trained: Path, tmp_path: Path) -> None:
-    """Each bad file is named; the good ones are still classified; the exit code says that something was wrong."""
+    """Each bad file is named; the good ones are still classified; the exit code says that something was
+    wrong.
+    """
     image_module = pytest.importorskip("PIL.Image")
     image_module.fromarray(np.eye(8, dtype=np.uint8) * 200).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
@@ -130,7 +134,7 @@ def test_predict_goes_on_after_a_bad_picture(trained: Path, tmp_path: Path) -> N
     assert "Traceback" not in result.stderr
 
 
-# -- stopping and going on ------------------------------------------------------------------------------------
+# -- stopping and going on -----------------------------------------------------------------------------------
 
 
 def model_bytes(run_folder: Path) -> bytes:
@@ -185,7 +189,7 @@ def test_resume_refuses_other_settings(data: Path, trained: Path) -> None:
     refused(run("train", "mnist", "--resume", trained), "dataset")
 
 
-# -- bad input ------------------------------------------------------------------------------------------------
+# -- bad input -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,9 @@ def test_resume_refuses_other_settings(data: Path, trained: Path) -> None:
         ("--hidden", "0", "--hidden"),
     ],
 )
-def test_senseless_settings_are_named(data: Path, tmp_path: Path, option: str, value: str, words: str) -> None:
+def test_senseless_settings_are_named(
+    data: Path, tmp_path: Path, option: str, value: str, words: str
+) -> None:
     """The option is in the sentence, and no run folder is left."""
     refused(run("train", data, option, value, "--out", tmp_path / "run"), words)
     assert not (tmp_path / "run").exists()

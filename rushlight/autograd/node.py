@@ -89,10 +89,17 @@ class Node:
         "where",
     )
 
+    plan: Any
+    shape: tuple[int, ...]
+    dtype: Any
+    shapes: list[Any]
+    out_ref: Any
+    out_version: Any
+
     def __init__(self, op: Op | None, plan: Plan | None, params: dict[str, Any] | None) -> None:
-        self.op = op
+        self.op: Any = op
         self.plan = plan
-        self.params = params
+        self.params: Any = params
         self.sequence = _next_sequence()
         self.edges: Any = ()
         self.saved: Any = ()

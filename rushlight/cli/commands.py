@@ -6,10 +6,21 @@ import argparse
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 from rushlight.jobs.errors import JobError
 
-SETTINGS = ("hidden", "activation", "batch_size", "epochs", "lr", "optimizer", "schedule", "validation", "seed")
+SETTINGS = (
+    "hidden",
+    "activation",
+    "batch_size",
+    "epochs",
+    "lr",
+    "optimizer",
+    "schedule",
+    "validation",
+    "seed",
+)
 
 
 def train(options: argparse.Namespace) -> int:
@@ -54,9 +65,9 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _resumed_settings(kind: type, folder: object, options: argparse.Namespace, given: dict[str, object]) -> object:
+def _resumed_settings(kind: Any, folder: Any, options: argparse.Namespace, given: dict[str, Any]) -> Any:
     """The settings of the run to resume; an option that contradicts them is refused."""
-    config = folder.read_config()  # type: ignore[attr-defined]
+    config = folder.read_config()
     try:
         settings = kind(**config["settings"])
     except (KeyError, TypeError) as error:
@@ -83,12 +94,12 @@ def _free_folder(data: str) -> str:
     raise AssertionError("unreachable")
 
 
-def _print_result(result: object) -> None:
+def _print_result(result: Any) -> None:
     from rushlight.jobs.report import confusion_text, mistakes_text
 
-    print("\n" + confusion_text(result))  # type: ignore[arg-type]
+    print("\n" + confusion_text(result))
     if sys.stdout.isatty():
-        drawn = mistakes_text(result)  # type: ignore[arg-type]
+        drawn = mistakes_text(result)
         if drawn:
             print("\nmost confidently wrong:\n" + drawn)
 
@@ -103,9 +114,12 @@ def evaluate(options: argparse.Namespace) -> int:
     config = folder.read_config()
     model = load_best(folder, config)
     data = load_image_data(options.data or config["settings"]["data"], options.download)
-    if list(data.test_images.shape[1:]) != config["data"]["shape"] or len(data.classes) != len(config["data"]["classes"]):
+    if list(data.test_images.shape[1:]) != config["data"]["shape"] or len(data.classes) != len(
+        config["data"]["classes"]
+    ):
         raise JobError(
-            f"the network was trained on images of {config['data']['shape']} in {len(config['data']['classes'])} classes; "
+            f"the network was trained on images of {config['data']['shape']} in "
+            f"{len(config['data']['classes'])} classes; "
             f"this data has {list(data.test_images.shape[1:])} in {len(data.classes)}"
         )
     result = test_result(model, data, config["mean"], config["deviation"])
@@ -115,7 +129,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """``rushlight predict RUN IMAGE ...``: the class of each picture, with its probability and the runners-up."""
+    """``rushlight predict RUN IMAGE ...``: the class of each picture, with its probability and the
+    runners-up.
+    """
     import numpy as np
 
     from rushlight.jobs.image_data import picture_as_sample, to_input

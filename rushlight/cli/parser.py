@@ -28,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rushlight {rushlight.__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    train = subparsers.add_parser("train", help="train a network on digits", description="Train a network on images.")
+    train = subparsers.add_parser(
+        "train", help="train a network on digits", description="Train a network on images."
+    )
     train.add_argument("data", help="mnist, fashion-mnist, kmnist, or a folder of IDX files")
     train.add_argument("--hidden", type=_sizes, metavar="N,N", help="sizes of the hidden layers (64,32)")
     train.add_argument("--activation", choices=ACTIVATIONS, help="what follows each hidden layer (relu)")
@@ -45,7 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--no-report", action="store_true", help="leave out the picture")
     train.set_defaults(run=commands.train)
 
-    evaluate = subparsers.add_parser("evaluate", help="test a trained network", description="Test a trained network.")
+    evaluate = subparsers.add_parser(
+        "evaluate", help="test a trained network", description="Test a trained network."
+    )
     evaluate.add_argument("folder", metavar="RUN", help="the run folder")
     evaluate.add_argument("--data", help="another dataset or folder of IDX files with the same classes")
     evaluate.add_argument("--download", action="store_true", help="fetch the dataset if it is not found")

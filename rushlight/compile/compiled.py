@@ -1,7 +1,8 @@
 """`compile`: a function whose first call is recorded and whose later calls run as one program.
 
-This file is the front: which recording fits a call, when to record anew, and what Python sees afterwards. Invariant: a call either does exactly what the plain function would have done, or
-raises naming the line that cannot be compiled.
+This file is the front: which recording fits a call, when to record anew, and what Python sees afterwards.
+Invariant: a call either does exactly what the plain function would have done, or raises naming the line
+that cannot be compiled.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _PLAIN = (int, float, bool, str, bytes, type(None))
 class Recording:
     """One recorded program with its guards, and how to call it."""
 
-    def __init__(self, program: Program, guards: Guards, recorder: Recorder, shape_result: Callable[[list[Any]], Any]) -> None:
+    def __init__(
+        self, program: Program, guards: Guards, recorder: Recorder, shape_result: Callable[[list[Any]], Any]
+    ) -> None:
         self.program = program
         self.guards = guards
         self.live = recorder.live
@@ -79,7 +82,8 @@ def _kept_grads(recorder: Recorder) -> list[tuple[Tensor, Any]]:
 class CompiledFunction:
     """A compiled step; made by `compile`.
 
-    Calls with new shapes, types or plain arguments, and calls after something the recording relied on has changed, are recorded anew.
+    Calls with new shapes, types or plain arguments, and calls after something the recording relied on has
+    changed, are recorded anew.
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
@@ -106,7 +110,9 @@ class CompiledFunction:
         shape_result = _outline(result, found)
         recorder.program.results = [recorder.window(each) for each in found]
         recorder.program.verify()
-        guards = Guards(self.function, recorder.states.values(), recorder.modules.values(), recorder.optimizers.values())
+        guards = Guards(
+            self.function, recorder.states.values(), recorder.modules.values(), recorder.optimizers.values()
+        )
         self.recordings[key] = Recording(recorder.program, guards, recorder, shape_result)
         for effect in recorder.after:
             effect()
@@ -169,4 +175,4 @@ def compile(fn: Callable[..., Any] | None = None, *, name: str | None = None) ->
     """
     if fn is None:
         return functools.partial(compile, name=name)
-    return CompiledFunction(fn, name or getattr(fn, "__name__", type(fn).__name__))
+    return CompiledFunction(fn, name or str(getattr(fn, "__name__", type(fn).__name__)))

@@ -1,8 +1,10 @@
 """What a recording took for granted, and the check that it still holds before every call.
 
-Recorded are: grad mode; the memory of every captured tensor; of the modules that ran their parameters, buffers, children, hooks, training flags and plain numbers; the optimizers' fixed
-settings; and the plain values the function closes over or reads from its module. If anything differs the step is recorded again, never run wrongly. Invariant: the check is a flat
-list of dictionary look-ups, some ten nanoseconds each, so a call of a small step stays cheap.
+Recorded are: grad mode; the memory of every captured tensor; of the modules that ran their parameters,
+buffers, children, hooks, training flags and plain numbers; the optimizers' fixed settings; and the plain
+values the function closes over or reads from its module. If anything differs the step is recorded again,
+never run wrongly. Invariant: the check is a flat list of dictionary look-ups, some ten nanoseconds each, so
+a call of a small step stays cheap.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from rushlight.tensor import Tensor
 
 _PLAIN = (int, float, bool, str, bytes, complex)
 
-# Settings of an optimizer that a recording reads anew at each call (Optimizer._setting), so that schedules work.
+# Settings of an optimizer that a recording reads anew at each call (Optimizer._setting), so that schedules
+# work.
 LIVE_SETTINGS = frozenset({"lr", "momentum", "betas", "weight_decay", "initial_lr"})
 
 
 def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_plain, value)))
+    return (
+        value is None or isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_plain, value)))
+    )
 
 
 class Guards:
@@ -36,7 +41,11 @@ class Guards:
     """
 
     def __init__(
-        self, function: Callable[..., Any], states: Iterable[Tensor], modules: Iterable[Any], optimizers: Iterable[Any]
+        self,
+        function: Callable[..., Any],
+        states: Iterable[Tensor],
+        modules: Iterable[Any],
+        optimizers: Iterable[Any],
     ) -> None:
         self.mode = state.mode & (GRAD | INFERENCE)
         self.states = [(each, each._array, each._requires_grad) for each in states]
@@ -53,7 +62,9 @@ class Guards:
     def _watch_module(self, module: Any) -> None:
         own = module.__dict__
         for name, value in own.items():
-            if isinstance(value, dict) and (name in ("_parameters", "_buffers", "_modules") or name.endswith("_hooks")):
+            if isinstance(value, dict) and (
+                name in ("_parameters", "_buffers", "_modules") or name.endswith("_hooks")
+            ):
                 self.lengths.append((value, len(value)))
                 self.same += [(value, key, each) for key, each in value.items()]
             elif _plain(value):
@@ -63,7 +74,9 @@ class Guards:
         self.lengths.append((optimizer.param_groups, len(optimizer.param_groups)))
         for group in optimizer.param_groups:
             self.lengths.append((group["params"], len(group["params"])))
-            self.equal += [(group, name, v) for name, v in group.items() if name not in LIVE_SETTINGS and _plain(v)]
+            self.equal += [
+                (group, name, v) for name, v in group.items() if name not in LIVE_SETTINGS and _plain(v)
+            ]
 
     def _watch_function(self, function: Callable[..., Any]) -> None:
         code = getattr(function, "__code__", None)

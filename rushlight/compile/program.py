@@ -1,7 +1,7 @@
 """A recorded step as data: buffers, windows on them, and the calls in the order they were made.
 
-This is what the recorder writes, passes rewrite and back ends read. It executes nothing. Invariant (checked by `verify`): every window lies inside its buffer, and a
-temporary is written before it is read.
+This is what the recorder writes, passes rewrite and back ends read. It executes nothing. Invariant (checked
+by `verify`): every window lies inside its buffer, and a temporary is written before it is read.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Buffer:
 
     Args:
         number: its place in the program's list.
-        kind: ARGUMENT (a tensor handed to the step), STATE (memory that outlives the step: parameters, optimizer state, captured
-            tensors) or TEMPORARY (made during the step).
+        kind: ARGUMENT (a tensor handed to the step), STATE (memory that outlives the step: parameters,
+            optimizer state, captured tensors) or TEMPORARY (made during the step).
         size: elements.
         dtype: NumPy type of the elements.
         name: for people: a parameter's path, an argument's name.
@@ -32,7 +32,13 @@ class Buffer:
     __slots__ = ("array", "dtype", "kind", "name", "number", "size")
 
     def __init__(
-        self, number: int, kind: str, size: int, dtype: np.dtype, name: str = "", array: np.ndarray | None = None
+        self,
+        number: int,
+        kind: str,
+        size: int,
+        dtype: np.dtype,
+        name: str = "",
+        array: np.ndarray | None = None,
     ) -> None:
         self.number, self.kind, self.size, self.dtype = number, kind, size, dtype
         self.name, self.array = name, array
@@ -79,7 +85,9 @@ class Window:
         if self.size != self.buffer.size or self.offset:
             return False
         reach = 1
-        for stride, n in sorted((stride, n) for stride, n in zip(self.strides, self.shape, strict=True) if n != 1):
+        for stride, n in sorted(
+            (stride, n) for stride, n in zip(self.strides, self.shape, strict=True) if n != 1
+        ):
             if stride != reach:
                 return False
             reach *= n
@@ -117,7 +125,8 @@ Operand = Window | int | float | bool | None
 class Call:
     """One op on windows and numbers.
 
-    `outputs` are written; for an in-place call the first output is the target, which was also read if it is among `inputs`.
+    `outputs` are written; for an in-place call the first output is the target, which was also read if it is
+    among `inputs`.
     """
 
     op: Op

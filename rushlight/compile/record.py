@@ -1,7 +1,9 @@
 """Recording: one real run of a step, noted call by call.
 
-While a recorder is in place, `apply` tells it of every op. Operands are noted as windows on the buffers that own their memory, so views need no calls of their own and an in-place op is a write.
-Reading a value in Python (``.item()``, ``print``) would freeze it into the recording, so that raises. Invariant: the arrays seen are kept alive while recording, so no address is used twice.
+While a recorder is in place, `apply` tells it of every op. Operands are noted as windows on the buffers
+that own their memory, so views need no calls of their own and an in-place op is a write. Reading a value in
+Python (``.item()``, ``print``) would freeze it into the recording, so that raises. Invariant: the arrays
+seen are kept alive while recording, so no address is used twice.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Recorder:
             self._known(tensor._array, ARGUMENT, text)
             self.program.arguments.append(self.window(tensor))
 
-    # -- being told -----------------------------------------------------------------------------------------------------
+    # -- being told ------------------------------------------------------------------------------------------
 
     def note(self, op: Op, inputs: Sequence[Any], params: dict[str, Any], outputs: Any) -> None:
         """`apply` ran an op."""
@@ -97,16 +99,19 @@ class Recorder:
         self.after.append(effect)
 
     def refuse_read(self, tensor: Tensor, what: str) -> None:
-        """Python is about to read a value: fine for memory from before the step, an error for what it computes."""
+        """Python is about to read a value: fine for memory from before the step, an error for what it
+        computes.
+        """
         buffer = self._buffers.get(id(owner_of(tensor._array)))
         if buffer is None:
             return
         raise RecordingError(
             f"{what} inside a compiled step: the value would be frozen into the program. {self._where()}\n"
-            "Return the tensor from the step and read it outside, or call this part outside the compiled function."
+            "Return the tensor from the step and read it outside, or call this part outside the compiled "
+            "function."
         )
 
-    # -- windows --------------------------------------------------------------------------------------------------------
+    # -- windows ---------------------------------------------------------------------------------------------
 
     def _known(self, array: np.ndarray, kind: str, name: str) -> Buffer:
         """The buffer that owns an array's memory, made at first sight."""
@@ -128,7 +133,10 @@ class Recorder:
         if buffer.kind == STATE:
             self.states.setdefault(id(tensor), tensor)
         if array.dtype != buffer.dtype:
-            raise RecordingError(f"a view of another type ({array.dtype} of {buffer.dtype}) cannot be compiled. {self._where()}")
+            raise RecordingError(
+                f"a view of another type ({array.dtype} of {buffer.dtype}) cannot be compiled. "
+                f"{self._where()}"
+            )
         size = array.itemsize
         offset = (_address(array) - _address(owner_of(array))) // size if array.size else 0
         return Window(buffer, offset, array.shape, tuple(stride // size for stride in array.strides))
@@ -146,7 +154,9 @@ class Recorder:
         self.window(inputs[0])
         return all(id(owner_of(each._array)) == source for each in made)
 
-    def _add(self, op: Op, inputs: tuple[Operand, ...], params: dict[str, Any], outputs: tuple[Window, ...]) -> None:
+    def _add(
+        self, op: Op, inputs: tuple[Operand, ...], params: dict[str, Any], outputs: tuple[Window, ...]
+    ) -> None:
         self.program.calls.append(Call(op, inputs, params, outputs, self._where()))
 
     @staticmethod
@@ -158,7 +168,7 @@ class Recorder:
         return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
 
 
-class recording:  # noqa: N801 - used as a statement
+class recording:
     """Context manager: ops of this thread are noted by `recorder`."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -166,7 +176,9 @@ class recording:  # noqa: N801 - used as a statement
 
     def __enter__(self) -> Recorder:
         if state.mode & RECORDING:
-            raise RecordingError("a compiled function was called while another one is being recorded for the first time")
+            raise RecordingError(
+                "a compiled function was called while another one is being recorded for the first time"
+            )
         state.recorder = self.recorder
         state.mode |= RECORDING
         return self.recorder

@@ -1,7 +1,8 @@
 """Running a recorded program call by call with the ops' own NumPy forwards.
 
-This is the reference the native back end is compared with, and the way ops without a lowering run. Invariant: temporaries live in memory made once per program, so a
-replay allocates only what NumPy does inside an op.
+This is the reference the native back end is compared with, and the way ops without a lowering run.
+Invariant: temporaries live in memory made once per program, so a replay allocates only what NumPy does
+inside an op.
 """
 
 from __future__ import annotations
@@ -70,12 +71,10 @@ class Replay:
         token = error_state.set(QUIET)
         try:
             for op, inputs, params, outputs in self.steps:
-                operands, cast = op.prepare(op, inputs)
+                operands, _ = op.prepare(op, inputs)
                 made = op.forward(*operands, **params)
                 for place, value in zip(outputs, made if type(made) is tuple else (made,), strict=True):
                     np.copyto(place, value, casting="unsafe")
         finally:
             error_state.reset(token)
         return [each.copy() for each in self.results]
-
-

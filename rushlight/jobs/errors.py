@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class JobError(Exception):
-    """A problem with files, settings or data that the user can mend; the command line prints it and exits with 2."""
+    """A problem with files, settings or data that the user can mend; the command line prints it and exits
+    with 2.
+    """
 
 
 class Interrupted(Exception):

@@ -1,7 +1,8 @@
-"""Image data for the digit job: named datasets and folders of IDX files as arrays, and single pictures for prediction.
+"""Image data for the digit job: named datasets and folders of IDX files as arrays, and single pictures for
+prediction.
 
-Everything ends as uint8 images ``(N, H, W)`` with labels ``(N)``; scaling to network input is one function. Invariant: prediction prepares
-a picture exactly as training prepared the dataset.
+Everything ends as uint8 images ``(N, H, W)`` with labels ``(N)``; scaling to network input is one function.
+Invariant: prediction prepares a picture exactly as training prepared the dataset.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ NAMED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
 
 class ImageData(NamedTuple):
-    """Training and test images as uint8 ``(N, H, W)``, labels as int64 ``(N)``, and the names of the classes."""
+    """Training and test images as uint8 ``(N, H, W)``, labels as int64 ``(N)``, and the names of the
+    classes.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -56,7 +59,11 @@ def _named(source: str, download: bool) -> ImageData:
     except (RuntimeError, ValueError, OSError) as error:
         raise JobError(str(error)) from None
     return ImageData(
-        train.data.numpy(), train.targets.numpy(), test.data.numpy(), test.targets.numpy(), [str(c).split(" - ")[0] for c in train.classes]
+        train.data.numpy(),
+        train.targets.numpy(),
+        test.data.numpy(),
+        test.targets.numpy(),
+        [str(c).split(" - ")[0] for c in train.classes],
     )
 
 
@@ -81,8 +88,9 @@ def moments(images: np.ndarray) -> tuple[float, float]:
 def picture_as_sample(path: str, shape: tuple[int, int], like_digits: bool) -> np.ndarray:
     """A picture of any size and colour as one uint8 image of `shape`, white on black.
 
-    Transparent parts count as white paper. A bright background is inverted. For digits the drawing is cut out, scaled to 20 of 28
-    parts and centred by its weight, as the MNIST images were made (LeCun, Cortes, Burges).
+    Transparent parts count as white paper. A bright background is inverted. For digits the drawing is cut
+    out, scaled to 20 of 28 parts and centred by its weight, as the MNIST images were made (LeCun, Cortes,
+    Burges).
     """
     grey = _grey(path)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
@@ -136,7 +144,8 @@ def _centred(grey: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     centre = [(weight.sum(1 - axis) * np.arange(small.shape[axis])).sum() / total for axis in (0, 1)]
     frame = np.zeros(shape, np.uint8)
     starts = [
-        int(np.clip(round(shape[axis] / 2 - 0.5 - centre[axis]), 0, shape[axis] - small.shape[axis])) for axis in (0, 1)
+        int(np.clip(round(shape[axis] / 2 - 0.5 - centre[axis]), 0, shape[axis] - small.shape[axis]))
+        for axis in (0, 1)
     ]
     frame[starts[0] : starts[0] + small.shape[0], starts[1] : starts[1] + small.shape[1]] = small
     return frame

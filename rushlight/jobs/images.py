@@ -1,8 +1,8 @@
 """The digit job: a multilayer perceptron that classifies small grey images.
 
-`Settings` is what a user can ask for, `train` runs it (or goes on with it), `evaluate` and `predict` use what it left. Invariant: a run that
-was interrupted and resumed ends with the same bits as one that was not, since everything random comes from one stream whose
-state is saved.
+`Settings` is what a user can ask for, `train` runs it (or goes on with it), `evaluate` and `predict` use
+what it left. Invariant: a run that was interrupted and resumed ends with the same bits as one that was not,
+since everything random comes from one stream whose state is saved.
 """
 
 from __future__ import annotations
@@ -119,12 +119,15 @@ class Trainer:
         held_out = round(len(order) * settings.validation)
         if not 0 < held_out < len(order):
             raise JobError(
-                f"--validation {settings.validation} of {len(order)} images leaves nothing to train or to validate on"
+                f"--validation {settings.validation} of {len(order)} images leaves nothing to train or to "
+                "validate on"
             )
         train, validation = np.sort(order[held_out:]), np.sort(order[:held_out])
         self.images = new_tensor(to_input(data.train_images[train], self.mean, self.deviation))
         self.labels = new_tensor(data.train_labels[train].astype(np.int64))
-        self.validation_images = new_tensor(to_input(data.train_images[validation], self.mean, self.deviation))
+        self.validation_images = new_tensor(
+            to_input(data.train_images[validation], self.mean, self.deviation)
+        )
         self.validation_labels = data.train_labels[validation]
         self.model = build_model(self.images.shape[1], settings, len(data.classes))
         self.optimizer = OPTIMIZERS[settings.optimizer](self.model.parameters(), lr=settings.rate)
@@ -137,7 +140,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.best = -1.0
 
-    # -- the state ------------------------------------------------------------------------------------------------------
+    # -- the state -------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on to the same bits."""
@@ -165,7 +168,9 @@ class Trainer:
             self.history, self.best = list(state["history"]), float(state["best"])
             rl.set_rng_state(state["rng"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise JobError(f"{self.folder.path} cannot be resumed, its saved state does not fit: {error}") from None
+            raise JobError(
+                f"{self.folder.path} cannot be resumed, its saved state does not fit: {error}"
+            ) from None
 
     def save(self) -> None:
         """Write the state and the history to the run folder."""
@@ -184,7 +189,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
 
-    # -- training -------------------------------------------------------------------------------------------------------
+    # -- training --------------------------------------------------------------------------------------------
 
     def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Forward, backward and update on one batch; returns the loss."""
@@ -217,8 +222,10 @@ class Trainer:
         except KeyboardInterrupt:
             self.save()
             raise Interrupted(
-                f"stopped in epoch {self.epoch + 1} of {self.settings.epochs} after {self.step} of {self.steps_per_epoch} steps. "
-                f"What was learnt is saved: continue with  rushlight train {self.settings.data} --resume {self.folder.path}"
+                f"stopped in epoch {self.epoch + 1} of {self.settings.epochs} after {self.step} of "
+                f"{self.steps_per_epoch} steps. "
+                f"What was learnt is saved: continue with  rushlight train {self.settings.data} --resume "
+                f"{self.folder.path}"
             ) from None
 
     def _run_epoch(self, progress: Progress) -> None:
@@ -228,8 +235,10 @@ class Trainer:
             loss = self.train_step(self.images[rows], self.labels[rows]).item()
             if not math.isfinite(loss):
                 raise JobError(
-                    f"the loss became {loss} in epoch {self.epoch + 1}, step {self.step + 1}: the learning rate is too large for this "
-                    f"network. Try --lr {self.settings.rate / 10:g}. What was saved in {self.folder.path} is untouched."
+                    f"the loss became {loss} in epoch {self.epoch + 1}, step {self.step + 1}: the learning "
+                    "rate is too large for this "
+                    f"network. Try --lr {self.settings.rate / 10:g}. What was saved in {self.folder.path} "
+                    "is untouched."
                 )
             self.loss_sum += loss * len(rows)
             self.step += 1
@@ -238,7 +247,9 @@ class Trainer:
         row = {
             "epoch": self.epoch + 1,
             "train_loss": self.loss_sum / count,
-            "validation_loss": F.cross_entropy(scores, new_tensor(self.validation_labels.astype(np.int64))).item(),
+            "validation_loss": F.cross_entropy(
+                scores, new_tensor(self.validation_labels.astype(np.int64))
+            ).item(),
             "validation_accuracy": accuracy(scores.numpy(), self.validation_labels),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
         }

@@ -96,5 +96,10 @@ def _live_display() -> Any:
         from rich.progress import Progress as RichProgress
     except ImportError:
         return None
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
     return RichProgress(*columns, console=Console(stderr=True), transient=True)

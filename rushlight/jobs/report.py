@@ -1,7 +1,7 @@
 """Pictures and tables of a finished run: curves, confusion matrix, and the most confidently wrong images.
 
-matplotlib draws the PNG; a terminal also gets the mistakes in half blocks. Invariant: a report only reads results, and without matplotlib
-everything but the PNG still works.
+matplotlib draws the PNG; a terminal also gets the mistakes in half blocks. Invariant: a report only reads
+results, and without matplotlib everything but the PNG still works.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def _pyplot() -> Any:
         import matplotlib
     except ImportError:
         raise JobError(
-            "the report's picture needs matplotlib: pip install matplotlib (or leave pictures out with --no-report)"
+            "the report's picture needs matplotlib: pip install matplotlib (or leave pictures out with "
+            "--no-report)"
         ) from None
     matplotlib.use("Agg", force=False)
     from matplotlib import pyplot
@@ -111,7 +112,12 @@ def write_picture(path: Path, history: list[dict[str, Any]], result: Result, tit
 def _draw_curves(axes: Any, history: list[dict[str, Any]]) -> None:
     epochs = [int(row["epoch"]) for row in history]
     axes.plot(epochs, [float(row["train_loss"]) for row in history], label="training loss", color="tab:blue")
-    axes.plot(epochs, [float(row["validation_loss"]) for row in history], label="validation loss", color="tab:orange")
+    axes.plot(
+        epochs,
+        [float(row["validation_loss"]) for row in history],
+        label="validation loss",
+        color="tab:orange",
+    )
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)

@@ -1,8 +1,8 @@
 """The run folder: everything a training run leaves behind, and all that is needed to go on with it.
 
-``config.json`` says what was asked for, ``history.csv`` what happened, ``model.safetensors`` holds the best model so far and
-``last.pt`` the exact state to resume from. Invariant: every file is replaced in one step, so the folder is usable at
-any moment.
+``config.json`` says what was asked for, ``history.csv`` what happened, ``model.safetensors`` holds the best
+model so far and ``last.pt`` the exact state to resume from. Invariant: every file is replaced in one step,
+so the folder is usable at any moment.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class RunFolder:
         folder = cls(path)
         if (folder.path / "config.json").exists():
             raise JobError(
-                f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose another --out."
+                f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose "
+                "another --out."
             )
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,8 @@ class RunFolder:
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             found = config.get("format") if isinstance(config, dict) else None
             raise JobError(
-                f"{self.path} was written by another version of Rushlight (format {found}, this one reads {FORMAT}). "
+                f"{self.path} was written by another version of Rushlight (format {found}, this one reads "
+                f"{FORMAT}). "
                 "Use that version, or train again."
             )
         return config
@@ -122,7 +124,9 @@ class RunFolder:
         try:
             return read(path)
         except FileNotFoundError:
-            raise JobError(f"{self.path} has no {name}: the run was stopped before anything was saved") from None
+            raise JobError(
+                f"{self.path} has no {name}: the run was stopped before anything was saved"
+            ) from None
         except OSError as error:
             raise JobError(f"cannot read {path}: {error.strerror or error}") from None
         except RuntimeError as error:

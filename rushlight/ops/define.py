@@ -1,14 +1,14 @@
 """The op table and `apply`, the one path every operation takes.
 
-An `Op` is one entry: a forward on ndarrays, a gradient rule per input, and the *kind* that says how operands are
-promoted, whether the result is a view, and (for the compiler) how it becomes a loop nest. `apply` runs the forward,
-puts at most one node on the tape, and notes the call when a recorder listens. Broadcast gradients, gradient
-dtypes and version checks are the engine's business, never a rule's.
+An `Op` is one entry: a forward on ndarrays, a gradient rule per input, and the *kind* that says how
+operands are promoted, whether the result is a view, and (for the compiler) how it becomes a loop nest.
+`apply` runs the forward, puts at most one node on the tape, and notes the call when a recorder listens.
+Broadcast gradients, gradient dtypes and version checks are the engine's business, never a rule's.
 
 A gradient rule is a plain function whose parameter names say what it needs, and that is what gets saved:
-``g`` (the gradient of the output), ``out``, the names of inputs and of params, or ``<input>_shape`` where the shape is
-enough (naming an input only for its shape would forbid legal in-place edits). Rules are written in ops on
-Tensors, so second derivatives and recording come free.
+``g`` (the gradient of the output), ``out``, the names of inputs and of params, or ``<input>_shape`` where
+the shape is enough (naming an input only for its shape would forbid legal in-place edits). Rules are
+written in ops on Tensors, so second derivatives and recording come free.
 """
 
 from __future__ import annotations
@@ -79,14 +79,17 @@ class Entry:
 class Plan:
     """What a node must keep when a given set of inputs needs gradients, and the rule calls to make.
 
-    `calls` holds, for each input that gets a gradient, its index, its rule, and where the rule's arguments stand in
-    the list of values that `Node.backward` lays out: the gradient, then the saved inputs, shapes, outputs and params.
+    `calls` holds, for each input that gets a gradient, its index, its rule, and where the rule's arguments
+    stand in the list of values that `Node.backward` lays out: the gradient, then the saved inputs, shapes,
+    outputs and params.
     """
 
     __slots__ = ("calls", "edges", "inputs", "outputs", "params", "save_out", "saves", "shapes")
 
     def __init__(self, op: Op, needed: Sequence[int]) -> None:
-        rules = [(index, op.rules[op.input_names[index]]) for index in needed if op.input_names[index] in op.rules]
+        rules = [
+            (index, op.rules[op.input_names[index]]) for index in needed if op.input_names[index] in op.rules
+        ]
         wanted = {name for _, rule in rules for name in argument_names(rule)}
         inputs, names = op.input_names, op.output_names
         self.inputs = tuple(i for i, name in enumerate(inputs) if name in wanted)
@@ -106,7 +109,9 @@ class Plan:
 
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """All parameter names of a function (of the innermost one where decorators wrap it), keyword-only ones included."""
+    """All parameter names of a function (of the innermost one where decorators wrap it), keyword-only ones
+    included.
+    """
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     code = function.__code__
@@ -127,8 +132,9 @@ class Op:
         outputs: names of the outputs where there are several.
         differentiable: which outputs carry gradients (all floating ones by default).
         node_name: what `grad_fn` prints, by default from the name: ``mul`` gives ``MulBackward0``.
-        update: the in-place form of an op that touches few elements: ``update(target, *others, **params)`` writes into
-            the array of the first input, which otherwise would be computed anew as a whole and copied back.
+        update: the in-place form of an op that touches few elements: ``update(target, *others, **params)``
+            writes into the array of the first input, which otherwise would be computed anew as a whole and
+            copied back.
     """
 
     __slots__ = (
@@ -197,7 +203,7 @@ class Op:
         return f"<op {self.name} ({self.kind})>"
 
 
-# -- apply --------------------------------------------------------------------------------------------------------------
+# -- apply ---------------------------------------------------------------------------------------------------
 
 
 def compute(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -249,7 +255,9 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
     if mode & GRAD:
         mask, bit = 0, 1
         for each in inputs:
-            if isinstance(each, Tensor) and (each._requires_grad or each._base is not None and each.requires_grad):
+            if isinstance(each, Tensor) and (
+                each._requires_grad or (each._base is not None and each.requires_grad)
+            ):
                 mask |= bit
             bit <<= 1
         if mask and result.dtype.kind == "f":
@@ -259,7 +267,11 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
                 node.shape, node.dtype = array.shape, array.dtype
                 tensor._node, tensor._requires_grad = node, True
                 if node.plan.save_out:
-                    node.out, node.out_ref, node.out_version = array, weakref.ref(tensor), tensor._version_count
+                    node.out, node.out_ref, node.out_version = (
+                        array,
+                        weakref.ref(tensor),
+                        tensor._version_count,
+                    )
     if mode & (INFERENCE | RECORDING):
         _note(op, inputs, params, (tensor,), tensor, mode)
     return tensor
@@ -269,14 +281,16 @@ def _apply_view(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     """`apply` for a view of the one input: no arithmetic, and so no promotion and no warnings of NumPy's."""
     source = inputs[0]
     if not isinstance(source, Tensor):
-        raise ArgumentError(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(source).__name__}")
+        raise ArgumentError(
+            f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(source).__name__}"
+        )
     result = op.forward(source._array, **params)
     mode = state.mode
     if type(result) is tuple:
         return _finish_many(op, inputs, params, result, mode)
     tensor = new_tensor(result)
     _link_view(source, tensor, mode)
-    if mode & GRAD and (source._requires_grad or source._base is not None and source.requires_grad):
+    if mode & GRAD and (source._requires_grad or (source._base is not None and source.requires_grad)):
         if result.dtype.kind == "f":
             node = make_node(op, inputs, params, 1)
             if node is not None:
@@ -297,14 +311,17 @@ def _broadcast_error(inputs: Sequence[Any], error: ValueError) -> Exception:
             n, m = first[-back], second[-back]
             if n != m and 1 not in (n, m):
                 return RuntimeError(
-                    f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension "
+                    f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton "
+                    "dimension "
                     f"{max(len(first), len(second)) - back}. The shapes are {list(first)} and {list(second)}."
                 )
         first = np.broadcast_shapes(first, second)
     return error
 
 
-def _finish_many(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: tuple[Any, ...], mode: int) -> Any:
+def _finish_many(
+    op: Op, inputs: Sequence[Any], params: dict[str, Any], results: tuple[Any, ...], mode: int
+) -> Any:
     """The tail of `apply` for an op with several outputs."""
     outputs = tuple(new_tensor(each if type(each) is _ndarray else np.asarray(each)) for each in results)
     if op.returns_view:
@@ -320,7 +337,9 @@ def _finish_many(op: Op, inputs: Sequence[Any], params: dict[str, Any], results:
     return outputs
 
 
-def _note(op: Op, inputs: Sequence[Any], params: dict[str, Any], made: Sequence[Tensor], outputs: Any, mode: int) -> None:
+def _note(
+    op: Op, inputs: Sequence[Any], params: dict[str, Any], made: Sequence[Tensor], outputs: Any, mode: int
+) -> None:
     """What inference mode and recording add to an op."""
     if mode & INFERENCE:
         for each in made:
@@ -369,7 +388,7 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
         node.saved, node.versions = saved, versions
     if plan.shapes:
         node.shapes = [shape_of(inputs[index]) for index in plan.shapes]
-    edges = []
+    edges: list[Any] = []
     for index in plan.edges:
         source = inputs[index]
         upstream = source._node if source._base is None else source._fresh_node()
@@ -410,7 +429,9 @@ def shape_of(operand: Any) -> tuple[int, ...]:
     return operand._array.shape if isinstance(operand, Tensor) else ()
 
 
-def _record_many(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int, outputs: tuple[Tensor, ...]) -> None:
+def _record_many(
+    op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int, outputs: tuple[Tensor, ...]
+) -> None:
     """Put the one node of an op with several outputs on the tape."""
     chosen = op.differentiable
     if chosen is None:
@@ -450,7 +471,10 @@ def write_out(out: Any, result: Any) -> Any:
             write_out(target, value)
         return out
     if out.requires_grad and state.grad_enabled:
-        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
+        raise RuntimeError(
+            "functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad."
+        )
     source = result._array
     if not can_cast(result.dtype, out.dtype):
         raise RuntimeError(
@@ -568,10 +592,13 @@ def _check_fit(kind: np.dtype, shape: tuple[int, ...], array: np.ndarray) -> Non
         have, want = from_numpy(kind), from_numpy(array.dtype)
         if not can_cast(have, want):
             raise RuntimeError(
-                f"result type {TITLES[have.name]} can't be cast to the desired output type {TITLES[want.name]}"
+                f"result type {TITLES[have.name]} can't be cast to the desired output type "
+                f"{TITLES[want.name]}"
             )
     if shape != array.shape:
-        raise RuntimeError(f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(shape)}")
+        raise RuntimeError(
+            f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(shape)}"
+        )
 
 
 def labelled(tensor: Tensor, name: str) -> Tensor:

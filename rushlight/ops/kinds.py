@@ -20,7 +20,6 @@ from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import (
     DEFAULT,
     INPLACE,
-    NONE,
     TABLE,
     TITLES,
     Entry,
@@ -29,6 +28,7 @@ from rushlight.ops.define import (
     argument_names,
 )
 from rushlight.ops.numeric import numpy_namespace
+from rushlight.ops.operands import NONE
 from rushlight.tensor import Tensor
 
 # Where doctest looks for the examples of functions that no `def` of a module made.

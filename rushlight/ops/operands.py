@@ -1,7 +1,8 @@
 """Operands of an op: from tensors and numbers to ndarrays of the promoted type.
 
-Each promotion kind of PyTorch is one function here; the common cases (same floating type, tensor with Python number) take a short way. Invariant: a formula sees ndarrays of one
-type, Python numbers that do not change it, or None; float16 comes as float32 and is rounded once afterwards.
+Each promotion kind of PyTorch is one function here; the common cases (same floating type, tensor with
+Python number) take a short way. Invariant: a formula sees ndarrays of one type, Python numbers that do not
+change it, or None; float16 comes as float32 and is rounded once afterwards.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def operand_of(op: Op, inputs: Sequence[Any], index: int) -> Any:
     value = inputs[index]
     if isinstance(value, Tensor):
         return value._array
-    if value is None or isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float)) or (value is None and op.kind != "map"):
         return value
     if isinstance(value, np.generic):
         return value.item()

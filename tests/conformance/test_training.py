@@ -1,7 +1,7 @@
 """The same 300-step training scripts under PyTorch and Rushlight, with the same seed.
 
-Initial weights are bit-equal where they are drawn uniformly and within 5e-7 where normally; batches come in the same order; every loss agrees within 1e-5
-relative; and the models print the same text.
+Initial weights are bit-equal where they are drawn uniformly and within 5e-7 where normally; batches come in
+the same order; every loss agrees within 1e-5 relative; and the models print the same text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def digits(lib: Any, count: int) -> tuple[Any, Any]:
     return lib.from_numpy(inputs), lib.from_numpy(found.train_labels[:count].astype(np.int64))
 
 
-def train(lib: Any, model: Any, dataset: Any, size: int, loss_of: Callable[..., Any], optimizer: Any, schedule: Any) -> Run:
+def train(
+    lib: Any, model: Any, dataset: Any, size: int, loss_of: Callable[..., Any], optimizer: Any, schedule: Any
+) -> Run:
     """300 steps over a shuffling DataLoader."""
     data = __import__("importlib").import_module(f"{lib.__name__}.utils.data")
     weights = {name: value.detach().numpy().copy() for name, value in model.state_dict().items()}
@@ -84,12 +86,20 @@ def mlp_adam_dropout_one_cycle(lib: Any) -> Run:
     lib.manual_seed(7)
     nn = lib.nn
     model = nn.Sequential(
-        nn.Linear(40, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 5)
+        nn.Linear(40, 64),
+        nn.GELU(),
+        nn.Dropout(0.2),
+        nn.Linear(64, 32),
+        nn.Tanh(),
+        nn.Dropout(0.1),
+        nn.Linear(32, 5),
     )
     optimizer = lib.optim.Adam(model.parameters(), lr=1e-3)
     schedule = lib.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=STEPS)
     criterion = nn.CrossEntropyLoss(label_smoothing=0.05)
-    return train(lib, model, blobs(lib, 5, 40, 500), 25, lambda m, x, y: criterion(m(x), y), optimizer, schedule)
+    return train(
+        lib, model, blobs(lib, 5, 40, 500), 25, lambda m, x, y: criterion(m(x), y), optimizer, schedule
+    )
 
 
 def embeddings_adamw(lib: Any) -> Run:
@@ -98,7 +108,9 @@ def embeddings_adamw(lib: Any) -> Run:
     nn = lib.nn
 
     class DotProductBias(nn.Module):
-        def __init__(self, users: int, items: int, factors: int, y_range: tuple[float, float] = (0, 5.5)) -> None:
+        def __init__(
+            self, users: int, items: int, factors: int, y_range: tuple[float, float] = (0, 5.5)
+        ) -> None:
             super().__init__()
             self.user_factors = nn.Embedding(users, factors)
             self.user_bias = nn.Embedding(users, 1)
@@ -122,7 +134,8 @@ def embeddings_adamw(lib: Any) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("script", "weight_tolerance"), [(mlp_sgd, 0.0), (mlp_adam_dropout_one_cycle, 0.0), (embeddings_adamw, 5e-7)]
+    ("script", "weight_tolerance"),
+    [(mlp_sgd, 0.0), (mlp_adam_dropout_one_cycle, 0.0), (embeddings_adamw, 5e-7)],
 )
 def test_training_script_agrees(script: Callable[[Any], Run], weight_tolerance: float) -> None:
     """Initial weights, batch order, every loss and the printed model."""
