@@ -31,12 +31,27 @@ def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def named(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            for theirs in aliases.keys() & kwargs.keys():
-                if aliases[theirs] not in kwargs:
-                    kwargs[aliases[theirs]] = kwargs.pop(theirs)
+            for theirs, own in aliases.items():
+                if theirs in kwargs and own not in kwargs:
+                    kwargs[own] = kwargs.pop(theirs)
         return function(*args, **kwargs)
 
     return named
+
+
+def pytorch_names(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments given under NumPy's names, under PyTorch's; TypeError where there is no such one.
+
+    For functions whose cost counts: they take ``**given`` where others are wrapped by `numpy_names`.
+
+    >>> from rushlight.ops.arguments import pytorch_names
+    >>> pytorch_names("sum", {"axis": 0, "keepdims": True})
+    {'dim': 0, 'keepdim': True}
+    """
+    for each in given:
+        if each not in NUMPY_NAMES:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{each}'")
+    return {NUMPY_NAMES[each]: value for each, value in given.items()}
 
 
 def int_varargs(argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

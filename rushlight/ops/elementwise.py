@@ -74,6 +74,7 @@ def _refusing_bools(prepare: Callable[..., Any]) -> Callable[..., Any]:
                     return prepare(op, inputs)
             elif type(other) is not bool:
                 return prepare(op, inputs)
+        prepared = prepare(op, inputs)
         bools = 0
         for each in inputs:
             if (each._array.dtype is BOOL_NUMPY) if isinstance(each, Tensor) else type(each) is bool:
@@ -88,7 +89,7 @@ def _refusing_bools(prepare: Callable[..., Any]) -> Callable[..., Any]:
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
                 "invert a mask, use the `~` or `logical_not()` operator instead."
             )
-        return prepare(op, inputs)
+        return prepared
 
     return checked
 

@@ -142,10 +142,11 @@ class Numpy:
     @staticmethod
     def power(a: Any, b: Any) -> Any:
         """``a ** b``; the exponents that PyTorch computes without a power are computed so here too."""
+        number = b if isinstance(b, (int, float)) else b.item() if b.ndim == 0 else None
+        if number in _SIMPLE_POWERS and isinstance(a, np.ndarray):
+            return _SIMPLE_POWERS[number](a)
         if isinstance(b, np.ndarray) and b.dtype.kind in "iu":
             return _whole_power(np.asarray(a), b)
-        if isinstance(b, (int, float)) and b in _SIMPLE_POWERS:
-            return _SIMPLE_POWERS[b](a)
         return np.power(a, b)
 
     @staticmethod

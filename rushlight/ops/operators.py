@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from rushlight.ops import compare, elementwise, functions
+from rushlight.ops.convert import from_numpy_array
 from rushlight.ops.define import TABLE, ArgumentError, Op, apply
 from rushlight.tensor import Tensor
 
@@ -62,8 +65,31 @@ def _reflected_sub(self: Tensor, other: Any) -> Any:
 def _reflected_div(self: Tensor, other: Any) -> Any:
     try:
         return functions.reciprocal(self) * other
+    except TypeError:
+        return NotImplemented
+
+
+def _power(self: Tensor, other: Any, modulo: Any = None) -> Any:
+    """``self ** other``; Python's three-argument `pow` is not for tensors."""
+    try:
+        return NotImplemented if modulo is not None else functions.pow(self, other)
     except ArgumentError:
         return NotImplemented
+
+
+def _equality(name: str, op: Op) -> Callable[[Tensor, Any], Any]:
+    """``==`` and ``!=``, which compare with the elements of NumPy's arrays too."""
+
+    def operator(self: Tensor, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            other = from_numpy_array(other)
+        try:
+            return apply(op, (self, other))
+        except ArgumentError:
+            return NotImplemented
+
+    operator.__name__ = name
+    return operator
 
 
 def _invert(self: Tensor) -> Tensor:
@@ -78,8 +104,6 @@ BINARY = {
     "mul": elementwise.MUL,
     "truediv": elementwise.DIV,
     "floordiv": elementwise.FLOOR_DIVIDE,
-    "eq": TABLE["eq"].op,
-    "ne": TABLE["ne"].op,
     "lt": TABLE["lt"].op,
     "le": TABLE["le"].op,
     "gt": TABLE["gt"].op,
@@ -114,11 +138,14 @@ def attach() -> None:
         setattr(Tensor, f"__{name}__", _operator(f"__{name}__", op))
         if name in REFLECTED:
             setattr(Tensor, f"__r{name}__", _reflected(f"__r{name}__", op))
+    for name in ("eq", "ne"):
+        setattr(Tensor, f"__{name}__", _equality(f"__{name}__", TABLE[name].op))
     for name, entry in IN_PLACE.items():
-        setattr(Tensor, f"__i{name}__", TABLE[entry].inplace)
+        setattr(Tensor, f"__i{name}__", _calling(f"__i{name}__", TABLE[entry].inplace))
     for name, function in (("mod", elementwise.remainder), ("pow", functions.pow)):
         setattr(Tensor, f"__{name}__", _calling(f"__{name}__", function))
         setattr(Tensor, f"__r{name}__", _calling(f"__r{name}__", function, reflected=True))
+    Tensor.__pow__ = _power
     Tensor.__rsub__ = _reflected_sub
     Tensor.__rtruediv__ = _reflected_div
     Tensor.__neg__ = elementwise.neg
