@@ -27,13 +27,17 @@ from rushlight.tensor import Tensor, normal_dim
 
 # -- places --------------------------------------------------------------------------------------------------
 
-_UNSIGNED = {I64: np.dtype(np.uint64), np.dtype(np.int32): np.dtype(np.uint32)}
+_INT32 = np.dtype(np.int32)
 
 
 def first_outside(index: np.ndarray, size: int) -> int | None:
     """The first element of an int64 or int32 array that is negative or not below `size`."""
-    # As unsigned numbers the negative ones are the largest: one pass finds both.
-    if index.size == 0 or np.maximum.reduce(index.view(_UNSIGNED[index.dtype]), axis=None) < size:
+    if index.size == 0:
+        return None
+    if index.dtype is I64:  # as unsigned numbers the negative ones are the largest: one pass finds both
+        if np.maximum.reduce(index.view(np.uint64), axis=None) < size:
+            return None
+    elif np.minimum.reduce(index, axis=None) >= 0 and np.maximum.reduce(index, axis=None) < size:
         return None
     return int(index[(index < 0) | (index >= size)].reshape(-1)[0])
 
@@ -155,7 +159,8 @@ SCATTER_ADD: Op = primitive(
 
 def check_index_type(name: str, index: Any, position: int = 3) -> None:
     """Refuse an index that is no tensor of int64 or int32."""
-    if array_of(name, index, "index", position).dtype not in _UNSIGNED:
+    kind = array_of(name, index, "index", position).dtype
+    if kind is not I64 and kind != _INT32:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
 
 
@@ -302,9 +307,9 @@ def check_scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -
             f"Expected index {list(own)} to be no larger than self {list(shape)} apart from dimension "
             f"{dim}{beyond}"
         )
-    if theirs != own:
-        if theirs and own:
-            src = apply(SLICE, (src,), {"index": tuple(slice(length) for length in own)})
+    if theirs != own and theirs and own:
+        src = apply(SLICE, (src,), {"index": tuple([slice(length) for length in own])})
+    elif theirs != own:
         src = reshape_to(src, own)
     return dim, src
 

@@ -196,36 +196,58 @@ def check_mask(mask: Tensor, dim: int, shape: tuple[int, ...]) -> None:
 FIRST, FIRST_DIM = {"dim": 0}, {"dims": (0,)}
 
 
-def window_of(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Op, tuple[Any, ...]] | None:
-    """The op and window of a tuple of ints, slices, None and Ellipsis; None where a closer look is needed."""
-    op, dim, ndim, dots = ALIAS, 0, len(shape), False
+Window = tuple[Op, tuple[Any, ...], list[tuple[int, Tensor]]]
+
+
+def quick_parts(items: tuple[Any, ...], shape: tuple[int, ...]) -> Window | None:
+    """The op, the window and the picks of an index of ints, slices, None, one Ellipsis, int64 tensors and masks.
+
+    None where a closer look is needed, by `Parts`: for anything else, and where something is wrong.
+    """
+    op, dim, made, ndim = ALIAS, 0, 0, len(shape)
+    window: list[Any] = []
+    picks: list[tuple[int, Tensor]] = []
+    dots = False
     for place, each in enumerate(items):
         kind = each.__class__
         if each is None:
             op = NEW_DIMENSION
-            continue
-        if each is Ellipsis and not dots:
-            dots = True
-            after = [later.__class__ is int or later.__class__ is slice for later in items[place + 1 :]]
-            if ndim - sum(after) < dim:
+            made += 1
+        elif each is Ellipsis:
+            rest = ndim - dim
+            for later in items[place + 1 :]:
+                rest -= _dims_taken(later)
+            if dots or rest < 0:
                 return None
-            dim = ndim - sum(after)
-            continue
-        if dim >= ndim:
+            dots = True
+            dim, made = dim + rest, made + rest
+        elif dim >= ndim:
             return None
-        if kind is int:
+        elif kind is int:
             if not -shape[dim] <= each < shape[dim]:
                 return None
             op = SELECT
+            dim += 1
         elif kind is slice:
             if each.step is not None and not (each.step.__class__ is int and each.step > 0):
                 return None
             if not _is_whole(each, shape[dim]):
                 op = SLICE
+            dim, made = dim + 1, made + 1
+        elif kind is Tensor and each._array.ndim and each._array.dtype in (I64, BOOL_NUMPY):
+            picks.append((made, each))
+            taken = _dims_taken(each)
+            if dim + taken > ndim:
+                return None
+            window += [WHOLE] * taken
+            dim, made = dim + taken, made + taken
+            continue
         else:
             return None
-        dim += 1
-    return op, items if dots else (*items, ...)
+        window.append(each)
+    if not dots:
+        window.append(...)
+    return op, tuple(window), picks
 
 
 def getitem(self: Tensor, index: Any) -> Tensor:
@@ -245,33 +267,30 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     elif kind is slice:
         if shape and index.step is None:
             return apply(SLICE, (self,), {"index": (index, ...)})
-    elif kind is tuple:
-        window = window_of(index, shape)
-        if window is not None:
-            op, key = window
-            return apply(ALIAS, (self,)) if op is ALIAS else apply(op, (self,), {"index": key})
-    elif kind is Tensor and shape:
+    elif kind is Tensor:
         picked = index._array
-        if picked.dtype is I64 and picked.ndim:
-            return apply(INDEX, (self, index), FIRST_DIM)
-        if picked.dtype is BOOL_NUMPY and picked.ndim and picked.shape == shape[: picked.ndim]:
-            return apply(INDEX_MASK, (self, index), FIRST)
-    return _getitem(self, index)
-
-
-def _getitem(self: Tensor, index: Any) -> Tensor:
-    """`getitem` for any index: the errors, and everything that is not in a hurry."""
-    shape = self._array.shape
+        if picked.ndim and shape:
+            if picked.dtype is I64:
+                return apply(INDEX, (self, index), FIRST_DIM)
+            if picked.dtype is BOOL_NUMPY and picked.shape == shape[: picked.ndim]:
+                return apply(INDEX_MASK, (self, index), FIRST)
+    else:
+        parts = quick_parts(index if kind is tuple else (index,), shape)
+        if parts is not None:
+            return _read(self, *parts)
     if not shape and isinstance(index, (int, slice)) and not isinstance(index, bool):
         raise no_dimensions(index)
-    parts = Parts(shape, parts_of(index))
-    if parts.op is not None or isinstance(index, slice):
-        self = apply(parts.op or SLICE, (self,), {"index": (*parts.window, ...)})
-    elif not parts.picks:
-        return apply(ALIAS, (self,))
-    picks = parts.picks
+    careful = Parts(shape, parts_of(index))
+    op = careful.op or (SLICE if kind is slice else ALIAS)
+    return _read(self, op, (*careful.window, ...), careful.picks)
+
+
+def _read(self: Tensor, op: Op, window: tuple[Any, ...], picks: list[tuple[int, Tensor]]) -> Tensor:
+    """The window of a tensor, and what is picked from it."""
+    if op is not ALIAS:
+        self = apply(op, (self,), {"index": window})
     if not picks:
-        return self
+        return apply(ALIAS, (self,)) if op is ALIAS else self
     dim, first = picks[0]
     if len(picks) == 1 and is_mask(first):
         check_mask(first, dim, self._array.shape)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import I64
 from rushlight.ops.arguments import array_of, require_tensor
 from rushlight.ops.copies import convert, tensor_type
 from rushlight.ops.define import INPLACE, TITLES, Op, apply, apply_inplace
@@ -25,8 +24,8 @@ from rushlight.ops.index import (
     joined_picks,
     no_dimensions,
     parts_of,
+    quick_parts,
     type_name,
-    window_of,
 )
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.picking import INDEX, INDEX_MASK, Places, add_at, mask_key, out_of_bounds
@@ -245,34 +244,22 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         if not isinstance(value, (int, float, np.integer)):
             raise TypeError(f"can't assign a {type_name(value)} to a {tensor_type(self)}")
         value = fitting_number(value, array.dtype)
-    if index.__class__ is Tensor and index._array.ndim and array.ndim and index._array.dtype is I64:
-        put_picks(self, [(0, index)], value, False, INPLACE)
+    if index is False:
         return
-    window = window_of(index if index.__class__ is tuple else (index,), array.shape)
-    if window is not None:
-        _write_window(self, *window, value)
-    elif index is not False:
-        _setitem(self, index, value)
-
-
-def _setitem(self: Tensor, index: Any, value: Any) -> None:
-    """`setitem` for an index with picks, or a wrong one."""
-    if not self._array.shape and isinstance(index, (int, slice)) and not isinstance(index, bool):
-        raise no_dimensions(index)
-    parts = Parts(self._array.shape, parts_of(index))
-    op, window = parts.op or ALIAS, (*parts.window, ...)
-    if not parts.picks:
+    parts = quick_parts(index if index.__class__ is tuple else (index,), array.shape)
+    if parts is None:
+        if not array.shape and isinstance(index, (int, slice)) and not isinstance(index, bool):
+            raise no_dimensions(index)
+        careful = Parts(array.shape, parts_of(index))
+        parts = careful.op or ALIAS, (*careful.window, ...), careful.picks
+    op, window, picks = parts
+    if not picks:
         _write_window(self, op, window, value)
         return
     target = self if op is ALIAS else apply(op, (self,), {"index": window})
-    if (
-        isinstance(value, Tensor)
-        and value._array.size == 1
-        and len(parts.picks) == 1
-        and is_mask(parts.picks[0][1])
-    ):
+    if isinstance(value, Tensor) and value._array.size == 1 and len(picks) == 1 and is_mask(picks[0][1]):
         value = convert(value, target.dtype)
-    put_picks(target, parts.picks, value, False, INPLACE)
+    put_picks(target, picks, value, False, INPLACE)
 
 
 def _write_window(self: Tensor, op: Op, window: tuple[Any, ...], value: Any) -> None:

@@ -20,8 +20,13 @@ def concrete_shape(shape: Sequence[int], count: int) -> tuple[int, ...]:
     >>> concrete_shape((2, -1), 6)
     (2, 3)
     """
-    if math.prod(shape) == count and (not shape or min(shape) >= 0):
+    product = math.prod(shape)
+    lowest = min(shape) if shape else 0
+    if product == count and lowest >= 0:
         return tuple(shape)
+    if lowest == -1 and product < 0 and shape.count(-1) == 1 and count % product == 0:
+        place = shape.index(-1)
+        return (*shape[:place], count // -product, *shape[place + 1 :])
     unknown, known = None, 1
     for index, length in enumerate(shape):
         if length == -1:
