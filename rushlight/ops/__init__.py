@@ -32,6 +32,7 @@ from rushlight.ops import (
     operators,
     pad,
     pairs,
+    product,
     random,
     reduce,
     rounding,
@@ -48,6 +49,7 @@ from rushlight.ops import (
     transpose,
     triangle,
     truth,
+    variance,
     window,
     writes,
 )
@@ -82,8 +84,10 @@ FAMILIES = (
     masks,
     matmul,
     norm,
+    operators,
     pad,
     pairs,
+    product,
     random,
     reduce,
     rounding,
@@ -100,6 +104,7 @@ FAMILIES = (
     transpose,
     triangle,
     truth,
+    variance,
     window,
     writes,
 )
@@ -112,7 +117,6 @@ def _attach() -> None:
             setattr(Tensor, entry.name, entry.function)
         if entry.inplace is not None:
             setattr(Tensor, entry.name + "_", entry.inplace)
-    operators.attach()
     Tensor.backward = tensor_backward
     for family in FAMILIES:
         for name, method in vars(family).get("METHODS", {}).items():

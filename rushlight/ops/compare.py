@@ -95,7 +95,7 @@ def _closeness_samples() -> list[Sample]:
     ]
 
 
-CLOSENESS = ({}, {"rtol": 0.2}, {"atol": 0.2, "rtol": 0.0}, {"equal_nan": True})
+CLOSENESS: tuple[dict[str, Any], ...] = ({}, {"rtol": 0.2}, {"atol": 0.2, "rtol": 0.0}, {"equal_nan": True})
 
 
 @public(ISCLOSE, samples=lambda: [*_closeness_samples(), Sample([T((3,), "bool"), T((3,), "bool")])])

@@ -8,6 +8,7 @@ ndarrays and Python numbers and keeps float32 in float32.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ class Numpy:
         return np.add(total, coefficients[-1], out=total)
 
 
-_SIMPLE_POWERS = {
+_SIMPLE_POWERS: dict[float, Callable[[Any], Any]] = {
     0: np.ones_like,
     0.5: np.sqrt,
     1: np.copy,

@@ -98,7 +98,7 @@ def _invert(self: Tensor) -> Tensor:
     return compare.bitwise_not(self)
 
 
-BINARY = {
+BINARY: dict[str, Any] = {
     "add": elementwise.ADD,
     "sub": elementwise.SUB,
     "mul": elementwise.MUL,
@@ -114,41 +114,37 @@ BINARY = {
     "lshift": TABLE["bitwise_left_shift"].op,
     "rshift": TABLE["bitwise_right_shift"].op,
 }
+EQUALITY: dict[str, Any] = {"eq": TABLE["eq"].op, "ne": TABLE["ne"].op}
 REFLECTED = ("add", "mul", "floordiv", "and", "or", "xor", "lshift", "rshift")
-IN_PLACE = {
-    "add": "add",
-    "sub": "sub",
-    "mul": "mul",
-    "truediv": "div",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "pow",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "lshift": "bitwise_left_shift",
-    "rshift": "bitwise_right_shift",
+IN_PLACE: dict[str, Any] = {
+    "add": TABLE["add"].inplace,
+    "sub": TABLE["sub"].inplace,
+    "mul": TABLE["mul"].inplace,
+    "truediv": TABLE["div"].inplace,
+    "floordiv": TABLE["floor_divide"].inplace,
+    "mod": TABLE["remainder"].inplace,
+    "pow": TABLE["pow"].inplace,
+    "and": TABLE["bitwise_and"].inplace,
+    "or": TABLE["bitwise_or"].inplace,
+    "xor": TABLE["bitwise_xor"].inplace,
+    "lshift": TABLE["bitwise_left_shift"].inplace,
+    "rshift": TABLE["bitwise_right_shift"].inplace,
 }
 
-
-def attach() -> None:
-    """Give Tensor its operators."""
-    for name, op in BINARY.items():
-        assert op is not None
-        setattr(Tensor, f"__{name}__", _operator(f"__{name}__", op))
-        if name in REFLECTED:
-            setattr(Tensor, f"__r{name}__", _reflected(f"__r{name}__", op))
-    for name in ("eq", "ne"):
-        setattr(Tensor, f"__{name}__", _equality(f"__{name}__", TABLE[name].op))
-    for name, entry in IN_PLACE.items():
-        setattr(Tensor, f"__i{name}__", _calling(f"__i{name}__", TABLE[entry].inplace))
-    for name, function in (("mod", elementwise.remainder), ("pow", functions.pow)):
-        setattr(Tensor, f"__{name}__", _calling(f"__{name}__", function))
-        setattr(Tensor, f"__r{name}__", _calling(f"__r{name}__", function, reflected=True))
-    Tensor.__pow__ = _power
-    Tensor.__rsub__ = _reflected_sub
-    Tensor.__rtruediv__ = _reflected_div
-    Tensor.__neg__ = elementwise.neg
-    Tensor.__pos__ = elementwise.positive
-    Tensor.__abs__ = elementwise.abs
-    Tensor.__invert__ = _invert
+# What Tensor gets.
+METHODS: dict[str, Callable[..., Any]] = {
+    **{f"__{name}__": _operator(f"__{name}__", op) for name, op in BINARY.items()},
+    **{f"__{name}__": _equality(f"__{name}__", op) for name, op in EQUALITY.items()},
+    **{f"__r{name}__": _reflected(f"__r{name}__", BINARY[name]) for name in REFLECTED},
+    **{f"__i{name}__": _calling(f"__i{name}__", function) for name, function in IN_PLACE.items()},
+    "__mod__": _calling("__mod__", elementwise.remainder),
+    "__rmod__": _calling("__rmod__", elementwise.remainder, reflected=True),
+    "__pow__": _power,
+    "__rpow__": _calling("__rpow__", functions.pow, reflected=True),
+    "__rsub__": _reflected_sub,
+    "__rtruediv__": _reflected_div,
+    "__neg__": elementwise.neg,
+    "__pos__": elementwise.positive,
+    "__abs__": elementwise.abs,
+    "__invert__": _invert,
+}
