@@ -15,8 +15,8 @@ from rushlight.ops.arguments import array_of, int_tuple, int_varargs, numpy_name
 from rushlight.ops.broadcast import expand
 from rushlight.ops.copies import row_major_copy
 from rushlight.ops.define import TITLES, Op, apply
+from rushlight.ops.dims import dims_of
 from rushlight.ops.kinds import composite, primitive, public
-from rushlight.ops.reduce import dims_of
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shape import reshape_to
 from rushlight.tensor import Tensor, normal_dim

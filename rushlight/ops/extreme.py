@@ -15,7 +15,8 @@ from rushlight.ops import return_types
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
-from rushlight.ops.reduce import dims_of, like_input
+from rushlight.ops.dims import dims_of
+from rushlight.ops.reduce import like_input
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor, normal_dim
 

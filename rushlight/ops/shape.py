@@ -18,8 +18,8 @@ from rushlight.dtype import dtype as DType
 from rushlight.ops.arguments import array_of, int_tuple, int_varargs, numpy_names
 from rushlight.ops.copies import contiguous, row_major_copy
 from rushlight.ops.define import TITLES, Op, apply
+from rushlight.ops.dims import dims_of
 from rushlight.ops.kinds import composite, primitive, public
-from rushlight.ops.reduce import dims_of
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.ops.shapes import concrete_shape
 from rushlight.tensor import Tensor, normal_dim
