@@ -97,9 +97,8 @@ class Numpy:
     @staticmethod
     def sigmoid(a: Any) -> Any:
         """``1 / (1 + exp(-a))``."""
-        total = np.exp(-a)
-        total += 1
-        return np.reciprocal(total)
+        total = np.exp(np.negative(a))
+        return np.reciprocal(total + _typed(1.0, total.dtype))
 
     @staticmethod
     def log10(a: Any) -> Any:

@@ -110,7 +110,7 @@ TANH_SCALE, TANH_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 GELU = elementwise_op(
     "gelu",
-    lambda k, input: input * (special_math.erfc(k, input * -ROOT_HALF) * 0.5),
+    lambda k, input: input * ((special_math.erf(k, input * ROOT_HALF) + 1) * 0.5),
     dict(input=lambda g, input: apply(GELU_BACKWARD, (g, input))),
     check=only("f", "GeluKernelImpl"),
 )
@@ -119,7 +119,7 @@ GELU_BACKWARD = elementwise_op(
     lambda k, grad, input: (
         grad
         * (
-            special_math.erfc(k, input * -ROOT_HALF) * 0.5
+            (special_math.erf(k, input * ROOT_HALF) + 1) * 0.5
             + input * (k.exp(input * input * -0.5) * NORMAL_SCALE)
         )
     ),
