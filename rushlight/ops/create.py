@@ -173,11 +173,12 @@ def _filled(name: str, value: int | None, summary: str) -> Callable[..., Tensor]
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = summary
-    return public(FULL if value is not None else EMPTY, method=False, samples=_shape_samples)(function)
 
+    def samples() -> list[Sample]:
+        calls: list[Any] = [((2, 3), {}), (((0, 4),), {}), (((),), {}), ((3,), {"dtype": Named("int64")})]
+        return [Sample(args, kwargs, values=value is not None) for args, kwargs in calls]
 
-def _shape_samples() -> list[Sample]:
-    return [Sample((2, 3)), Sample(((0, 4),)), Sample(((),)), Sample((3,), {"dtype": Named("int64")})]
+    return public(FULL if value is not None else EMPTY, method=False, samples=samples)(function)
 
 
 zeros = _filled(
@@ -202,7 +203,6 @@ ones = _filled(
     """,
 )
 empty = _filled("empty", None, "A tensor whose elements are whatever the memory held.")
-TABLE["empty"].samples = None
 
 
 @public(FULL, method=False, samples=lambda: [Sample(((2, 3), 1.5)), Sample(((2,), 3)), Sample(((), True))])
@@ -260,11 +260,11 @@ def _like(name: str, base: Callable[..., Tensor], summary: str) -> Callable[...,
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = summary
-    samples = (
-        None
-        if base is empty
-        else lambda: [Sample((T((2, 3)),), grads=False), Sample((T((0,), "int64", low=0, high=5),))]
-    )
+
+    def samples() -> list[Sample]:
+        models = [T((2, 3)), T((0,), "int64"), T((), "float64")]
+        return [Sample((model,), grads=False, values=base is not empty) for model in models]
+
     return public(TABLE[base.__name__].op, method=False, samples=samples)(function)
 
 

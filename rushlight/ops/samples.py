@@ -91,6 +91,7 @@ class Sample:
         inplace: run the in-place variant too, where the entry has one.
         out: run with ``out=`` too, where the function takes it.
         raises: the call is an error: both libraries must raise the same type with the same first sentence.
+        values: compare the values (False for uninitialised memory, of which only shape and type are).
         tolerance: relative tolerance in place of the type's usual one.
         why: the reason for anything that is switched off.
 
@@ -98,7 +99,18 @@ class Sample:
     Sample(T((2, 3), 'float32'), 2, alpha=3)
     """
 
-    __slots__ = ("args", "grads", "inplace", "kwargs", "out", "raises", "second", "tolerance", "why")
+    __slots__ = (
+        "args",
+        "grads",
+        "inplace",
+        "kwargs",
+        "out",
+        "raises",
+        "second",
+        "values",
+        "tolerance",
+        "why",
+    )
 
     def __init__(
         self,
@@ -110,6 +122,7 @@ class Sample:
         inplace: bool = True,
         out: bool = True,
         raises: bool = False,
+        values: bool = True,
         tolerance: float | None = None,
         why: str = "",
     ) -> None:
@@ -120,6 +133,7 @@ class Sample:
         self.inplace = inplace
         self.out = out
         self.raises = raises
+        self.values = values
         self.tolerance = tolerance
         self.why = why
 

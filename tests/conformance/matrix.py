@@ -203,7 +203,12 @@ class Case:
 
         old = self.sample
         sample = Sample(
-            convert(old.args), convert(old.kwargs), old.grads, second=old.second, tolerance=old.tolerance
+            convert(old.args),
+            convert(old.kwargs),
+            old.grads,
+            second=old.second,
+            tolerance=old.tolerance,
+            values=old.values,
         )
         return Case(name, sample, number, label)
 
