@@ -1,7 +1,9 @@
 """Scalar expressions: what a map's formula becomes when it runs on symbols instead of arrays.
 
-`Symbols` is the `k` of a formula while compiling. Its functions build `Expr` trees in which equal subexpressions are one object. What the hardware has no instruction for (exp, tanh, ...) stays a named
-node here; `vmath` says how it is computed. Invariant: every node knows its element kind, promoted as NumPy promotes arrays with Python numbers.
+`Symbols` is the `k` of a formula while compiling. Its functions build `Expr` trees in which equal
+subexpressions are one object. What the hardware has no instruction for (exp, tanh, ...) stays a named node
+here; `vmath` says how it is computed. Invariant: every node knows its element kind, promoted as NumPy
+promotes arrays with Python numbers.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ class Symbols:
     def __init__(self) -> None:
         self._known: dict[Any, Expr] = {}
 
-    # -- making nodes ---------------------------------------------------------------------------------------------------
+    # -- making nodes ----------------------------------------------------------------------------------------
 
     def make(self, op: str, args: tuple[Any, ...], kind: str) -> Expr:
         """The node for an operation; the same object for the same operation on the same operands."""
@@ -195,7 +197,7 @@ class Symbols:
         operands = self.common(*values)
         return self.make(op, tuple(operands), operands[0].kind)
 
-    # -- what formulas call ---------------------------------------------------------------------------------------------
+    # -- what formulas call ----------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
         if name in _FLOAT_FUNCTIONS:
@@ -256,7 +258,9 @@ class Symbols:
         return self._same("power", a, b)
 
     def polynomial(self, x: Expr, double: tuple[float, ...], single: tuple[float, ...]) -> Expr:
-        """A polynomial by Horner's rule, highest coefficient first, with the coefficients for the kind of `x`."""
+        """A polynomial by Horner's rule, highest coefficient first, with the coefficients for the kind of
+        `x`.
+        """
         coefficients = single if x.kind == "f4" else double
         result: Any = self.const(coefficients[0], x.kind)
         for each in coefficients[1:]:
@@ -265,7 +269,8 @@ class Symbols:
 
 
 _FLOAT_FUNCTIONS = frozenset(
-    "acos acosh asin asinh atan atan2 atanh copysign cos cosh exp exp2 expm1 fmod_float hypot log log10 log1p log2 logaddexp "
+    "acos acosh asin asinh atan atan2 atanh copysign cos cosh exp exp2 expm1 fmod_float hypot log log10 "
+    "log1p log2 logaddexp "
     "logaddexp2 nextafter sigmoid sin sinh sqrt tan tanh".split()
 )
 _SAME_FUNCTIONS = frozenset(

@@ -1,0 +1,277 @@
+"""Writing LLVM IR as text: registers, blocks, loops, vectors and masks.
+
+`Emitter` knows LLVM's syntax and nothing of tensors. A value is a `Reg`: its name and its LLVM type. Loops
+are context managers that carry accumulators. Invariant: every block ends with one terminator, and names are
+used once, so the text is valid SSA.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+SCALARS = {
+    "b1": "i1",
+    "u1": "i8",
+    "i1": "i8",
+    "i2": "i16",
+    "i4": "i32",
+    "i8": "i64",
+    "f4": "float",
+    "f8": "double",
+}
+BYTES = {"b1": 1, "u1": 1, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "f4": 4, "f8": 8}
+
+
+class Reg(NamedTuple):
+    """A value: its text (a register or a constant), its element kind, and its number of lanes (1: a
+    scalar).
+    """
+
+    text: str
+    kind: str
+    lanes: int
+
+    @property
+    def type(self) -> str:
+        """The LLVM type."""
+        return type_of(self.kind, self.lanes)
+
+
+def type_of(kind: str, lanes: int) -> str:
+    """The LLVM type of a scalar or vector of a kind."""
+    scalar = SCALARS[kind]
+    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+
+
+def literal(value: float | int | bool, kind: str) -> str:
+    """A number as LLVM writes it; floats by their bits, so that nothing is rounded."""
+    if kind == "b1":
+        return "true" if value else "false"
+    if kind == "f4":
+        single = (
+            struct.unpack("<f", struct.pack("<f", value))[0]
+            if abs(value) < 3.5e38 or value != value
+            else value
+        )
+        return "0x" + struct.pack(">d", single).hex().upper()
+    if kind == "f8":
+        return "0x" + struct.pack(">d", value).hex().upper()
+    return str(int(value))
+
+
+class Emitter:
+    """The text of one module with one function after another."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.declared: set[str] = set()
+        self._count = 0
+        self._block = "entry"
+
+    # -- text ------------------------------------------------------------------------------------------------
+
+    def name(self, hint: str = "v") -> str:
+        """A register name that was not used before."""
+        self._count += 1
+        return f"%{hint}{self._count}"
+
+    def line(self, text: str) -> None:
+        """One instruction."""
+        self.lines.append("  " + text)
+
+    def label(self, name: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{name}:")
+        self._block = name
+
+    def comment(self, text: str) -> None:
+        """A remark for people reading the IR."""
+        self.lines.append(f"  ; {text}")
+
+    def begin(self, name: str, parameters: Sequence[str]) -> None:
+        """Begin a function without result."""
+        self.lines.append(f"define void @{name}({', '.join(parameters)}) #0 {{")
+        self.label("entry")
+
+    def end(self) -> None:
+        """End the function."""
+        self.line("ret void")
+        self.lines.append("}")
+
+    def module(self, attributes: str = "") -> str:
+        """The whole module."""
+        return "\n".join(
+            [*self.lines, *sorted(self.declared), f"attributes #0 = {{ nounwind {attributes} }}", ""]
+        )
+
+    # -- values ----------------------------------------------------------------------------------------------
+
+    def const(self, value: float | int | bool, kind: str, lanes: int = 1) -> Reg:
+        """A constant, in all lanes."""
+        text = literal(value, kind)
+        if lanes > 1:
+            text = "<" + ", ".join([f"{SCALARS[kind]} {text}"] * lanes) + ">"
+        return Reg(text, kind, lanes)
+
+    def op(self, instruction: str, result_kind: str, lanes: int, hint: str = "v") -> Reg:
+        """An instruction with a result."""
+        name = self.name(hint)
+        self.line(f"{name} = {instruction}")
+        return Reg(name, result_kind, lanes)
+
+    def binary(self, op: str, a: Reg, b: Reg) -> Reg:
+        """A two-operand instruction on values of one type."""
+        return self.op(f"{op} {a.type} {a.text}, {b.text}", a.kind, a.lanes)
+
+    def call(self, function: str, result: tuple[str, int], *args: Reg, flags: str = "") -> Reg:
+        """A call of an intrinsic, which is declared on the way."""
+        kind, lanes = result
+        types = ", ".join(each.type for each in args)
+        self.declared.add(f"declare {type_of(kind, lanes)} @{function}({types})")
+        given = ", ".join(f"{each.type} {each.text}" for each in args)
+        return self.op(f"call {flags}{type_of(kind, lanes)} @{function}({given})", kind, lanes)
+
+    def intrinsic(self, name: str, *args: Reg) -> Reg:
+        """An overloaded intrinsic whose result has the type of its operands, such as ``llvm.fma``."""
+        first = args[0]
+        suffix = _suffix(first.kind, first.lanes)
+        return self.call(f"llvm.{name}.{suffix}", (first.kind, first.lanes), *args)
+
+    def splat(self, value: Reg, lanes: int) -> Reg:
+        """A scalar in all lanes of a vector."""
+        if lanes == 1 or value.lanes == lanes:
+            return value
+        vector = type_of(value.kind, lanes)
+        one = self.op(f"insertelement {vector} poison, {value.type} {value.text}, i64 0", value.kind, lanes)
+        return self.op(
+            f"shufflevector {vector} {one.text}, {vector} poison, <{lanes} x i32> zeroinitializer",
+            value.kind,
+            lanes,
+        )
+
+    def reduce(self, op: str, value: Reg) -> Reg:
+        """All lanes folded into one: "fadd", "fmul", "fmax", "fmin", "add", "and", "or"; always in the same
+        order.
+        """
+        if value.lanes == 1:
+            return value
+        suffix = _suffix(value.kind, value.lanes)
+        if op in ("fadd", "fmul"):
+            start = self.const(0.0 if op == "fadd" else 1.0, value.kind)
+            if op == "fadd":
+                start = Reg("0x8000000000000000", value.kind, 1)  # -0.0, the neutral element
+            return self.call(
+                f"llvm.vector.reduce.{op}.{suffix}", (value.kind, 1), start, value, flags="reassoc "
+            )
+        return self.call(f"llvm.vector.reduce.{op}.{suffix}", (value.kind, 1), value)
+
+    # -- memory ----------------------------------------------------------------------------------------------
+
+    def pointer(self, base: str, index: Reg | int, kind: str) -> str:
+        """The address of an element."""
+        if isinstance(index, int):
+            if index == 0:
+                return base
+            index = self.const(index, "i8")
+        name = self.name("p")
+        element = "i8" if kind == "b1" else SCALARS[kind]
+        self.line(f"{name} = getelementptr inbounds {element}, ptr {base}, i64 {index.text}")
+        return name
+
+    def load(self, pointer: str, kind: str, lanes: int = 1, mask: Reg | None = None) -> Reg:
+        """Elements from consecutive addresses; lanes that the mask leaves out are zero."""
+        stored = "u1" if kind == "b1" else kind
+        vector, align = type_of(stored, lanes), BYTES[kind]
+        if mask is None:
+            value = self.op(f"load {vector}, ptr {pointer}, align {align}", stored, lanes)
+        else:
+            suffix = _suffix(stored, lanes)
+            function = f"llvm.masked.load.{suffix}.p0"
+            self.declared.add(f"declare {vector} @{function}(ptr, <{lanes} x i1>, {vector})")
+            value = self.op(
+                f"call {vector} @{function}(ptr align {align} {pointer}, <{lanes} x i1> {mask.text}, "
+                f"{vector} zeroinitializer)",
+                stored,
+                lanes,
+            )
+        if kind == "b1":
+            return self.op(f"trunc {vector} {value.text} to {type_of('b1', lanes)}", "b1", lanes)
+        return value
+
+    def store(self, value: Reg, pointer: str, mask: Reg | None = None) -> None:
+        """Elements to consecutive addresses; lanes that the mask leaves out are not touched."""
+        align = BYTES[value.kind]
+        if value.kind == "b1":
+            bytes_type = type_of("u1", value.lanes)
+            value = self.op(f"zext {value.type} {value.text} to {bytes_type}", "u1", value.lanes)
+        if mask is None:
+            self.line(f"store {value.type} {value.text}, ptr {pointer}, align {align}")
+            return
+        suffix = _suffix(value.kind, value.lanes)
+        function = f"llvm.masked.store.{suffix}.p0"
+        self.declared.add(f"declare void @{function}({value.type}, ptr, <{value.lanes} x i1>)")
+        self.line(
+            f"call void @{function}({value.type} {value.text}, ptr align {align} {pointer}, <{value.lanes} "
+            f"x i1> {mask.text})"
+        )
+
+    def mask(self, count: Reg, lanes: int) -> Reg:
+        """A mask whose first `count` lanes are on."""
+        numbers = "<" + ", ".join(f"i64 {i}" for i in range(lanes)) + ">"
+        limit = self.splat(count, lanes)
+        return self.op(f"icmp slt <{lanes} x i64> {numbers}, {limit.text}", "b1", lanes)
+
+    # -- control ---------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def loop(
+        self, start: Reg | int, stop: Reg | int, step: int = 1, carried: Sequence[Reg] = ()
+    ) -> Iterator[Loop]:
+        """A counted loop; ``loop.carry`` holds this round's accumulators, ``loop.next`` takes the next
+        ones, and after the block ``loop.carry`` holds the final ones."""
+        first = self.const(start, "i8") if isinstance(start, int) else start
+        last = self.const(stop, "i8") if isinstance(stop, int) else stop
+        self._count += 1
+        tag = self._count
+        before = self._block
+        head, body, after = f"head{tag}", f"body{tag}", f"after{tag}"
+        self.line(f"br label %{head}")
+        self.label(head)
+        index = Reg(f"%i{tag}", "i8", 1)
+        slots = [Reg(f"%c{tag}_{place}", each.kind, each.lanes) for place, each in enumerate(carried)]
+        phi_at = len(self.lines)
+        test = self.op(f"icmp slt i64 {index.text}, {last.text}", "b1", 1)
+        self.line(f"br i1 {test.text}, label %{body}, label %{after}")
+        self.label(body)
+        loop = Loop(index, list(slots))
+        yield loop
+        following = self.op(f"add nsw i64 {index.text}, {step}", "i8", 1)
+        latch = self._block
+        self.line(f"br label %{head}")
+        phis = [f"  {index.text} = phi i64 [ {first.text}, %{before} ], [ {following.text}, %{latch} ]"]
+        for slot, initial, final in zip(slots, carried, loop.next or slots, strict=True):
+            phis.append(
+                f"  {slot.text} = phi {slot.type} [ {initial.text}, %{before} ], [ {final.text}, %{latch} ]"
+            )
+        self.lines[phi_at:phi_at] = phis
+        self.label(after)
+        loop.carry = slots
+
+
+class Loop:
+    """What the body of a loop works with."""
+
+    __slots__ = ("carry", "index", "next")
+
+    def __init__(self, index: Reg, carry: list[Reg]) -> None:
+        self.index = index
+        self.carry = carry
+        self.next: list[Reg] = []
+
+
+def _suffix(kind: str, lanes: int) -> str:
+    scalar = {"float": "f32", "double": "f64"}.get(SCALARS[kind], SCALARS[kind])
+    return scalar if lanes == 1 else f"v{lanes}{scalar}"
