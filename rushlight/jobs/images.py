@@ -98,7 +98,9 @@ def build_model(inputs: int, settings: Settings, classes: int) -> nn.Sequential:
 def build_schedule(optimizer: optim.Optimizer, settings: Settings, steps: int) -> Any:
     """The learning-rate schedule over all `steps` of the run; it is stepped after every batch."""
     if settings.schedule == "one-cycle":
-        return lr_scheduler.OneCycleLR(optimizer, max_lr=settings.rate, total_steps=steps)
+        # OneCycleLR would give momentum to an optimizer that was asked for without
+        momentum = bool(optimizer.defaults.get("momentum") or "betas" in optimizer.defaults)
+        return lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=steps, cycle_momentum=momentum)
     if settings.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     if settings.schedule == "linear":
