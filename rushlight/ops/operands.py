@@ -16,7 +16,7 @@ from rushlight.dtype import BOOL_NUMPY, F16, F32, F64, I64, get_default_dtype, r
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
-    from rushlight.ops.define import Op
+    from rushlight.ops.table import Op
 
 # PyTorch's kinds. DEFAULT computes float16 in float32 and rounds once; NO_OPMATH does not.
 DEFAULT, NO_OPMATH, INT_TO_FLOAT, ALWAYS_BOOL, BOOL_TO_LONG, NONE = range(6)
