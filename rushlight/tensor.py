@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.mode import RECORDING, state
-from rushlight.autograd.node import Hooks, Node, RemovableHandle
+from rushlight.autograd.node import LEAF_HOOKS, Hooks, Node, RemovableHandle
 from rushlight.device import CPU, device
 from rushlight.dtype import dtype, from_numpy, get_default_dtype
 from rushlight.size import Size
 
 _object_new = object.__new__
+_USE_DETACH = (
+    " If you want to use a computed variable in a subgraph that doesn't require differentiation use "
+    "var_no_grad = var.detach()."
+)
 
 
 class Tensor:
@@ -212,12 +216,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if not value and self._fresh_node() is not None:
-            raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                "variable "
-                "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
-            )
+        if self._fresh_node() is not None:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables." + _USE_DETACH * (not value))
         if value and self._array.dtype.kind != "f":
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if value and self.is_inference() and not state.inference:
@@ -228,7 +228,12 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` in place and return the tensor."""
-        self.requires_grad = requires_grad
+        if self._fresh_node() is None:
+            if requires_grad and self._array.dtype.kind != "f":
+                raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            self.requires_grad = requires_grad
+        elif not requires_grad:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables." + _USE_DETACH)
         return self
 
     @property
@@ -371,7 +376,7 @@ class Tensor:
     @property
     def retains_grad(self) -> bool:
         """Whether `retain_grad` was called on this non-leaf."""
-        node = self._fresh_node()
+        node = self._node
         if node is None or node.hooks is None:
             return False
         reference = node.hooks.retain.get(self._output_nr)
@@ -393,13 +398,14 @@ class Tensor:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        handle = RemovableHandle(self._leaf_hooks().after)
-        self._leaf_hooks().after[handle.id] = hook
+        handle = RemovableHandle(self._leaf_hooks().accumulated)
+        self._leaf_hooks().accumulated[handle.id] = hook
         return handle
 
     def _leaf_hooks(self) -> Hooks:
         if self._hooks is None:
             self._hooks = Hooks()
+            LEAF_HOOKS.add(self._hooks)
         return self._hooks
 
     # -- Python's protocols ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 
 from rushlight.autograd.mode import state
 from rushlight.autograd.node import Node
+from rushlight.storage import address, owner_of
 from rushlight.tensor import Tensor, new_tensor
 
 if TYPE_CHECKING:
@@ -32,11 +33,6 @@ def element_strides(array: np.ndarray) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def address(array: np.ndarray) -> int:
-    """Where the first element lies in memory."""
-    return array.__array_interface__["data"][0]
-
-
 def extent(array: np.ndarray) -> tuple[int, int]:
     """The lowest and the highest element offset from the first element that the array reaches."""
     low = high = 0
@@ -51,10 +47,8 @@ def extent(array: np.ndarray) -> tuple[int, int]:
 
 def offset_in_root(tensor: Tensor) -> int:
     """Elements between the start of the owning buffer and the tensor's first element."""
-    owner = tensor._array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    return (address(tensor._array) - address(owner)) // tensor._array.itemsize
+    array = tensor._array
+    return (address(array) - address(owner_of(array))) // array.itemsize
 
 
 class Geometry:
@@ -135,7 +129,7 @@ class CopySlices(Node):
     def name(self) -> str:
         return "CopySlices"
 
-    def backward(self, grads: Sequence[Any]) -> list[Any]:
+    def backward(self, grads: Sequence[Any], wanted: Sequence[bool] | None = None) -> list[Any]:
         from rushlight.ops.create import zeros_of
         from rushlight.ops.window import gather_window, scatter_window
 
@@ -154,23 +148,32 @@ class CopySlices(Node):
 
 def rebuild_node(view: Tensor) -> Node | None:
     """Give a stale view a node that gathers its window from what the base is now."""
-    base, root = view._base, view._root
+    base, root, stale = view._base, view._root, view._node
     assert base is not None and root is not None
-    if not base._requires_grad:
+    if stale is None and not base._requires_grad:
         view._view_version = root._version_count
-        view._node = None
         return None
     if view._creation is not None:
         raise _ambiguous_view(view, "its base or another view of its base has been modified inplace")
-    view._view_version = root._version_count
     from rushlight.ops.define import make_node
     from rushlight.ops.window import GATHER
 
     node = make_node(GATHER, (base,), {"geometry": Geometry(base._array, view._array)}, 1)
     assert node is not None
     node.shape, node.dtype = view._array.shape, view._array.dtype
+    if not base._requires_grad:
+        node.edges = [None]
+    _keep_retaining(view, node)
+    view._view_version = root._version_count
     view._node, view._requires_grad, view._output_nr = node, True, 0
     return node
+
+
+def _keep_retaining(tensor: Tensor, node: Node) -> None:
+    """A tensor that retains its gradient goes on to do so at the new node it is about to get."""
+    if tensor.retains_grad:
+        assert tensor._node is not None and tensor._node.hooks is not None
+        node._hook_tables().retain[0] = tensor._node.hooks.retain.pop(tensor._output_nr)
 
 
 def overwritten_copy(target: Tensor) -> Tensor:
@@ -192,30 +195,38 @@ def set_history(target: Tensor, node: Node, self_edge: int | None) -> None:
     """
     base = target._base
     if base is None:
+        _keep_retaining(target, node)
         target._node, target._requires_grad, target._output_nr = node, True, 0
         return
     written = CopySlices(base, target, node, self_edge)
+    _keep_retaining(base, written)
     base._node, base._requires_grad, base._output_nr = written, True, 0
     rebuild_node(target)
 
 
-def check_inplace(target: Any, inputs: Sequence[Any], recording: bool) -> None:
-    """Refuse the writes that PyTorch refuses."""
+def check_inplace(target: Any, inputs: Sequence[Any], recording: bool, overlap: str = "partial") -> None:
+    """Refuse the writes that PyTorch refuses; `overlap` as for `Op`."""
     _check_history(target, recording)
     array = target._array
+    if overlap == "none" and not (
+        0 in array.strides and array.size > 1 and len(inputs) > 1 and isinstance(inputs[1], Tensor)
+    ):
+        return  # one value for all elements may be written twice; PyTorch minds only for tensors
     if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
         raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single "
-            "memory location. "
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
         )
     for each in inputs[1:]:
-        if isinstance(each, Tensor) and each is not target:
+        if isinstance(each, Tensor):
             other = each._array
-            if other is not array and np.may_share_memory(array, other) and _partly_overlap(array, other):
+            if other is array:
+                refused = overlap == "any" and is_dense(array)
+            else:
+                refused = np.may_share_memory(array, other) and _overlap(array, other, overlap == "any")
+            if refused:
                 raise RuntimeError(
-                    "unsupported operation: some elements of the input tensor and the written-to tensor "
-                    "refer to a "
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
                     "single memory location. Please clone() the tensor before performing the operation."
                 )
 
@@ -251,14 +262,15 @@ def change_geometry(op: Op, target: Tensor, params: dict[str, Any]) -> Tensor:
     target._bump_version()
     if node is not None:
         node.shape, node.dtype = array.shape, array.dtype
+        _keep_retaining(target, node)
         target._node, target._requires_grad, target._output_nr = node, True, 0
         if target._root is not None:
             target._view_version = target._root._version_count
     return target
 
 
-def _partly_overlap(written: np.ndarray, read: np.ndarray) -> bool:
-    """PyTorch's rule: dense tensors that share memory without being the very same window."""
+def _overlap(written: np.ndarray, read: np.ndarray, same_window_counts: bool) -> bool:
+    """PyTorch's rule: dense tensors that share memory, but perhaps without being the very same window."""
     if written.size == 0 or read.size == 0:
         return False
     if (
@@ -266,7 +278,7 @@ def _partly_overlap(written: np.ndarray, read: np.ndarray) -> bool:
         and written.nbytes == read.nbytes
         and written.strides == read.strides
     ):
-        return False
+        return same_window_counts and is_dense(written)
     return is_dense(written) and is_dense(read) and np.shares_memory(written, read)
 
 

@@ -60,7 +60,9 @@ def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
     complete = []
     for index, (tensor, grad) in enumerate(zip(tensors, given, strict=True)):
         if not tensor.requires_grad:
-            raise RuntimeError(f"element {index} of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(
+                f"element {index} of tensors does not require grad and does not have a grad_fn"
+            )
         if grad is None:
             if tensor._array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
@@ -92,7 +94,9 @@ def tensor_backward(
     if create_graph or inputs is not None:
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
     else:
-        run_backward((self,), _complete((self,), None if gradient is None else (gradient,)), bool(retain_graph), False)
+        run_backward(
+            (self,), _complete((self,), None if gradient is None else (gradient,)), bool(retain_graph), False
+        )
 
 
 def backward(
@@ -120,9 +124,13 @@ def backward(
     tensor([3., 5.])
     """
     if grad_variables is not None:
-        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
+        warnings.warn(
+            "`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2
+        )
         if grad_tensors is not None:
-            raise RuntimeError("`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`.")
+            raise RuntimeError(
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`."
+            )
         grad_tensors = grad_variables
     if inputs is not None:
         inputs = _as_tuple(inputs)
@@ -182,7 +190,9 @@ def grad(
     if is_grads_batched:
         raise NotImplementedError("grad(): is_grads_batched=True is not supported; call grad() for each row")
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     allow_unused = materialize_grads if allow_unused is None else allow_unused
     outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
     grads = _complete(outputs, grad_outputs)

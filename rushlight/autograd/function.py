@@ -67,12 +67,16 @@ class FunctionCtx:
             if reference is None:
                 found.append(kept)
                 if kept is not None and kept._current_version() != version:
-                    raise RuntimeError(_changed_in_place(node, kept._array, kept._current_version(), version, kept._node))
+                    raise RuntimeError(
+                        _changed_in_place(node, kept._array, kept._current_version(), version, kept._node)
+                    )
                 continue
             array, number = kept
             root = reference()
             if root is not None and root._current_version() != version:
-                raise RuntimeError(_changed_in_place(node, array, root._current_version(), version, node, number))
+                raise RuntimeError(
+                    _changed_in_place(node, array, root._current_version(), version, node, number)
+                )
             tensor = new_tensor(array)
             if node is not None and array.dtype.kind == "f":
                 tensor._node, tensor._requires_grad, tensor._output_nr = node, True, number
@@ -109,7 +113,7 @@ class FunctionNode(Node):
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
 
-    def backward(self, grads: Sequence[Any]) -> list[Any]:
+    def backward(self, grads: Sequence[Any], wanted: Sequence[bool] | None = None) -> list[Any]:
         from rushlight.ops.create import zeros_of
 
         given = list(grads)
@@ -208,7 +212,9 @@ class Function:
         return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
 
-def _attach(cls: type[Function], ctx: FunctionCtx, args: Sequence[Any], outputs: list[Any], recorded: bool) -> list[Any]:
+def _attach(
+    cls: type[Function], ctx: FunctionCtx, args: Sequence[Any], outputs: list[Any], recorded: bool
+) -> list[Any]:
     """Put the node on the tape and make it the maker of the outputs."""
     from rushlight.tensor import Tensor
 
@@ -234,7 +240,9 @@ def _attach(cls: type[Function], ctx: FunctionCtx, args: Sequence[Any], outputs:
         edges.append((each if upstream is None else upstream) if each.requires_grad else None)
     node.edges = edges
     untouched = {id(each) for each in ctx.non_differentiable}
-    metadata = [(each._array.shape, each._array.dtype) if isinstance(each, Tensor) else ((), None) for each in outputs]
+    metadata = [
+        (each._array.shape, each._array.dtype) if isinstance(each, Tensor) else ((), None) for each in outputs
+    ]
     node.shape, node.dtype = metadata[0]
     node.outputs = metadata if len(outputs) > 1 else None
     for number, each in enumerate(outputs):
@@ -275,7 +283,7 @@ class _Refusal(Node):
     def name(self) -> str:
         return "Error"
 
-    def backward(self, grads: Sequence[Any]) -> list[Any]:
+    def backward(self, grads: Sequence[Any], wanted: Sequence[bool] | None = None) -> list[Any]:
         raise RuntimeError(self.sentence)
 
 
@@ -298,7 +306,9 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
         source = next(each for each in args if isinstance(each, Tensor) and each.requires_grad)
         for each in results:
             if isinstance(each, Tensor):
-                sentence = "trying to differentiate twice a function that was marked with @once_differentiable"
+                sentence = (
+                    "trying to differentiate twice a function that was marked with @once_differentiable"
+                )
                 edge = source._fresh_node() or source
                 each._node = _Refusal(sentence, each._array.shape, each._array.dtype, edge)
                 each._requires_grad = True

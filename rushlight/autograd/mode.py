@@ -22,6 +22,7 @@ class _State(threading.local):
     mode = GRAD
     check_nan = True
     recorder: Any = None
+    running: Any = None  # in anomaly mode: the node whose backward is running
 
     @property
     def grad_enabled(self) -> bool:

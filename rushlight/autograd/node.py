@@ -9,6 +9,7 @@ sequence number, or to a leaf.
 from __future__ import annotations
 
 import itertools
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,15 +33,26 @@ FREED_TWICE = (
 
 
 class Hooks:
-    """Functions registered on one node: before it runs (on its outputs' gradients) and after."""
+    """Functions registered on one node or on one leaf, in the order in which backward calls them.
 
-    __slots__ = ("after", "before", "retain", "tensor")
+    `tensor` holds hooks on the gradient of an output (with its number) or of the leaf, `retain` the tensors that
+    keep their gradient, `before` and `after` the hooks of the node itself, and `accumulated` those that a leaf
+    calls once its ``.grad`` is up to date.
+    """
+
+    __slots__ = ("__weakref__", "accumulated", "accumulator", "after", "before", "retain", "tensor")
 
     def __init__(self) -> None:
         self.tensor: dict[int, tuple[int, Callable[..., Any]]] = {}
+        self.retain: dict[int, weakref.ref[Tensor]] = {}
         self.before: dict[int, Callable[..., Any]] = {}
         self.after: dict[int, Callable[..., Any]] = {}
-        self.retain: dict[int, weakref.ref[Tensor]] = {}
+        self.accumulated: dict[int, Callable[..., Any]] = {}
+        self.accumulator: weakref.ref[AccumulateGrad] | None = None
+
+
+# The hooks of leaves that are alive: only where there are some does a backward pass count gradients to come.
+LEAF_HOOKS: weakref.WeakSet[Hooks] = weakref.WeakSet()
 
 
 class RemovableHandle:
@@ -128,20 +140,62 @@ class Node:
             self.numbers = {}
         self.numbers[edge] = number
 
-    def output_count(self) -> int:
-        """How many outputs the node's operation had."""
-        return 1 if self.outputs is None else len(self.outputs)
-
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The nodes that gradients flow to, each with the output number there."""
+        """The nodes that gradients flow to, each with the output number there; None where nothing is needed."""
         numbers = self.numbers or {}
         found = []
         for index, edge in enumerate(self.edges):
             if edge is not None and not isinstance(edge, Node):
-                edge = AccumulateGrad(edge)
+                edge = accumulator_of(edge)
             found.append((edge, numbers.get(index, 0)))
+        return self._per_input(found, (None, 0))
+
+    def _per_input(self, per_edge: Sequence[Any], filler: Any = None) -> tuple[Any, ...]:
+        """One value for each differentiable input of the op, as PyTorch counts them, from one for each edge."""
+        if self.op is None or self.op.variadic:
+            return tuple(per_edge)
+        found = [filler] * len(self.op.rules)
+        for value, place in zip(per_edge, self._places(), strict=True):
+            found[place] = value
         return tuple(found)
+
+    def _per_edge(self, per_input: Sequence[Any]) -> list[Any]:
+        """The inverse of `_per_input`."""
+        if self.op is None or self.op.variadic:
+            return list(per_input)
+        return [per_input[place] for place in self._places()]
+
+    def _places(self) -> list[int]:
+        """Where the inputs that have edges stand among all differentiable inputs of the op."""
+        names = [name for name in self.op.input_names if name in self.op.rules]
+        return [names.index(self.op.input_names[index]) for index in self.plan.edges]
+
+    def __call__(self, *grads: Any) -> Any:
+        """Run the node by itself: the gradients of its inputs from those of its outputs."""
+        results = self._per_input(self.backward(grads))
+        return results[0] if len(results) == 1 else results
+
+    def _sequence_nr(self) -> int:
+        return self.sequence
+
+    def __getattr__(self, name: str) -> Any:
+        """``_saved_<name>``: a value kept for backward; PyTorch calls our `input` self and `out` result."""
+        if not name.startswith("_saved_") or self.op is None:
+            raise AttributeError(f"'{self.name()}' object has no attribute '{name}'")
+        wanted = name.removeprefix("_saved_")
+        wanted = {"self": "input", "result": "out"}.get(wanted, wanted)
+        plan, names = self.plan, self.op.input_names
+        if self.saved is None and wanted in ("out", *(names[i] for i in plan.inputs)):
+            raise RuntimeError(FREED_TWICE)
+        if wanted == "out" and plan.save_out and self.outputs is None:
+            return self._saved_outputs()[0]
+        for index, value in zip(plan.inputs, self.saved, strict=False):
+            if names[index] == wanted:
+                return value
+        if wanted in self.params:
+            return self.params[wanted]
+        raise AttributeError(f"'{self.name()}' object has no attribute '{name}'")
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -166,22 +220,28 @@ class Node:
         return handle
 
     def remember_where(self) -> None:
-        """Keep the Python stack of the forward call, for anomaly mode."""
-        import traceback
+        """Keep the Python stack of the forward call and the node whose backward made it, for anomaly mode."""
+        self.where = Origin(state.running)
 
-        self.where = traceback.format_stack()[:-3]
+    # -- running --------------------------------------------------------------------------------------------
 
-    # -- running --------------------------------------------------------------------------------------------------------
+    def backward(self, grads: Sequence[Any], wanted: Sequence[bool] | None = None) -> list[Any]:
+        """The gradients for each edge, from the gradients of the outputs (None counts as zero).
 
-    def backward(self, grads: Sequence[Any]) -> list[Any]:
-        """The gradients for each edge, from the gradients of the outputs (None counts as zero)."""
+        Args:
+            grads: a gradient or None for each output.
+            wanted: which edges need a gradient; all of them if not given.
+        """
         saved, plan = self.saved, self.plan
         if saved is None:
             raise RuntimeError(FREED_TWICE + self._made_at())
         if plan.saves:
             self._check_versions()
+        given = grads[0] if self.outputs is None else self._full_grads(grads)
+        if given is None:
+            return [None] * len(self.edges)
         variadic = self.op.variadic
-        values = [grads[0] if self.outputs is None else self._full_grads(grads)]
+        values = [given]
         if variadic and plan.inputs:
             values.append(saved)
         else:
@@ -197,7 +257,9 @@ class Node:
             return list(rule(*[values[i] for i in places]))
         results = []
         for _, rule, places in plan.calls:
-            if len(places) == 2:
+            if wanted is not None and not wanted[len(results)]:
+                results.append(None)
+            elif len(places) == 2:
                 first, second = places
                 results.append(rule(values[first], values[second]))
             else:
@@ -208,6 +270,8 @@ class Node:
         """What a rule of a multi-output op gets as `g`: one gradient if only one output can carry any."""
         from rushlight.ops.create import zeros_of
 
+        if all(each is None for each in grads):
+            return None
         chosen = self.op.differentiable
         full = [
             zeros_of(*self.outputs[i]) if grads[i] is None else grads[i]
@@ -248,7 +312,9 @@ class Node:
             ):
                 root = ref()
                 if root is not None and root._current_version() != version:
-                    raise RuntimeError(_changed_in_place(self, array, root._current_version(), version, self, number))
+                    raise RuntimeError(
+                        _changed_in_place(self, array, root._current_version(), version, self, number)
+                    )
 
     def release(self) -> None:
         """Free what was saved, so that a second backward is noticed and memory returns early."""
@@ -257,9 +323,29 @@ class Node:
             self.out = self.out_ref = None
 
     def _made_at(self) -> str:
-        if not self.where:
+        if self.where is None or not self.where.stack:
             return ""
-        return f"\nThe forward call was made here:\n{self.where[-1].rstrip()}"
+        return f"\nThe forward call was made here:\n{self.where.stack[-1].rstrip()}"
+
+
+class Origin:
+    """Where a node was made: the Python stack of the forward call, and the node whose backward ran it, if any."""
+
+    __slots__ = ("parent", "stack")
+
+    def __init__(self, parent: Node | None) -> None:
+        import traceback
+
+        self.parent = parent
+        self.stack = traceback.format_list(_without_library(traceback.extract_stack()))
+
+
+def _without_library(stack: list[Any]) -> list[Any]:
+    """A stack up to the call of an operation: the frames inside this package's tape and ops left out."""
+    inner = (f"rushlight{os.sep}ops{os.sep}", f"rushlight{os.sep}autograd{os.sep}")
+    while stack and any(each in stack[-1].filename for each in inner):
+        stack.pop()
+    return stack
 
 
 _METADATA: weakref.WeakKeyDictionary[Node, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -269,22 +355,20 @@ def _changed_in_place(
     node: Node, array: np.ndarray, now: int, expected: int, producer: Node | None, number: int = 0
 ) -> str:
     from rushlight.dtype import from_numpy
+    from rushlight.ops.define import TITLES
 
-    title = {"float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor"}.get(
-        array.dtype.name, {"int64": "LongTensor", "bool": "BoolTensor"}.get(from_numpy(array.dtype).name, "Tensor")
-    )
     made_by = f", which is output {number} of {producer.name()}," if producer is not None else ""
     hint = (
-        " Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable in "
-        "question was changed in there or anywhere later. Good luck!"
-        if node.where
+        " Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable "
+        "in question was changed in there or anywhere later. Good luck!"
+        if node.where is not None
         else " Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
         "torch.autograd.set_detect_anomaly(True)."
     )
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[torch.{title} {list(array.shape)}]{made_by} is at version {now}; expected version {expected} instead."
-        f"{hint}{node._made_at()}"
+        f"[torch.{TITLES[from_numpy(array.dtype).name]}Tensor {list(array.shape)}]{made_by} is at version {now}; "
+        f"expected version {expected} instead.{hint}{node._made_at()}"
     )
 
 
@@ -297,8 +381,22 @@ class AccumulateGrad(Node):
         super().__init__(None, None, None)
         self.variable = variable
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+    def _hook_tables(self) -> Hooks:
+        return self.variable._leaf_hooks()
 
-    def __hash__(self) -> int:
-        return hash((AccumulateGrad, id(self.variable)))
+    def backward(self, grads: Sequence[Any], wanted: Sequence[bool] | None = None) -> list[Any]:
+        """Add the gradient to the leaf's."""
+        from rushlight.autograd.engine import accumulate
+
+        accumulate(self.variable, grads[0], False, bool(state.mode & GRAD))
+        return []
+
+
+def accumulator_of(leaf: Tensor) -> AccumulateGrad:
+    """The one AccumulateGrad of a leaf, as long as somebody holds it."""
+    hooks = leaf._leaf_hooks()
+    found = hooks.accumulator() if hooks.accumulator is not None else None
+    if found is None:
+        found = AccumulateGrad(leaf)
+        hooks.accumulator = weakref.ref(found)
+    return found
