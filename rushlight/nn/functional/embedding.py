@@ -12,9 +12,9 @@ import warnings
 from rushlight.autograd import no_grad
 from rushlight.dtype import int64
 from rushlight.ops.compare import ne
-from rushlight.ops.create import arange
 from rushlight.ops.lookup import bucketize
 from rushlight.ops.lookup import embedding as look_up
+from rushlight.ops.ranges import arange
 from rushlight.tensor import Tensor
 
 
