@@ -3,6 +3,8 @@
 One entry alone is checked by ``pytest tests/conformance/test_op_matrix.py -k "test_op[mul]"``.
 """
 
+import re
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the conformance extra")
@@ -12,6 +14,7 @@ from rushlight.ops.define import INT_TO_FLOAT, TABLE, Entry, apply
 from rushlight.ops.kinds import elementwise_op
 from rushlight.ops.samples import Sample, T, unary
 from tests.conformance.checks import EntryChecks
+from tests.conformance.coverage import PAGE
 from tests.conformance.exemptions import METHODS, NODES, WITHOUT_SAMPLES
 
 
@@ -27,6 +30,12 @@ def test_exemptions_name_entries_and_reasons():
         assert set(exempt) <= set(TABLE)
         assert all(exempt.values())
     assert [name for name in WITHOUT_SAMPLES if TABLE[name].samples is not None] == []
+
+
+def test_the_coverage_page_is_that_of_this_table():
+    head, *rows = re.findall(r"^\| ([\w.]+) \|", PAGE.read_text("utf-8"), re.M)
+    assert head == "op"
+    assert rows == sorted(TABLE.keys() - WITHOUT_SAMPLES.keys()), "run python -m tests.conformance.coverage"
 
 
 def exp_with(formula=None, rule=None, samples=unary, **how):
@@ -83,6 +92,20 @@ def test_the_matrix_finds_wrong_errors():
         raise ValueError("no")
 
     assert wrong(exp_with(check=refuse), "raises ValueError('no') where PyTorch does not")
+
+
+def test_without_a_counterpart_gradients_are_compared_with_differences():
+    def problems(function):
+        return EntryChecks(Entry("unheard_of", function, samples=lambda: unary(ints=False))).run().problems
+
+    def squared_tanh(input):
+        return input.tanh() * input.tanh()
+
+    def forgetful(input):
+        return input.tanh() * input.tanh().detach()
+
+    assert [each for each in problems(squared_tanh) if "float16" not in each] == []
+    assert wrong(problems(forgetful), "gradient: ", "by differences")
 
 
 def test_the_matrix_wants_samples():
