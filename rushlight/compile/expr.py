@@ -269,9 +269,55 @@ class Symbols:
 
 
 _FLOAT_FUNCTIONS = frozenset(
-    ["acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "copysign", "cos", "cosh", "exp", "exp2", "expm1", "fmod_float", "hypot", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "nextafter", "sigmoid", "sin", "sinh", "sqrt", "tan", "tanh"]
+    [
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "copysign",
+        "cos",
+        "cosh",
+        "exp",
+        "exp2",
+        "expm1",
+        "fmod_float",
+        "hypot",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "logaddexp",
+        "logaddexp2",
+        "nextafter",
+        "sigmoid",
+        "sin",
+        "sinh",
+        "sqrt",
+        "tan",
+        "tanh",
+    ]
 )
 _SAME_FUNCTIONS = frozenset(
-    ["abs", "ceil", "floor", "fmax", "fmin", "fmod", "floor_divide", "gcd", "lcm", "maximum", "minimum", "remainder", "rint", "sign", "trunc", "trunc_divide"]
+    [
+        "abs",
+        "ceil",
+        "floor",
+        "fmax",
+        "fmin",
+        "fmod",
+        "floor_divide",
+        "gcd",
+        "lcm",
+        "maximum",
+        "minimum",
+        "remainder",
+        "rint",
+        "sign",
+        "trunc",
+        "trunc_divide",
+    ]
 )
 _TESTS = frozenset(["isfinite", "isinf", "isnan", "signbit"])
