@@ -110,6 +110,8 @@ from rushlight.threads import get_num_threads, set_num_threads
 for _entry in _TABLE.values():
     if "." not in _entry.torch_name:
         globals().setdefault(_entry.name, _entry.function)
+        if _entry.inplace is not None:  # torch.relu_ and its like
+            globals().setdefault(_entry.name + "_", _entry.inplace)
 
 # Imported when first asked for, so that ``import rushlight`` stays quick.
 _SUBMODULES = (
