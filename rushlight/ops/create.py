@@ -1,8 +1,8 @@
 """Making tensors from nothing: zeros, identity matrices and the `*_like` and `new_*` families.
 
 These are ops without inputs (kind "create"), so a recorded step knows them. Evenly spaced numbers are made in
-`ranges`, tensors from data in `convert`, random ones in `random`. Invariant: the default type of the result is
-PyTorch's: the default floating type, or int64 where all numbers given are whole.
+`ranges`, tensors from data in `convert`, random ones in `random`. Invariant: the default type of the result
+is PyTorch's: the default floating type, or int64 where all numbers given are whole.
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ def range(
     """Numbers from `start` up to and with `end`, always floating (PyTorch's old `range`; use `arange`)."""
     warnings.warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is "
-        "inconsistent with Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
+        "inconsistent with Python's range builtin. Instead, use torch.arange, which produces values in "
+        "[start, end).",
         stacklevel=2,
     )
     check_options("range", layout, device)
