@@ -214,8 +214,8 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool, overlap: 
         return  # one value for all elements may be written twice; PyTorch minds only for tensors
     if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
         raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-            "Please clone() the tensor before performing the operation."
+            "unsupported operation: more than one element of the written-to tensor refers to a single "
+            "memory location. Please clone() the tensor before performing the operation."
         )
     for each in inputs[1:]:
         if isinstance(each, Tensor):
@@ -226,8 +226,9 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool, overlap: 
                 refused = np.may_share_memory(array, other) and _overlap(array, other, overlap == "any")
             if refused:
                 raise RuntimeError(
-                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-                    "single memory location. Please clone() the tensor before performing the operation."
+                    "unsupported operation: some elements of the input tensor and the written-to tensor "
+                    "refer to a single memory location. Please clone() the tensor before performing the "
+                    "operation."
                 )
 
 

@@ -19,6 +19,7 @@ from rushlight.ops.dims import dims_of
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shape import reshape_to
+from rushlight.storage import copy_order, row_major
 from rushlight.tensor import Tensor, normal_dim
 
 # -- repeating -----------------------------------------------------------------------------------------------
@@ -210,9 +211,7 @@ def _repeated_numbers(repeats: Tensor, output_size: int | None = None) -> Tensor
 
 
 def _roll(input: np.ndarray, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> np.ndarray:
-    if not dims:
-        return np.roll(input, shifts)
-    return np.roll(input, shifts, dims)
+    return row_major(np.roll(input, shifts, dims or None))
 
 
 ROLL: Op = primitive(
@@ -261,7 +260,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] =
 
 
 def _flip(input: np.ndarray, *, dims: tuple[int, ...]) -> np.ndarray:
-    return input[tuple(slice(None, None, -1 if dim in dims else 1) for dim in range(input.ndim))].copy("K")
+    turned = input[tuple([slice(None, None, -1 if dim in dims else 1) for dim in range(input.ndim)])]
+    return turned.copy(copy_order(input))
 
 
 FLIP: Op = primitive("flip", "indexed", _flip, dict(input=lambda g, dims: apply(FLIP, (g,), {"dims": dims})))
@@ -308,11 +308,15 @@ def flipud(input: Tensor) -> Tensor:
 
 
 def _rot90(input: np.ndarray, *, k: int, dims: tuple[int, int]) -> np.ndarray:
-    return np.rot90(input, k, dims).copy("K")
+    if k == 0:
+        return input.copy()
+    if k == 2:
+        return _flip(input, dims=dims)
+    return _flip(input, dims=(dims[1 if k == 1 else 0],)).swapaxes(*dims)
 
 
 ROT90: Op = primitive(
-    "rot90", "indexed", _rot90, dict(input=lambda g, k, dims: apply(ROT90, (g,), {"k": -k, "dims": dims}))
+    "rot90", "indexed", _rot90, dict(input=lambda g, k, dims: apply(ROT90, (g,), {"k": -k % 4, "dims": dims}))
 )
 
 

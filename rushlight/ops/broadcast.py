@@ -17,14 +17,8 @@ from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shape import reshape_to, unsqueeze
 from rushlight.ops.shapes import broadcast_shape, expanded_shape
+from rushlight.storage import strided
 from rushlight.tensor import Tensor
-
-
-def strided(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-    """An ndarray of this shape and these byte strides that begins where `array` does, in its memory."""
-    if array.flags.c_contiguous and array.size:
-        return np.ndarray(shape, array.dtype, array, 0, strides)
-    return np.lib.stride_tricks.as_strided(array, shape, strides)
 
 
 def _expand(input: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:

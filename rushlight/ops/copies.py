@@ -20,6 +20,7 @@ from rushlight.ops.create import check_options, numpy_type
 from rushlight.ops.define import TITLES, apply
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T, unary
+from rushlight.storage import copy_order
 from rushlight.tensor import Tensor
 
 Order = Literal["K", "C"]
@@ -27,17 +28,12 @@ PRESERVE: Order = "K"
 ROW_MAJOR: Order = "C"
 
 
-def _order(array: np.ndarray, order: Order) -> Order:
-    """NumPy keeps the order of an expanded array otherwise than PyTorch, which makes it row-major."""
-    return ROW_MAJOR if 0 in array.strides else order
-
-
 def _clone(input: np.ndarray, *, order: Order) -> np.ndarray:
-    return input.copy(_order(input, order))
+    return input.copy(copy_order(input) if order == PRESERVE else order)
 
 
 def _to_copy(input: np.ndarray, *, dtype: np.dtype, order: Order) -> np.ndarray:
-    return input.astype(dtype, _order(input, order))
+    return input.astype(dtype, copy_order(input) if order == PRESERVE else order)
 
 
 CLONE = primitive("clone", "map", _clone, dict(input=lambda g: g))

@@ -376,18 +376,18 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     node = None
     token = _set_errors(QUIET)
     try:
-        if op.update is None and (mask or op.ufunc is None):
+        if op.update is None and (mask or op.into is None):
             result = _computed(op, inputs, params, array)
         if mask:
-            if mask & 1 and 0 in op.plan(mask).inputs:
+            if 0 in op.plan(mask).inputs:
                 inputs = (views.overwritten_copy(target), *inputs[1:])
             node = make_node(op, inputs, params, mask)
         if op.update is not None:
             op.update(array, *[operand_of(op, inputs, i) for i in range(1, len(inputs))], **params)
-        elif mask or op.ufunc is None:
+        elif mask or op.into is None:
             array[...] = result
         else:
-            _run_into(op, inputs, array)
+            _run_into(op, inputs, params, array)
     except ValueError as error:
         raise _broadcast_error(inputs, error) from None
     finally:
@@ -415,8 +415,8 @@ def _computed(op: Op, inputs: Sequence[Any], params: dict[str, Any], array: np.n
     return result
 
 
-def _run_into(op: Op, inputs: Sequence[Any], array: np.ndarray) -> None:
-    """Let a map that is one ufunc write straight into `array`, where the types are the same."""
+def _run_into(op: Op, inputs: Sequence[Any], params: dict[str, Any], array: np.ndarray) -> None:
+    """Let a map that can do so write straight into `array`, where the types are the same."""
     operands, cast = op.prepare(op, inputs)
     kind = array.dtype
     direct = cast is None
@@ -425,11 +425,11 @@ def _run_into(op: Op, inputs: Sequence[Any], array: np.ndarray) -> None:
             direct = False
     if direct:
         try:
-            op.ufunc(*operands, out=array)
+            op.into(*operands, out=array, **params)
             return
         except ValueError:  # the result would be larger than the target: say so below
             pass
-    result = np.asarray(op.forward(*operands))
+    result = np.asarray(op.forward(*operands, **params))
     _check_fit(result.dtype if cast is None else cast, result.shape, array)
     array[...] = result
 

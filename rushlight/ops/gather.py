@@ -23,6 +23,7 @@ from rushlight.ops.shape import reshape_to
 from rushlight.ops.shapes import broadcast_shape
 from rushlight.ops.slicing import SLICE
 from rushlight.ops.writes import fitting_number
+from rushlight.storage import copy_order, row_major
 from rushlight.tensor import Tensor, normal_dim
 
 # -- places --------------------------------------------------------------------------------------------------
@@ -99,14 +100,14 @@ def _gather(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
     if not index.size:
         return np.empty(index.shape, input.dtype)
     source, places = with_dims(input), with_dims(index)
-    return source[places_along(places, dim, source.shape[dim])].reshape(index.shape)
+    return row_major(source[places_along(places, dim, source.shape[dim])]).reshape(index.shape)
 
 
-def on_copy(update: Any) -> Any:
-    """The out-of-place form of an update."""
+def on_copy(update: Any, preserve: bool = False) -> Any:
+    """The out-of-place form of an update, on a row-major copy or one that preserves the order in memory."""
 
     def forward(input: np.ndarray, *others: Any, **params: Any) -> np.ndarray:
-        made = input.copy()
+        made = input.copy(copy_order(input) if preserve else "C")
         update(made, *others, **params)
         return made
 
@@ -125,7 +126,8 @@ GATHER: Op = primitive(
     "gather",
     "indexed",
     _gather,
-    dict(input=lambda g, index, input_shape, dim: _scatter_back(g, index, input_shape, dim)),
+    # PyTorch keeps the input itself, not only its shape, and so forbids changing it in place: so do we
+    dict(input=lambda g, input, index, dim: _scatter_back(g, index, input._array.shape, dim)),
 )
 SCATTER: Op = primitive(
     "scatter",
@@ -137,6 +139,7 @@ SCATTER: Op = primitive(
     ),
     inputs=("input", "index", "src"),
     update=scatter_into,
+    overlap="any",
 )
 SCATTER_NUMBER: Op = primitive(
     "scatter",
@@ -146,6 +149,7 @@ SCATTER_NUMBER: Op = primitive(
     inputs=("input", "index", "value"),
     node_name="ScatterBackward1",
     update=scatter_into,
+    overlap="any",
 )
 SCATTER_ADD: Op = primitive(
     "scatter_add",
@@ -154,6 +158,7 @@ SCATTER_ADD: Op = primitive(
     dict(input=lambda g: g, src=lambda g, index, dim: _gather_op(g, index, dim)),
     inputs=("input", "index", "src"),
     update=add_into,
+    overlap="any",
 )
 
 

@@ -200,7 +200,7 @@ Window = tuple[Op, tuple[Any, ...], list[tuple[int, Tensor]]]
 
 
 def quick_parts(items: tuple[Any, ...], shape: tuple[int, ...]) -> Window | None:
-    """The op, the window and the picks of an index of ints, slices, None, one Ellipsis, int64 tensors and masks.
+    """The op, the window and the picks of an index of ints, slices, None, one Ellipsis, numbers and masks.
 
     None where a closer look is needed, by `Parts`: for anything else, and where something is wrong.
     """

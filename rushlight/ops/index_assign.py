@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.ops.arguments import array_of, require_tensor
+from rushlight.ops.broadcast import expand
 from rushlight.ops.copies import convert, tensor_type
 from rushlight.ops.define import INPLACE, TITLES, Op, apply, apply_inplace
 from rushlight.ops.gather import on_copy
@@ -35,6 +36,7 @@ from rushlight.ops.shapes import expanded_shape
 from rushlight.ops.slicing import SLICE
 from rushlight.ops.writes import COPY, FILL, fitting_number
 from rushlight.tensor import Tensor
+from rushlight.views import repeats_memory
 
 # -- the ops -------------------------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ def picked_shape(shape: tuple[int, ...], picked: tuple[int, ...], dims: tuple[in
 WRITE: Op = primitive(
     "write_window",
     "indexed",
-    on_copy(_write),
+    on_copy(_write, preserve=True),
     dict(
         input=lambda g, index: apply(WRITE, (g, 0.0), {"index": index}),
         value=lambda g, index: apply(SLICE, (g,), {"index": index}),
@@ -84,24 +86,26 @@ WRITE: Op = primitive(
 PUT_MASKED: Op = primitive(
     "index_put",
     "indexed",
-    on_copy(_put_masked),
+    on_copy(_put_masked, preserve=True),
     dict(
         input=lambda g, mask, dim: apply(PUT_MASKED, (g, mask, 0.0), {"dim": dim}),
         values=lambda g, mask, dim: apply(INDEX_MASK, (g, mask), {"dim": dim}),
     ),
     inputs=("input", "mask", "values"),
     update=_put_masked,
+    overlap="any",
 )
 INDEX_PUT: Op = primitive(
     "index_put",
     "indexed",
-    on_copy(_put),
+    on_copy(_put, preserve=True),
     dict(
         input=lambda g, index, dims, accumulate: _kept(g, index, dims, accumulate),
         values=lambda g, index, dims: apply(INDEX, (g, index), {"dims": dims}),
     ),
     inputs=("input", "index", "values"),
     update=_put,
+    overlap="any",
 )
 
 
@@ -265,25 +269,28 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 def _write_window(self: Tensor, op: Op, window: tuple[Any, ...], value: Any) -> None:
     """Fill or copy into a window; `op` is the one that would make the view, `ALIAS` for the whole tensor."""
     array = self._array
-    if not isinstance(value, Tensor):
-        if op is ALIAS:
-            apply_inplace(FILL[3], (self, value))
-            return
+    shape = array[window].shape
+    if isinstance(value, Tensor) and value._array.ndim and value._array.shape != shape:
+        value = without_surplus(value, len(shape))
+        expanded_shape(value._array.shape, shape, value._array.dtype)
+    if op is not ALIAS and not _needs_view(self, value):
+        apply_inplace(WRITE, (self, value), {"index": window})
+        return
+    target = self if op is ALIAS else apply(op, (self,), {"index": window})
+    if not isinstance(value, Tensor) or value._array.ndim == 0:
+        apply_inplace(FILL[3], (target, value))
     else:
-        shape = array[window].shape
-        if value._array.ndim and value._array.shape != shape:
-            value = without_surplus(value, len(shape))
-            expanded_shape(value._array.shape, shape, value._array.dtype)
-        if op is ALIAS or not array.flags.c_contiguous or np.may_share_memory(array, value._array):
-            # only the window itself must not overlap the value
-            target = self if op is ALIAS else apply(op, (self,), {"index": window})
-            if value is not target:
-                apply_inplace(COPY if value._array.ndim else FILL[3], (target, value))
-            return
-    leaf = self._requires_grad and self._node is None
-    if leaf or (0 in array.strides and not array.flags.c_contiguous):  # the view knows what is forbidden
-        self, window = apply(op, (self,), {"index": window}), (...,)
-    apply_inplace(WRITE, (self, value), {"index": window})
+        apply_inplace(COPY, (target, value if value._array.shape == shape else expand(value, shape)))
+
+
+def _needs_view(self: Tensor, value: Any) -> bool:
+    """Whether a write must go through a view of its window: only the view knows what PyTorch forbids."""
+    if self._requires_grad and self._node is None:
+        return True
+    array = self._array
+    if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
+        return True
+    return isinstance(value, Tensor) and np.may_share_memory(array, value._array)
 
 
 METHODS: dict[str, Any] = {"__setitem__": setitem}

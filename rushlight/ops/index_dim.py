@@ -19,6 +19,7 @@ from rushlight.ops.gather import first_outside, on_copy, with_dims
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.writes import fitting_number
+from rushlight.storage import row_major
 from rushlight.tensor import Tensor, normal_dim
 
 _INT32 = np.dtype(np.int32)
@@ -41,7 +42,7 @@ def _select(input: np.ndarray, index: np.ndarray, *, dim: int) -> np.ndarray:
     if source.flags.c_contiguous:
         made = source.take(index, dim)
     else:
-        made = np.ascontiguousarray(source[_along(dim, index)])
+        made = row_major(source[_along(dim, index)])
     return made if input.ndim else made.reshape(())
 
 
@@ -113,6 +114,7 @@ INDEX_ADD: Op = primitive(
     ),
     inputs=("input", "index", "source"),
     update=_add,
+    overlap="any",
 )
 INDEX_COPY: Op = primitive(
     "index_copy",
@@ -124,13 +126,14 @@ INDEX_COPY: Op = primitive(
     ),
     inputs=("input", "index", "source"),
     update=_copy,
+    overlap="any",
 )
 # For a number and for a tensor.
 INDEX_FILL: list[Op] = [
     primitive(
         "index_fill",
         "indexed",
-        on_copy(_fill),
+        on_copy(_fill, preserve=True),
         dict(
             input=lambda g, index, dim: apply(INDEX_FILL[0], (g, index, 0.0), {"dim": dim}),
             value=lambda g, index, dim: _selected_sum(g, index, dim),
@@ -138,6 +141,7 @@ INDEX_FILL: list[Op] = [
         inputs=("input", "index", "value"),
         node_name=f"IndexFillBackward{number}",
         update=_fill,
+        overlap="any",
     )
     for number in range(2)
 ]

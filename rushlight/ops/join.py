@@ -23,6 +23,7 @@ from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shape import reshape_to
 from rushlight.ops.slicing import SLICE
+from rushlight.storage import row_major
 from rushlight.tensor import Tensor, normal_dim
 
 
@@ -52,8 +53,8 @@ def _common_type(arrays: Sequence[np.ndarray]) -> np.dtype | None:
 def _cat(*tensors: np.ndarray, dim: int, dtype: np.dtype | None) -> np.ndarray:
     try:
         if dtype is None:
-            return np.concatenate(tensors, dim)
-        return np.concatenate(tensors, dim, dtype=dtype, casting="unsafe")
+            return row_major(np.concatenate(tensors, dim))
+        return row_major(np.concatenate(tensors, dim, dtype=dtype, casting="unsafe"))
     except ValueError:
         raise RuntimeError(_why_not(tensors, dim)) from None
 

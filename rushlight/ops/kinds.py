@@ -43,11 +43,13 @@ def elementwise_op(
     promote: int = DEFAULT,
     node_name: str | None = None,
     check: Callable[..., None] | None = None,
+    into: Callable[..., Any] | None = None,
 ) -> Op:
     """A map op without a public function of its own.
 
     The formula's parameters after `k` name its inputs and, keyword-only, its params. `check` gets the
-    promoted operands before each call and raises where the op has no meaning for them.
+    promoted operands before each call and raises where the op has no meaning for them. `into` computes the
+    formula into a given array (``out=``) with fewer temporaries: optimizers live on it.
     """
     code = formula.__code__
     names = code.co_varnames[1 : code.co_argcount]
@@ -56,7 +58,7 @@ def elementwise_op(
     if check is not None:
         forward = _checked(forward, check)
     op = Op(name, "map", forward, names, grad, promote=promote, node_name=node_name, formula=formula)
-    op.ufunc = ufunc
+    op.into = into or ufunc
     return op
 
 
@@ -206,6 +208,7 @@ def primitive(
     differentiable: Sequence[int] | None = None,
     node_name: str | None = None,
     update: Callable[..., None] | None = None,
+    overlap: str = "partial",
 ) -> Op:
     """An op of any other kind: its inputs are the forward's positional parameters, its params the others."""
     if inputs is None:
@@ -221,6 +224,7 @@ def primitive(
         differentiable=differentiable,
         node_name=node_name,
         update=update,
+        overlap=overlap,
     )
 
 

@@ -74,6 +74,7 @@ MASKED_SCATTER: Op = primitive(
     ),
     inputs=("input", "mask", "source"),
     update=_scatter_masked,
+    overlap="any",
 )
 
 
@@ -256,7 +257,7 @@ TAKE: Op = primitive(
 PUT: Op = primitive(
     "put",
     "indexed",
-    on_copy(_put),
+    on_copy(_put, preserve=True),
     dict(
         input=lambda g, index, accumulate: (
             g if accumulate else apply(PUT, (g, index, 0.0), {"accumulate": False})
@@ -265,6 +266,7 @@ PUT: Op = primitive(
     ),
     inputs=("input", "index", "source"),
     update=_put,
+    overlap="any",
 )
 
 

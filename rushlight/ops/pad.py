@@ -18,6 +18,7 @@ from rushlight.ops.define import TITLES, Op, apply
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.writes import fitting_number
+from rushlight.storage import copy_order
 from rushlight.tensor import Tensor
 
 
@@ -31,6 +32,8 @@ def _by_dim(padding: Sequence[int], ndim: int) -> list[tuple[int, int]]:
 
 
 def _pad_constant(input: np.ndarray, *, padding: tuple[int, ...], value: Any) -> np.ndarray:
+    if not any(padding):
+        return input.copy(copy_order(input))
     pairs = _by_dim(padding, input.ndim)
     shape = [length + before + after for length, (before, after) in zip(input.shape, pairs, strict=True)]
     made = np.full(shape, value, input.dtype)

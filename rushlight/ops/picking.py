@@ -18,6 +18,7 @@ from rushlight.ops.define import Op, apply
 from rushlight.ops.gather import first_outside
 from rushlight.ops.kinds import primitive
 from rushlight.ops.shape import regrouped
+from rushlight.storage import row_major
 
 
 def out_of_bounds(index: np.ndarray, sizes: Sequence[int], dim: int = 0) -> IndexError:
@@ -90,7 +91,7 @@ def _index(input: np.ndarray, index: np.ndarray, *, dims: tuple[int, ...]) -> np
             return input.take(index, dims[0])
         if places.array.flags.c_contiguous and len(places.sizes) == 1:
             return places.array.take(index, places.dim)
-        return np.ascontiguousarray(places.array[places.key(index)])
+        return row_major(places.array[places.key(index)])
     except IndexError:
         places = Places(input, dims)
         if input.size == 0 and 0 not in places.sizes:  # nothing is read, so PyTorch checks nothing
@@ -127,7 +128,7 @@ def _index_pair(
     key: list[Any] = [slice(None)] * (dims[1] + 1)
     key[dims[0]], key[dims[1]] = first, second
     try:
-        return np.ascontiguousarray(input[tuple(key)])
+        return row_major(input[tuple(key)])
     except IndexError:
         sizes = (input.shape[dims[0]], input.shape[dims[1]])
         return _index(input, _together(first, second, sizes=sizes), dims=dims)
@@ -148,7 +149,7 @@ def mask_key(mask: np.ndarray, dim: int) -> tuple[Any, ...]:
 def _index_mask(input: np.ndarray, mask: np.ndarray, *, dim: int) -> np.ndarray:
     if dim == 0 and mask.dtype.kind == "b":
         return input[mask]
-    return np.ascontiguousarray(input[mask_key(mask, dim)])
+    return row_major(input[mask_key(mask, dim)])
 
 
 def _index_mask_backward(

@@ -122,6 +122,7 @@ SCATTER_REDUCE: Op = primitive(
     ),
     inputs=("input", "index", "src"),
     update=_reduce_into,
+    overlap="any",
 )
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from rushlight.ops.arguments import array_of, int_tuple, numpy_names
-from rushlight.ops.broadcast import strided
 from rushlight.ops.define import Op, apply
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.window import spread_window
-from rushlight.ops.writes import fill_, storage_of
+from rushlight.ops.writes import fill_
+from rushlight.storage import storage_of, strided
 from rushlight.tensor import Tensor, normal_dim
 from rushlight.views import Geometry, change_geometry
 

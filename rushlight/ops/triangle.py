@@ -14,6 +14,7 @@ from rushlight.ops.define import Op, apply
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.slicing import DIAG_EMBED, DIAGONAL_COPY, diagonal_dims, embed_diagonal
+from rushlight.storage import row_major
 from rushlight.tensor import Tensor
 
 # -- triangles -----------------------------------------------------------------------------------------------
@@ -26,11 +27,11 @@ def _below(input: np.ndarray, diagonal: int) -> np.ndarray:
 
 
 def _lower(input: np.ndarray, *, diagonal: int) -> np.ndarray:
-    return np.where(_below(input, diagonal), input, input.dtype.type(0))
+    return row_major(np.where(_below(input, diagonal), input, input.dtype.type(0)))
 
 
 def _upper(input: np.ndarray, *, diagonal: int) -> np.ndarray:
-    return np.where(_below(input, diagonal - 1), input.dtype.type(0), input)
+    return row_major(np.where(_below(input, diagonal - 1), input.dtype.type(0), input))
 
 
 TRIL: Op = primitive(

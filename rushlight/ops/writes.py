@@ -19,11 +19,12 @@ from rushlight.ops.define import TITLES, Op, apply, apply_inplace
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.samples import Sample, T, unary
 from rushlight.ops.shapes import broadcast_shape
+from rushlight.storage import copy_order, storage_of
 from rushlight.tensor import Tensor
 
 
 def _copied(input: np.ndarray, other: Any) -> np.ndarray:
-    made = np.empty_like(input, subok=False)
+    made = np.empty_like(input, order=copy_order(input), subok=False)
     np.copyto(made, other, casting="unsafe")
     return made
 
@@ -68,8 +69,6 @@ def copy_(input: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
     """
     shape = array_of("copy_", input).shape
     if isinstance(other, Tensor):
-        if other is input:
-            return input
         if other._array.shape != shape:
             common = broadcast_shape(shape, other._array.shape)
             if common != shape:
@@ -113,15 +112,16 @@ def fitting_number(value: Any, kind: np.dtype) -> Any:
 
 def _fill_op(node_name: str) -> Op:
     rules = dict(input=lambda g: zeros_like(g), value=lambda g: g)
-    forward = primitive(
+    return primitive(
         "fill",
         "map",
-        lambda input, value: _copied(input, value),
+        _copied,
         rules,
+        inputs=("input", "value"),
         node_name=node_name,
         update=_copy_into,
+        overlap="none",
     )
-    return forward
 
 
 # For numbers and tensors out of place, then in place.
@@ -129,9 +129,10 @@ FILL = [_fill_op(f"FillBackward{number}") for number in range(4)]
 ZERO = primitive(
     "zero",
     "map",
-    lambda input: np.zeros_like(input, subok=False),
+    lambda input: np.zeros_like(input, order=copy_order(input), subok=False),
     dict(input=lambda g: zeros_like(g)),
     update=lambda target: target.fill(0),
+    overlap="none",
 )
 
 
@@ -188,14 +189,6 @@ def zero_(input: Tensor) -> Tensor:
 
 
 # -- storage -------------------------------------------------------------------------------------------------
-
-
-def storage_of(array: np.ndarray) -> np.ndarray:
-    """All of the memory that an ndarray lies in, as one row of elements of its type."""
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    return owner.ravel(order="K").view(array.dtype)
 
 
 def _resized(input: Tensor, shape: tuple[int, ...]) -> np.ndarray:

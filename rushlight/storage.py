@@ -1,0 +1,58 @@
+"""The memory behind an ndarray: which array owns it, all of it in one row, and other windows on it.
+
+NumPy's own `as_strided` hides the owner of the memory behind an object of its own, so it is the last resort
+here. Invariant: what is returned shares the memory of what was given, and leads back to the same owner.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+
+def owner_of(array: np.ndarray) -> np.ndarray:
+    """The array that owns the memory `array` looks into."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def storage_of(array: np.ndarray) -> np.ndarray:
+    """All of the memory that an ndarray lies in, as one row of elements of its type."""
+    owner = owner_of(array)
+    row = owner.ravel(order="K")
+    if owner.size and not np.may_share_memory(
+        row, owner
+    ):  # foreign memory with gaps: no more than this is known
+        return owner.reshape(-1)[:0]
+    return row.view(array.dtype)
+
+
+def address(array: np.ndarray) -> int:
+    """Where the first element lies in memory."""
+    return array.__array_interface__["data"][0]
+
+
+def strided(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """An ndarray of this shape and these byte strides that begins where `array` does, in its memory.
+
+    The caller sees to it that it stays within that memory.
+    """
+    if array.size and array.flags.c_contiguous:
+        return np.ndarray(shape, array.dtype, array, 0, strides)
+    if array.size:
+        storage = storage_of(array)
+        if storage.size:
+            return np.ndarray(shape, array.dtype, storage, address(array) - address(storage), strides)
+    return np.lib.stride_tricks.as_strided(array, shape, strides)
+
+
+def row_major(array: np.ndarray) -> np.ndarray:
+    """`array` itself if its elements lie in row-major order without gaps, else a copy whose elements do."""
+    return array if array.flags.c_contiguous else array.copy()
+
+
+def copy_order(array: np.ndarray) -> Literal["K", "C"]:
+    """The order in which PyTorch lays out a copy: the array's own, but row-major if it repeats elements."""
+    return "C" if 0 in array.strides else "K"
