@@ -1,8 +1,9 @@
 """Why tiny batches win at a fixed learning rate: the measurements behind docs/batch-size.md.
 
-The network, data and initial weights are those of the NumPy notebook: 784-64-32-10 with ReLU, plain SGD, pixels divided by 255, the last 6,000
-training images for validation, weights drawn uniformly from -0.005 to 0.005; and beside them PyTorch's initial weights. Invariant: a run
-depends on its `Case` alone, so results kept in a file can be completed later and tables remade from them.
+The network, data and initial weights are those of the NumPy notebook: 784-64-32-10 with ReLU, plain SGD,
+pixels divided by 255, the last 6,000 training images for validation, weights drawn uniformly from -0.005 to
+0.005; and beside them PyTorch's initial weights. Invariant: a run depends on its `Case` alone, so results
+kept in a file can be completed later and tables remade from them.
 
     python -m benchmarks.batch_size --results batch-size.json --figure docs/images/batch-size.png
 """
@@ -10,11 +11,13 @@ depends on its `Case` alone, so results kept in a file can be completed later an
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ NOISE_SAMPLES = 10_240
 
 @dataclass(frozen=True)
 class Case:
-    """One run: which initial weights, how many images a step, which rate, how many steps (None: two epochs)."""
+    """One run: initial weights, images a step, learning rate, steps (None: two epochs) and seed."""
 
     start: str
     batch: int
@@ -48,7 +51,11 @@ class Case:
 
     @property
     def key(self) -> str:
+        """What the results file knows the case by."""
         return json.dumps(asdict(self))
+
+
+Outcome = tuple[Case, dict[str, Any]]
 
 
 class Digits:
@@ -122,15 +129,16 @@ def first_below(losses: np.ndarray, bound: float, width: int) -> int | None:
 def curve(losses: np.ndarray, points: int = 60) -> list[tuple[int, float]]:
     """Mean losses of up to 60 equal stretches, each with its last step."""
     edges = np.linspace(0, len(losses), min(points, len(losses)) + 1).astype(int)
-    return [(int(b), float(losses[a:b].mean())) for a, b in zip(edges, edges[1:], strict=False)]
+    return [(int(b), float(losses[a:b].mean())) for a, b in itertools.pairwise(edges)]
 
 
 def gradient_noise(model: nn.Module, data: Digits) -> dict[str, float]:
     """How far the gradient of a batch is from the mean gradient, measured on the first 10,240 images.
 
-    ``scale`` is the variance of one image's gradient over the squared length of the mean gradient: the batch size at which noise and
-    signal are equally long (McCandlish et al., 2018, arXiv:1812.06162). ``relative_B`` is the measured root-mean-square distance of a
-    batch of B from the mean gradient, in lengths of the mean gradient.
+    ``scale`` is the variance of one image's gradient over the squared length of the mean gradient: the batch
+    size at which noise and signal are equally long (McCandlish et al., 2018, arXiv:1812.06162).
+    ``relative_B`` is the measured root-mean-square distance of the gradient of a batch of B from the mean
+    gradient, in lengths of the mean gradient.
     """
     smallest = NOISE_BATCHES[0]
     parameters = list(model.parameters())
@@ -170,7 +178,7 @@ def noise_along(start: str, seed: int, data: Digits) -> dict[str, dict[str, floa
     return found
 
 
-# -- the plan ---------------------------------------------------------------------------------------------------------------
+# -- the plan ------------------------------------------------------------------------------------------------
 
 
 def fixed_rate(seeds: int) -> list[Case]:
@@ -222,12 +230,12 @@ class Results:
                 self.path.write_text(json.dumps(self.found), encoding="utf-8")
         return self.found[key]
 
-    def of(self, cases: Iterable[Case], data: Digits) -> list[tuple[Case, dict[str, Any]]]:
+    def of(self, cases: Iterable[Case], data: Digits) -> list[Outcome]:
         """The results of cases, in order."""
-        return [(case, self.get(case.key, lambda case=case: train(case, data))) for case in cases]  # type: ignore[misc]
+        return [(case, self.get(case.key, partial(train, case, data))) for case in cases]
 
 
-# -- tables and picture -----------------------------------------------------------------------------------------------------
+# -- tables and picture --------------------------------------------------------------------------------------
 
 
 def spread(values: Sequence[float]) -> str:
@@ -235,33 +243,28 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.1%} ({min(values):.1%} to {max(values):.1%})"
 
 
-def cell(results: list[tuple[Case, dict[str, Any]]]) -> str:
+def cell(results: list[Outcome]) -> str:
     """Validation accuracy of the same case under several seeds."""
     text = spread([result["accuracy"] for _, result in results])
     lost = sum(result["diverged"] for _, result in results)
     return f"{text}, {lost} of {len(results)} diverged" if lost else text
 
 
-def learning_from(results: list[tuple[Case, dict[str, Any]]]) -> str:
-    """Median step from which the loss fell, or that it never did."""
+def learning_from(results: list[Outcome]) -> str:
+    """Median step at which the loss had fallen, or how often it did."""
     steps = [result["learning_from"] for _, result in results]
-    return (
-        f"{int(statistics.median(steps)):,}"
-        if None not in steps
-        else "never"
-        if not any(steps)
-        else "not always"
-    )
+    if not any(steps):
+        return "never"
+    if None in steps:
+        return f"in {sum(step is not None for step in steps)} of {len(steps)} runs"
+    return f"{int(statistics.median(steps)):,}"
 
 
-def table(results: list[tuple[Case, dict[str, Any]]], column: str) -> str:
+def table(results: list[Outcome], column: str) -> str:
     """Accuracy by a field of the case (rows) and initial weights (columns), as Markdown."""
     starts = [start for start in STARTS if any(case.start == start for case, _ in results)]
-    heads = [text for start in starts for text in (f"{start} weights: accuracy", "learning from step")]
-    lines = [
-        f"| {column} | steps | " + " | ".join(heads) + " |",
-        "|---:|---:" + "|---:|---:" * len(starts) + "|",
-    ]
+    heads = " | ".join(f"{start} weights: accuracy | learning from step" for start in starts)
+    lines = [f"| {column} | steps | {heads} |", "|---:|---:" + "|---:|---:" * len(starts) + "|"]
     for value in sorted({getattr(case, column) for case, _ in results}):
         rows = [(case, result) for case, result in results if getattr(case, column) == value]
         cells = [f"{value:g}", f"{rows[0][1]['steps']:,}"]
@@ -286,9 +289,7 @@ def noise_table(noise: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def draw(
-    path: Path, fixed: list[tuple[Case, dict[str, Any]]], scaled: list[tuple[Case, dict[str, Any]]]
-) -> None:
+def draw(path: Path, fixed: list[Outcome], scaled: list[Outcome]) -> None:
     """Left: accuracy by batch size. Right: the loss of the notebook's runs by steps taken."""
     import matplotlib
 
@@ -299,15 +300,14 @@ def draw(
     lines = (
         (fixed, "notebook", "rate 0.01, the notebook's weights", "tab:red", "-"),
         (fixed, "pytorch", "rate 0.01, PyTorch's weights", "tab:blue", "-"),
-        (scaled, "notebook", "rate 0.005 a image, the notebook's weights", "tab:red", ":"),
-        (scaled, "pytorch", "rate 0.005 a image, PyTorch's weights", "tab:blue", ":"),
+        (scaled, "notebook", "rate 0.005 an image, the notebook's weights", "tab:red", ":"),
+        (scaled, "pytorch", "rate 0.005 an image, PyTorch's weights", "tab:blue", ":"),
     )
     for results, start, label, colour, style in lines:
         batches = sorted({case.batch for case, _ in results})
         runs = [[r["accuracy"] for c, r in results if c.start == start and c.batch == b] for b in batches]
-        left.plot(
-            batches, [100 * statistics.median(r) for r in runs], style, color=colour, marker="o", label=label
-        )
+        middle = [100 * statistics.median(r) for r in runs]
+        left.plot(batches, middle, style, color=colour, marker="o", label=label)
         lower, upper = [100 * min(r) for r in runs], [100 * max(r) for r in runs]
         left.fill_between(batches, lower, upper, color=colour, alpha=0.12, linewidth=0)
     left.set_xscale("log", base=2)
@@ -319,9 +319,8 @@ def draw(
     for number, batch in enumerate(BATCHES):
         (found,) = [r for c, r in fixed if c.start == "notebook" and c.batch == batch and c.seed == 0]
         steps, losses = zip(*found["curve"], strict=True)
-        right.plot(
-            steps, losses, color=pyplot.get_cmap("viridis")(number / len(BATCHES)), label=f"batch of {batch}"
-        )
+        colour = pyplot.get_cmap("viridis")(number / len(BATCHES))
+        right.plot(steps, losses, color=colour, label=f"batch of {batch}")
     right.set_xscale("log")
     right.set_xlabel("steps taken (rate 0.01, the notebook's weights, 2 epochs)")
     right.set_ylabel("training loss")
@@ -347,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"### Two epochs, the rate in proportion to the batch\n\n{table(scaled, 'batch')}\n", flush=True)
     swept = results.of(rates_at_64(options.seeds), data)
     print(f"### Two epochs with batches of 64, by rate\n\n{table(swept, 'rate')}\n", flush=True)
-    noise = {s: results.get(f"noise {s}", lambda s=s: noise_along(s, 0, data)) for s in STARTS}  # type: ignore[misc]
+    noise = {start: results.get(f"noise {start}", partial(noise_along, start, 0, data)) for start in STARTS}
     print(f"### Distance of a batch's gradient from the mean gradient\n\n{noise_table(noise)}\n", flush=True)
     equal = results.of(equal_steps(min(options.seeds, 3)), data)
     print(f"### {TWO_EPOCHS_OF_PAIRS:,} steps at rate 0.01\n\n{table(equal, 'batch')}", flush=True)

@@ -1,4 +1,4 @@
-"""The digit job's parts from Python: every optimizer goes with every schedule. Whole runs are in test_cli_images.py."""
+"""The digit job from Python: every optimizer goes with every schedule. Runs: test_cli_images.py."""
 
 from __future__ import annotations
 
