@@ -113,7 +113,9 @@ def _sharing_rule(nans: bool) -> Any:
     """The rule that divides the gradient among all elements that equal the extreme."""
 
     def rule(g: Tensor, input: Tensor, out: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
-        return _shared(g, input, out, dim=dim, keepdim=keepdim, nans=nans) if input._array.ndim else g
+        if not input._array.ndim:
+            return g
+        return _shared((g, input, out), {"dim": dim, "keepdim": keepdim, "nans": nans})
 
     return rule
 

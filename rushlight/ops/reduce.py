@@ -16,7 +16,7 @@ import numpy as np
 
 from rushlight.dtype import F16, I64, from_numpy
 from rushlight.ops.arguments import int_varargs, numpy_names, pytorch_names, require_tensor
-from rushlight.ops.broadcast import strided
+from rushlight.storage import strided
 from rushlight.ops.create import numpy_type
 from rushlight.ops.define import TITLES, apply, write_out
 from rushlight.ops.dims import check_keepdim, count_of, dims_of, expandable, kept_shape

@@ -1,7 +1,7 @@
-"""Row-wise maps: softmax, log_softmax and logsumexp.
+"""Normalised exponentials along a dimension: softmax, log_softmax and logsumexp, and their gradients.
 
-Each is one primitive with a stable formula (the row's maximum is subtracted first), because their gradients need only the
-result. Invariant: rows of -inf give what PyTorch gives, and nothing overflows.
+The maximum of each line is subtracted first, so nothing overflows. Invariant: lines of -inf and +inf give
+what PyTorch gives.
 """
 
 from __future__ import annotations
@@ -11,80 +11,152 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import F16, get_default_dtype
-from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import INT_TO_FLOAT, apply
-from rushlight.ops.kinds import composite, primitive, public
-from rushlight.ops.dims import dims_of
+from rushlight.dtype import F16, from_numpy, get_default_dtype
+from rushlight.ops.arguments import numpy_names, require_tensor
+from rushlight.ops.define import INT_TO_FLOAT, TITLES
+from rushlight.ops.dims import check_keepdim, dims_of
+from rushlight.ops.extreme import amax
+from rushlight.ops.fused import fused
+from rushlight.ops.kinds import primitive, public
 from rushlight.ops.reduce import like_input
+from rushlight.ops.reduce import sum as sum_of
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, normal_dim
 
-
-def _softmax(input: np.ndarray, *, dim: int | tuple[()]) -> np.ndarray:
-    powers = np.exp(input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf))
-    return powers / np.add.reduce(powers, axis=dim, keepdims=True)
+_add, _max = np.add.reduce, np.maximum.reduce
+Line = int | tuple[()]  # a 0-d tensor is a line of its own: it is reduced over no dimension at all
 
 
-def _log_softmax(input: np.ndarray, *, dim: int | tuple[()]) -> np.ndarray:
-    shifted = input - np.maximum.reduce(input, axis=dim, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=dim, keepdims=True))
+# -- gradients -----------------------------------------------------------------------------------------------
 
 
-def _softmax_rule(g: Tensor, out: Tensor, dim: int) -> Tensor:
-    weighted = g * out
-    return weighted - out * weighted.sum(dim, True)
+def _softmax_backward(grad: np.ndarray, output: np.ndarray, *, dim: Line) -> np.ndarray:
+    weighted = grad * output
+    return weighted - output * _add(weighted, dim, None, None, True)
 
 
-SOFTMAX = primitive("softmax", "fold", _softmax, dict(input=_softmax_rule), promote=INT_TO_FLOAT)
-LOG_SOFTMAX = primitive(
-    "log_softmax",
-    "fold",
-    _log_softmax,
-    dict(input=lambda g, out, dim: g - out.exp() * g.sum(dim, True)),
+def _log_softmax_backward(grad: np.ndarray, output: np.ndarray, *, dim: Line) -> np.ndarray:
+    return grad - np.exp(output) * _add(grad, dim, None, None, True)
+
+
+def _softmax_backward_spelled_out(grad: Tensor, output: Tensor, *, dim: Line) -> Tensor:
+    weighted = grad * output
+    return weighted - output * sum_of(weighted, dim, True)
+
+
+def _log_softmax_backward_spelled_out(grad: Tensor, output: Tensor, *, dim: Line) -> Tensor:
+    return grad - output.exp() * sum_of(grad, dim, True)
+
+
+def _curved_softmax(g: Tensor, grad: Tensor, output: Tensor, dim: Line) -> Tensor:
+    return g * (grad - sum_of(grad * output, dim, True)) - grad * sum_of(g * output, dim, True)
+
+
+SOFTMAX_BACKWARD = primitive(
+    "_softmax_backward_data",
+    "opaque",
+    _softmax_backward,
+    dict(
+        grad=lambda g, output, dim: softmax_backward((g, output), {"dim": dim}),
+        output=_curved_softmax,
+    ),
+)
+LOG_SOFTMAX_BACKWARD = primitive(
+    "_log_softmax_backward_data",
+    "opaque",
+    _log_softmax_backward,
+    dict(
+        grad=lambda g, output, dim: g - sum_of(g * output.exp(), dim, True),
+        output=lambda g, grad, output, dim: -(g * output.exp()) * sum_of(grad, dim, True),
+    ),
+)
+softmax_backward = fused(SOFTMAX_BACKWARD, _softmax_backward_spelled_out)
+log_softmax_backward = fused(LOG_SOFTMAX_BACKWARD, _log_softmax_backward_spelled_out)
+
+# -- softmax and its logarithm -------------------------------------------------------------------------------
+
+
+def _softmax(input: np.ndarray, *, dim: Line) -> np.ndarray:
+    if not input.size or not input.ndim:
+        return np.exp(input - input)
+    powers = input - _max(input, dim, None, None, True)
+    np.exp(powers, powers)
+    return np.divide(powers, _add(powers, dim, None, None, True), powers)
+
+
+def _log_softmax(input: np.ndarray, *, dim: Line) -> np.ndarray:
+    if not input.size or not input.ndim:
+        return input - input
+    shifted = input - _max(input, dim, None, None, True)
+    total = np.log(_add(np.exp(shifted), dim, None, None, True))
+    return np.subtract(shifted, total, shifted)
+
+
+def _softmax_spelled_out(input: Tensor, *, dim: Line) -> Tensor:
+    powers = (input - amax(input, dim, True)).exp()
+    return powers / sum_of(powers, dim, True)
+
+
+def _log_softmax_spelled_out(input: Tensor, *, dim: Line) -> Tensor:
+    shifted = input - amax(input, dim, True)
+    return shifted - sum_of(shifted.exp(), dim, True).log()
+
+
+SOFTMAX = primitive(
+    "softmax",
+    "opaque",
+    _softmax,
+    dict(input=lambda g, out, dim: softmax_backward((g, out), {"dim": dim})),
     promote=INT_TO_FLOAT,
 )
+LOG_SOFTMAX = primitive(
+    "log_softmax",
+    "opaque",
+    _log_softmax,
+    dict(input=lambda g, out, dim: log_softmax_backward((g, out), {"dim": dim})),
+    promote=INT_TO_FLOAT,
+)
+_run_softmax = fused(SOFTMAX, _softmax_spelled_out)
+_run_log_softmax = fused(LOG_SOFTMAX, _log_softmax_spelled_out)
 
 
-def _rowwise(op: Any, name: str, input: Tensor, dim: Any, dtype: Any, out: Any = None) -> Tensor:
-    if dtype is not None:
-        input = input.to(dtype)
-    if input._array.dtype.kind != "f":
-        titles = {
-            "int64": "Long",
-            "int32": "Int",
-            "int16": "Short",
-            "int8": "Char",
-            "uint8": "Byte",
-            "bool": "Bool",
-        }
-        title = titles[input.dtype.name]
-        raise NotImplementedError(f"\"{name}_lastdim_kernel_impl\" not implemented for '{title}'")
-    # a 0-d tensor is a row of its own: it is reduced over no dimension at all
-    place = normal_dim(dim, input._array.ndim)
-    return apply(op, (input,), {"dim": place if input._array.ndim else ()}, out)
+def _line(name: str, input: Any, dim: Any) -> Line:
+    """The dimension, checked together with the input."""
+    if input.__class__ is not Tensor:
+        require_tensor(name, "input", 1, input)
+    array = input._array
+    if type(dim) is not int and (isinstance(dim, bool) or not hasattr(dim, "__index__")):
+        raise TypeError(f"{name}(): argument 'dim' (position 2) must be int, not {type(dim).__name__}")
+    place = normal_dim(dim.__index__(), array.ndim)
+    if array.dtype.kind != "f":
+        kernel = f"{name}_lastdim" if place >= array.ndim - 1 else name
+        title = TITLES[from_numpy(array.dtype).name]
+        raise NotImplementedError(f"\"{kernel}_kernel_impl\" not implemented for '{title}'")
+    return place if array.ndim else ()
 
 
 def implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
     """PyTorch's old guess where no `dim` is given, with its warning."""
     warnings.warn(
-        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
+        "argument.",
         stacklevel=stacklevel,
     )
     return 0 if ndim in (0, 1, 3) else 1
 
 
 def _samples() -> list[Sample]:
-    found = [
-        Sample([T((3, 4)), 1]),
-        Sample([T((3, 4)), 0]),
-        Sample([T((2, 3, 4)), 1]),
-        Sample([T(()), 0]),
-        Sample([T((0, 3)), 1]),
-    ]
+    inf = float("inf")
+    found = [Sample([T((3, 4)), 1]), Sample([T((3, 4)), 0]), Sample([T((2, 3, 4)), 1]), Sample([T(()), 0])]
+    found += [Sample([T((0, 3)), 1]), Sample([T((0, 3)), 0]), Sample([T((3, 0)), 1])]
     found += [Sample([T((3, 4), low=-90, high=90), -1]), Sample([T((3, 4), layout="transposed"), 1])]
     found += [Sample([T((2, 3), "float64"), 1]), Sample([T((2, 3), "float16"), 1])]
-    return [*found, Sample([T((2, 3), "int64"), 1], {"dtype": Named("float32")})]
+    found += [Sample([T((2, 3), "int64"), 1], {"dtype": Named("float32")}, out=False)]
+    found += [Sample([T((2, 3)), 1], {"dtype": Named("float64")}, out=False)]
+    rows = [[-inf, -inf], [inf, 1.0], [-inf, 1.0], [float("nan"), 1.0]]
+    found += [Sample([T(values=rows), 1], grads=False)]
+    found += [Sample([T((2, 3), kind), dim], raises=True) for kind in ("int64", "bool") for dim in (0, 1)]
+    return [*found, Sample([T((2, 3)), 2], raises=True), Sample([T((2, 3)), "a"], raises=True)]
 
 
 @public(SOFTMAX, samples=_samples)
@@ -96,24 +168,41 @@ def softmax(input: Tensor, dim: int, dtype: Any = None, *, out: Any = None) -> T
     >>> torch.tensor([0.0, 0.0]).softmax(0)
     tensor([0.5000, 0.5000])
     """
-    return _rowwise(SOFTMAX, "softmax", input, dim, dtype, out)
+    if dtype is not None:
+        input = input.to(dtype)
+    return _run_softmax((input,), {"dim": _line("softmax", input, dim)}, out)
 
 
 @public(LOG_SOFTMAX, samples=_samples)
 @numpy_names
 def log_softmax(input: Tensor, dim: int, dtype: Any = None, *, out: Any = None) -> Tensor:
-    """The logarithm of `softmax`, computed without overflow or loss."""
-    return _rowwise(LOG_SOFTMAX, "log_softmax", input, dim, dtype, out)
+    """The logarithm of `softmax`, computed without overflow or loss.
+
+    >>> import rushlight as torch
+    >>> torch.tensor([0.0, 0.0]).log_softmax(0)
+    tensor([-0.6931, -0.6931])
+    """
+    if dtype is not None:
+        input = input.to(dtype)
+    return _run_log_softmax((input,), {"dim": _line("log_softmax", input, dim)}, out)
 
 
-def _logsumexp(input: np.ndarray, *, dim: tuple[int, ...], keepdim: bool) -> np.ndarray:
+# -- logsumexp -----------------------------------------------------------------------------------------------
+
+
+def _logsumexp(input: np.ndarray, *, dim: tuple[int, ...], keepdim: bool) -> Any:
     wide = input.astype(np.float32) if input.dtype is F16 else input
     top = np.maximum.reduce(wide, axis=dim, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(top), top, wide.dtype.type(0))
-    total = np.log(np.add.reduce(np.exp(wide - shift), axis=dim, keepdims=keepdim))
-    return np.asarray(total + (shift if keepdim else shift.reshape(np.shape(total)))).astype(
-        input.dtype, copy=False
-    )
+    total = np.log(_add(np.exp(wide - shift), dim, None, None, keepdim))
+    return (total + (shift if keepdim else shift.reshape(np.shape(total)))).astype(input.dtype, copy=False)
+
+
+def _logsumexp_spelled_out(input: Tensor, *, dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    top = amax(input, dim, True)
+    shift = top.masked_fill(top.isinf(), 0)
+    total = sum_of((input - shift).exp(), dim, True).log() + shift
+    return total if keepdim or not dim else total.squeeze(dim)
 
 
 def _logsumexp_rule(g: Tensor, input: Tensor, out: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -123,29 +212,30 @@ def _logsumexp_rule(g: Tensor, input: Tensor, out: Tensor, dim: tuple[int, ...],
     return like_input(g, shape, dim, keepdim) * (input - value).exp()
 
 
-LOGSUMEXP = primitive("logsumexp", "fold", _logsumexp, dict(input=_logsumexp_rule))
+LOGSUMEXP = primitive("logsumexp", "opaque", _logsumexp, dict(input=_logsumexp_rule))
+_run_logsumexp = fused(LOGSUMEXP, _logsumexp_spelled_out)
 
 
 def _logsumexp_samples() -> list[Sample]:
-    found = [
-        Sample([T((3, 4)), 1]),
-        Sample([T((2, 3, 4)), (0, 2), True]),
-        Sample([T((3, 4), low=80, high=99), 0]),
-        Sample([T(()), 0]),
-    ]
-    return [*found, Sample([T((3,), "int64"), 0]), Sample([T((0, 3)), 0])]
+    inf = float("inf")
+    found = [Sample([T((3, 4)), 1]), Sample([T((2, 3, 4)), (0, 2), True]), Sample([T(()), 0])]
+    found += [Sample([T((3, 4), low=80, high=99), 0]), Sample([T((3,), "int64"), 0]), Sample([T((0, 3)), 0])]
+    found += [Sample([T(values=[[-inf, -inf], [inf, 1.0], [-inf, 1.0]]), 1], grads=False)]
+    return [*found, Sample([T((3, 4), "float16"), 1]), Sample([T((3, 4)), 2], raises=True)]
 
 
 @public(LOGSUMEXP, samples=_logsumexp_samples)
 @numpy_names
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Any = None) -> Tensor:
-    """The logarithm of the sum of exponentials along `dim`, without overflow."""
+    """The logarithm of the sum of exponentials along `dim`, without overflow.
+
+    >>> import rushlight as torch
+    >>> torch.logsumexp(torch.tensor([1000.0, 1000.0]), 0)
+    tensor(1000.6931)
+    """
+    require_tensor("logsumexp", "input", 1, input)
+    check_keepdim("logsumexp", keepdim)
     if input._array.dtype.kind != "f":
         input = input.to(get_default_dtype())
-    return apply(LOGSUMEXP, (input,), {"dim": dims_of(dim, input._array.ndim), "keepdim": keepdim}, out)
-
-
-@composite(samples=lambda: [Sample([T((3, 4)), 1])], method=False)
-def softmin(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """`softmax` of the negative."""
-    return softmax(-input, dim, dtype)
+    params = {"dim": dims_of(dim, input._array.ndim, "logsumexp"), "keepdim": keepdim}
+    return _run_logsumexp((input,), params, out)
