@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import C_NAMES, apply
 from rushlight.ops.kinds import alias, elementwise_op, only, public, renamed
@@ -159,6 +161,18 @@ def clamp_max(input: Tensor, max: Any, *, out: Any = None) -> Any:
 
 # -- interpolation ---------------------------------------------------------------------------------------
 
+
+def _lerp_into(input: np.ndarray, end: np.ndarray, *, weight: float, out: np.ndarray) -> None:
+    """`LERP` with one temporary: what moving averages of large parameters are made of."""
+    step = end - input
+    if abs(weight) < 0.5:
+        step *= weight
+        np.add(input, step, out=out)
+    else:
+        step *= 1 - weight
+        np.subtract(end, step, out=out)
+
+
 LERP = elementwise_op(
     "lerp",
     # from the nearer end, so that weight 1 gives `end` exactly
@@ -167,6 +181,7 @@ LERP = elementwise_op(
     ),
     dict(input=lambda g, weight: g * (1 - weight), end=lambda g, weight: g * weight),
     check=only("f", "lerp_kernel_scalar"),
+    into=_lerp_into,
 )
 LERP_TENSOR = elementwise_op(
     "lerp",
@@ -221,6 +236,21 @@ def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Any = None) -> Any:
 
 # -- multiply-add ----------------------------------------------------------------------------------------
 
+
+def _addcmul_into(input: Any, tensor1: Any, tensor2: Any, *, value: Any, out: np.ndarray) -> None:
+    """`ADDCMUL` with one temporary."""
+    product = tensor1 * value
+    product *= tensor2
+    np.add(input, product, out=out)
+
+
+def _addcdiv_into(input: Any, tensor1: Any, tensor2: Any, *, value: Any, out: np.ndarray) -> None:
+    """`ADDCDIV` with one temporary."""
+    quotient = tensor1 * value
+    quotient /= tensor2
+    np.add(input, quotient, out=out)
+
+
 ADDCMUL = elementwise_op(
     "addcmul",
     lambda k, input, tensor1, tensor2, *, value: input + tensor1 * value * tensor2,
@@ -229,15 +259,17 @@ ADDCMUL = elementwise_op(
         tensor1=lambda g, tensor2, value: g * (tensor2 * value),
         tensor2=lambda g, tensor1, value: g * (tensor1 * value),
     ),
+    into=_addcmul_into,
 )
 ADDCDIV = elementwise_op(
     "addcdiv",
-    lambda k, input, tensor1, tensor2, *, value: input + tensor1 / tensor2 * value,
+    lambda k, input, tensor1, tensor2, *, value: input + tensor1 * value / tensor2,
     dict(
         input=lambda g: g,
         tensor1=lambda g, tensor2, value: g * (value / tensor2),
         tensor2=lambda g, tensor1, tensor2, value: -g * (value * tensor1 / (tensor2 * tensor2)),
     ),
+    into=_addcdiv_into,
 )
 
 

@@ -419,7 +419,7 @@ def _run_into(op: Op, inputs: Sequence[Any], params: dict[str, Any], array: np.n
     """Let a map that can do so write straight into `array`, where the types are the same."""
     operands, cast = op.prepare(op, inputs)
     kind = array.dtype
-    direct = cast is None
+    direct = cast is None and kind.kind == "f"
     for each in operands:
         if isinstance(each, _ndarray) and each.dtype is not kind:
             direct = False

@@ -44,6 +44,7 @@ ADD_SCALED = elementwise_op(
     "add",
     lambda k, input, other, *, alpha: input + other * alpha,
     dict(input=lambda g: g, other=lambda g, alpha: g * alpha),
+    into=lambda input, other, *, alpha, out: np.add(input, other * alpha, out=out),
 )
 SUB = elementwise_op(
     "sub",

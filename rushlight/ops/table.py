@@ -114,6 +114,7 @@ class Op:
         "forward",
         "formula",
         "input_names",
+        "into",
         "kind",
         "name",
         "node_name",
@@ -124,7 +125,6 @@ class Op:
         "promote",
         "returns_view",
         "rules",
-        "ufunc",
         "update",
         "variadic",
     )
@@ -148,7 +148,7 @@ class Op:
         self.name = name
         self.update = update
         self.overlap = overlap
-        self.ufunc: Any = None  # the one NumPy ufunc a map comes down to, if it does
+        self.into: Any = None  # a map that can write into a given array: ``into(*operands, out=array, **params)``
         self.kind = kind
         self.forward = forward
         self.formula = formula
