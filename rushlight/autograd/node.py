@@ -357,7 +357,10 @@ def _changed_in_place(
     from rushlight.dtype import from_numpy
     from rushlight.ops.define import TITLES
 
-    made_by = f", which is output {number} of {producer.name()}," if producer is not None else ""
+    made_by = ""
+    if producer is not None:  # PyTorch names the operation here, not its backward
+        name = producer.name().removesuffix("Backward0").replace("Backward", "")
+        made_by = f", which is output {number} of {name},"
     hint = (
         " Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable "
         "in question was changed in there or anywhere later. Good luck!"

@@ -77,7 +77,8 @@ def int_varargs(argument: str) -> Callable[[Callable[..., Any]], Callable[..., A
                 if given:
                     raise TypeError(f"{name}() got multiple values for argument '{argument}'")
                 given = (kwargs.pop(argument),)
-            return function(*args[:leading], int_tuple(name, argument, given), **kwargs)
+            kwargs[argument] = int_tuple(name, argument, given)
+            return function(*args[:leading], **kwargs)
 
         return packed
 

@@ -15,7 +15,7 @@ import numpy as np
 from rushlight.dtype import FLOATS
 from rushlight.ops.arguments import array_of, int_tuple, require_tensor
 from rushlight.ops.create import check_options, zeros_like
-from rushlight.ops.define import TITLES, Op, apply, apply_inplace
+from rushlight.ops.define import C_NAMES, Op, apply, apply_inplace
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.samples import Sample, T, unary
 from rushlight.ops.shapes import broadcast_shape
@@ -158,7 +158,8 @@ def _fill_operand(name: str, input: Tensor, value: Any) -> Any:
         return value
     if not isinstance(value, (bool, int, float, np.number)):
         raise TypeError(
-            f"{name}() received an invalid combination of arguments - got ({type(value).__name__})"
+            f"{name}() received an invalid combination of arguments - got ({type(value).__name__}), but expected "
+            "one of:\n * (Tensor value)\n * (Number value)"
         )
     return fitting_number(value, array.dtype)
 
@@ -259,7 +260,7 @@ def set_(
     else:
         array = array_of("set_", source, "source")
         if array.dtype is not self._array.dtype:
-            ours, theirs = (TITLES[each.dtype.name] for each in (self, source))
+            ours, theirs = (C_NAMES[each.dtype.name] for each in (self, source))
             raise RuntimeError(f"Could not set tensor of type {theirs} to a tensor of type {ours}")
         if size is not None:
             from rushlight.ops.slicing import window_of_storage  # imports this module
