@@ -158,8 +158,8 @@ def _fill_operand(name: str, input: Tensor, value: Any) -> Any:
         return value
     if not isinstance(value, (bool, int, float, np.number)):
         raise TypeError(
-            f"{name}() received an invalid combination of arguments - got ({type(value).__name__}), but expected "
-            "one of:\n * (Tensor value)\n * (Number value)"
+            f"{name}() received an invalid combination of arguments - got ({type(value).__name__}), but "
+            "expected one of:\n * (Tensor value)\n * (Number value)"
         )
     return fitting_number(value, array.dtype)
 

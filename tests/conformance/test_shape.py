@@ -1,4 +1,4 @@
-"""Views, copies and writes against PyTorch beyond single calls: strides, in-place changes, overlaps, storage."""
+"""Views, copies and writes against PyTorch beyond single calls: strides, in-place changes, storage."""
 
 import warnings
 
