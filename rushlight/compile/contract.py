@@ -1,0 +1,229 @@
+"""Loop nests of contractions: ``C[i, j] = sum over k of A[i, k] * B[k, j]`` for fixed sizes and strides.
+
+Two ways, chosen by shape. *Lanes along j*: a tile of C lives in registers, each step of k loads vectors of
+B and broadcasts numbers of A; right when one operand is contiguous along an output index. *Lanes along k*:
+every element of C is a dot product of two contiguous rows; right for tiny batches, where the weights are
+read once and nothing is worth packing. What happens to a finished piece of C (bias, activation, mask, the
+optimizer's update) is the caller's, as `finish`. Invariant: the order of summation depends on the sizes
+alone, never on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rushlight.compile.emit import Emitter, Reg
+
+REGISTERS = 28  # accumulators, of 32 vector registers
+
+
+class Matrix(NamedTuple):
+    """An operand: where it starts and how many elements apart rows and columns lie."""
+
+    pointer: str
+    row: int
+    column: int
+
+
+# Called with (first row, first column, vector of values, mask or None) for every finished piece of a row of
+# C.
+Finish = Callable[[Reg, Reg, Reg, "Reg | None"], None]
+
+
+class Contraction(NamedTuple):
+    """One product: sizes, operands, element kind, lanes of a vector."""
+
+    m: int
+    n: int
+    k: int
+    a: Matrix
+    b: Matrix
+    kind: str
+    lanes: int
+
+    def element(self, e: Emitter, matrix: Matrix, row: Reg | int, column: Reg | int) -> str:
+        """The address of one element of an operand."""
+        pointer = matrix.pointer
+        for index, stride in ((row, matrix.row), (column, matrix.column)):
+            if isinstance(index, int):
+                pointer = e.pointer(pointer, index * stride, self.kind)
+            elif stride == 1:
+                pointer = e.pointer(pointer, index, self.kind)
+            elif stride:
+                scaled = e.op(f"mul nsw i64 {index.text}, {stride}", "i8", 1)
+                pointer = e.pointer(pointer, scaled, self.kind)
+        return pointer
+
+
+def tile_of(spec: Contraction) -> tuple[int, int]:
+    """Rows and vectors of the register tile for lanes along j."""
+    vectors = max(1, -(-spec.n // spec.lanes))
+    nv = min(vectors, 4)
+    mi = min(spec.m, max(1, REGISTERS // nv))
+    if spec.m % mi and spec.m > mi:  # prefer a divisor close by over a ragged last tile
+        mi = next((rows for rows in range(mi, mi * 2 // 3, -1) if spec.m % rows == 0), mi)
+    return mi, nv
+
+
+def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, rows: tuple[Reg | int, Reg | int]) -> None:
+    """Emit the nest with register tiles; `rows` bounds the rows this thread computes."""
+    mi, nv = tile_of(spec)
+    width = nv * spec.lanes
+    full = spec.n // width * width
+    if full:
+        with e.loop(0, full, width) as columns:
+            _row_tiles(e, spec, finish, rows, mi, columns.index, nv, 0)
+    rest = spec.n - full
+    if rest:
+        vectors = -(-rest // spec.lanes)
+        tail = rest % spec.lanes
+        _row_tiles(
+            e,
+            spec,
+            finish,
+            rows,
+            min(spec.m, max(mi, REGISTERS // vectors)),
+            e.const(full, "i8"),
+            vectors,
+            tail,
+        )
+
+
+def _row_tiles(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    rows: tuple[Reg | int, Reg | int],
+    mi: int,
+    column: Reg,
+    nv: int,
+    tail: int,
+) -> None:
+    """All row tiles of one block of columns: whole tiles, then single rows."""
+    start, stop = rows
+    mask = e.mask(e.const(tail, "i8"), spec.lanes) if tail else None
+    if isinstance(start, int) and isinstance(stop, int):
+        whole = start + (stop - start) // mi * mi
+        with e.loop(start, whole, mi) as block:
+            _tile(e, spec, finish, block.index, mi, column, nv, mask)
+        if stop - whole:
+            _tile(e, spec, finish, e.const(whole, "i8"), stop - whole, column, nv, mask)
+        return
+    first = start if isinstance(start, Reg) else e.const(start, "i8")
+    last = stop if isinstance(stop, Reg) else e.const(stop, "i8")
+    count = e.op(f"sub nsw i64 {last.text}, {first.text}", "i8", 1)
+    ragged = e.op(f"urem i64 {count.text}, {mi}", "i8", 1)
+    whole_end = e.op(f"sub nsw i64 {last.text}, {ragged.text}", "i8", 1)
+    with e.loop(first, whole_end, mi) as block:
+        _tile(e, spec, finish, block.index, mi, column, nv, mask)
+    with e.loop(whole_end, last, 1) as block:
+        _tile(e, spec, finish, block.index, 1, column, nv, mask)
+
+
+def _tile(
+    e: Emitter, spec: Contraction, finish: Finish, row: Reg, mi: int, column: Reg, nv: int, mask: Reg | None
+) -> None:
+    """One register tile: the loop over k and what is done with its results."""
+    kind, lanes = spec.kind, spec.lanes
+    zero = e.const(0.0, kind, lanes)
+    a_rows = [spec.element(e, spec.a, _plus(e, row, i), 0) for i in range(mi)]
+    b_start = spec.element(e, spec.b, 0, column)
+
+    def step(k: Reg | int, sums: list[Reg]) -> list[Reg]:
+        b_row = spec.element(e, Matrix(b_start, spec.b.row, 1), k, 0)
+        vectors = []
+        for v in range(nv):
+            last = mask if v == nv - 1 else None
+            vectors.append(e.load(e.pointer(b_row, v * lanes, kind), kind, lanes, last))
+        following = []
+        for i in range(mi):
+            number = e.load(spec.element(e, Matrix(a_rows[i], spec.a.column, 1), k, 0), kind)
+            spread = e.splat(number, lanes)
+            following += [e.intrinsic("fma", spread, vectors[v], sums[i * nv + v]) for v in range(nv)]
+        return following
+
+    sums = [zero] * (mi * nv)
+    if spec.k <= 4:
+        for k in range(spec.k):
+            sums = step(k, sums)
+    else:
+        with e.loop(0, spec.k, 1, sums) as loop:
+            loop.next = step(loop.index, loop.carry)
+        sums = loop.carry
+    for i in range(mi):
+        for v in range(nv):
+            last = mask if v == nv - 1 else None
+            finish(_plus(e, row, i), _plus(e, column, v * lanes), sums[i * nv + v], last)
+
+
+def lanes_along_k(
+    e: Emitter, spec: Contraction, finish: Finish, columns: tuple[Reg | int, Reg | int]
+) -> None:
+    """Emit the nest as dot products of contiguous rows; `columns` bounds the columns this thread computes."""
+    group = min(8, spec.n)
+    start, stop = columns
+    if isinstance(start, int) and isinstance(stop, int):
+        whole = start + (stop - start) // group * group
+        with e.loop(start, whole, group) as block:
+            _dots(e, spec, finish, block.index, group)
+        for rest in range(whole, stop):
+            _dots(e, spec, finish, e.const(rest, "i8"), 1)
+        return
+    raise ValueError("lanes_along_k takes fixed bounds")
+
+
+def _dots(e: Emitter, spec: Contraction, finish: Finish, column: Reg, group: int) -> None:
+    """`group` neighbouring columns of every row: dot products along k."""
+    kind, lanes = spec.kind, spec.lanes
+    for first in range(0, spec.m, 2):
+        rows = range(first, min(first + 2, spec.m))
+        a_rows = [spec.element(e, spec.a, i, 0) for i in rows]
+        b_columns = [spec.element(e, spec.b, 0, _plus(e, column, j)) for j in range(group)]
+
+        def step(
+            k: Reg | int,
+            sums: list[Reg],
+            mask: Reg | None,
+            a_rows: list[str] = a_rows,
+            b_columns: list[str] = b_columns,
+        ) -> list[Reg]:
+            left = [e.load(e.pointer(each, k, kind), kind, lanes, mask) for each in a_rows]
+            following = list(sums)
+            for j, each in enumerate(b_columns):
+                right = e.load(e.pointer(each, k, kind), kind, lanes, mask)
+                for i in range(len(a_rows)):
+                    place = i * group + j
+                    following[place] = e.intrinsic("fma", left[i], right, sums[place])
+            return following
+
+        sums = [e.const(0.0, kind, lanes)] * (len(rows) * group)
+        whole = spec.k // lanes * lanes
+        if whole:
+            with e.loop(0, whole, lanes, sums) as loop:
+                loop.next = step(loop.index, loop.carry, None)
+            sums = loop.carry
+        if spec.k % lanes:
+            sums = step(e.const(whole, "i8"), sums, e.mask(e.const(spec.k % lanes, "i8"), lanes))
+        for place, i in enumerate(rows):
+            numbers = [e.reduce("fadd", sums[place * group + j]) for j in range(group)]
+            finish(e.const(i, "i8"), column, _gathered(e, numbers), None)
+
+
+def _gathered(e: Emitter, numbers: list[Reg]) -> Reg:
+    """Scalars as the lanes of one vector."""
+    if len(numbers) == 1:
+        return numbers[0]
+    vector = Reg("poison", numbers[0].kind, len(numbers))
+    for lane, each in enumerate(numbers):
+        vector = e.op(
+            f"insertelement {vector.type} {vector.text}, {each.type} {each.text}, i64 {lane}",
+            vector.kind,
+            vector.lanes,
+        )
+    return vector
+
+
+def _plus(e: Emitter, index: Reg, amount: int) -> Reg:
+    """An index moved by a constant."""
+    return index if amount == 0 else e.op(f"add nsw i64 {index.text}, {amount}", "i8", 1)
