@@ -29,7 +29,7 @@ from rushlight.tensor import Tensor, normal_dim
 
 def tensor_list(name: str, tensors: Any) -> Sequence[Tensor]:
     """An argument that must be a list or tuple of tensors, checked."""
-    if isinstance(tensors, Tensor) or not isinstance(tensors, (tuple, list)):
+    if not isinstance(tensors, (tuple, list)):
         raise TypeError(
             f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
             f"{type(tensors).__name__}"

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import dtype as DType
-from rushlight.ops.arguments import array_of, int_tuple, int_varargs, numpy_names
+from rushlight.ops.arguments import array_of, int_tuple, numpy_names
 from rushlight.ops.copies import contiguous, row_major_copy
 from rushlight.ops.define import TITLES, Op, apply
 from rushlight.ops.dims import dims_of
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T
-from rushlight.ops.shapes import concrete_shape
+from rushlight.ops.shapes import concrete_shape, quick_shape
 from rushlight.tensor import Tensor, normal_dim
 from rushlight.views import change_geometry
 
@@ -106,13 +106,16 @@ def view(input: Tensor, *shape: Any, size: Any = None, dtype: DType | None = Non
             [3, 4, 5]])
     """
     array = array_of("view", input)
-    if size is not None:
-        shape = (size,)
-    if dtype is None and len(shape) == 1 and isinstance(shape[0], DType):
-        dtype = shape[0]
-    if dtype is not None:
-        return _view_as_type(input, dtype)
-    return apply(VIEW, (input,), {"shape": concrete_shape(int_tuple("view", "size", shape), array.size)})
+    found = quick_shape(shape, array.size) if shape else None
+    if found is None:
+        if size is not None:
+            shape = (size,)
+        if dtype is None and len(shape) == 1 and isinstance(shape[0], DType):
+            dtype = shape[0]
+        if dtype is not None:
+            return _view_as_type(input, dtype)
+        found = concrete_shape(int_tuple("view", "size", shape), array.size)
+    return apply(VIEW, (input,), {"shape": found})
 
 
 def _view_as_type(input: Tensor, new: DType) -> Tensor:
@@ -135,18 +138,23 @@ def _view_as_type(input: Tensor, new: DType) -> Tensor:
     return made
 
 
-@int_varargs("shape")
-def reshape(input: Tensor, shape: tuple[int, ...]) -> Tensor:
+@public(VIEW, samples=_reshape_samples)
+def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
     """`input` in another shape: a view where the strides allow it, a copy elsewhere. One length may be -1.
 
     >>> import rushlight as torch
     >>> torch.arange(6).reshape(2, 3).t().reshape(-1)
     tensor([0, 3, 1, 4, 2, 5])
     """
-    return reshape_to(input, concrete_shape(shape, array_of("reshape", input).size))
-
-
-public(VIEW, samples=_reshape_samples)(reshape)
+    array = array_of("reshape", input)
+    found = quick_shape(shape, array.size) if shape else None
+    if found is None:
+        if "shape" in named:
+            shape = (*shape, named.pop("shape"))
+        if named:
+            raise TypeError(f"reshape() got an unexpected keyword argument '{next(iter(named))}'")
+        found = concrete_shape(int_tuple("reshape", "shape", shape), array.size)
+    return reshape_to(input, found)
 
 
 def reshape_to(input: Tensor, shape: tuple[int, ...]) -> Tensor:

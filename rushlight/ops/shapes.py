@@ -5,12 +5,36 @@ Invariant: every function returns a tuple of non-negative ints, or raises what P
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rushlight.ops.define import TITLES
+
+
+def quick_shape(given: Sequence[Any], count: int) -> tuple[int, ...] | None:
+    """The shape for `count` elements that a caller gave as ints or as one tuple of them, one perhaps -1.
+
+    None where `int_tuple` and `concrete_shape` must have a closer look: this is their short way.
+    """
+    if len(given) == 1 and isinstance(given[0], tuple):
+        given = given[0]
+    product, unknown = 1, None
+    for place, length in enumerate(given):
+        if length.__class__ is not int:
+            return None
+        if length >= 0:
+            product *= length
+        elif length == -1 and unknown is None:
+            unknown = place
+        else:
+            return None
+    if unknown is None:
+        return tuple(given) if product == count else None
+    if product == 0 or count % product:
+        return None
+    return (*given[:unknown], count // product, *given[unknown + 1 :])
 
 
 def concrete_shape(shape: Sequence[int], count: int) -> tuple[int, ...]:
@@ -20,13 +44,9 @@ def concrete_shape(shape: Sequence[int], count: int) -> tuple[int, ...]:
     >>> concrete_shape((2, -1), 6)
     (2, 3)
     """
-    product = math.prod(shape)
-    lowest = min(shape) if shape else 0
-    if product == count and lowest >= 0:
-        return tuple(shape)
-    if lowest == -1 and product < 0 and shape.count(-1) == 1 and count % product == 0:
-        place = shape.index(-1)
-        return (*shape[:place], count // -product, *shape[place + 1 :])
+    quick = quick_shape(shape, count)
+    if quick is not None:
+        return quick
     unknown, known = None, 1
     for index, length in enumerate(shape):
         if length == -1:

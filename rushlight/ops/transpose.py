@@ -170,10 +170,13 @@ def permute(input: Tensor, dims: tuple[int, ...]) -> Tensor:
             f"the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = "
             f"{len(dims)}"
         )
-    order = tuple(normal_dim(dim, ndim) for dim in dims)
-    if len(set(order)) != ndim:
+    for dim in dims:
+        if not 0 <= dim < ndim:
+            dims = tuple([normal_dim(each, ndim) for each in dims])
+            break
+    if len(set(dims)) != ndim:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return apply(PERMUTE, (input,), {"dims": order})
+    return apply(PERMUTE, (input,), {"dims": dims})
 
 
 public(PERMUTE, samples=_permute_samples)(permute)
