@@ -251,27 +251,34 @@ def index_add(
     >>> torch.zeros(3).index_add(0, torch.tensor([0, 0, 2]), torch.tensor([1.0, 2.0, 3.0]))
     tensor([3., 0., 3.])
     """
-    array, chosen = array_of("index_add", input), array_of("index_add", index, "index", 3)
-    given = array_of("index_add", source, "source", 4)
+    dim = check_slices("index_add", input, dim, index, source)
+    alpha = alpha if input._array.dtype.kind == "f" else int(alpha)
+    return apply(INDEX_ADD, (input, index, source), {"dim": dim, "alpha": alpha}, out)
+
+
+def check_slices(name: str, input: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
+    """The dimension, counted from the front, where the slices of `source` may be combined into `input`'s."""
+    array, chosen = array_of(name, input), array_of(name, index, "index", 3)
+    given = array_of(name, source, "source", 4)
     dim = normal_dim(dim, array.ndim)
     if chosen.ndim > 1:
         raise IndexError(
-            f"index_add_(): Index is supposed to be a vector, but got dim: {chosen.ndim} with type: "
+            f"{name}_(): Index is supposed to be a vector, but got dim: {chosen.ndim} with type: "
             f"{TITLES[index.dtype.name]} and size: {list(chosen.shape)}"
         )
     if chosen.dtype != I64 and chosen.dtype != _INT32:
         raise RuntimeError(
-            f"index_add_(): Expected dtype int32/int64 for index but got: {TITLES[index.dtype.name]}"
+            f"{name}_(): Expected dtype int32/int64 for index but got: {TITLES[index.dtype.name]}"
         )
     if given.dtype is not array.dtype:
         raise RuntimeError(
-            f"index_add_(): self ({TITLES[input.dtype.name]}) and source ({TITLES[source.dtype.name]}) "
+            f"{name}_(): self ({TITLES[input.dtype.name]}) and source ({TITLES[source.dtype.name]}) "
             "must have the same scalar type"
         )
     length = given.shape[dim] if given.ndim > dim else 1
     if chosen.size != length:
         raise RuntimeError(
-            f"index_add_(): Number of indices ({chosen.size}) should be equal to source.size(dim): "
+            f"{name}_(): Number of indices ({chosen.size}) should be equal to source.size(dim): "
             f"({length}), for dim: {dim}"
         )
     if _without(array.shape, dim) != _without(given.shape, dim) or array.ndim != given.ndim:
@@ -279,8 +286,7 @@ def index_add(
             "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
             f"self.shape = {list(array.shape)} source.shape = {list(given.shape)}"
         )
-    alpha = alpha if array.dtype.kind == "f" else int(alpha)
-    return apply(INDEX_ADD, (input, index, source), {"dim": dim, "alpha": alpha}, out)
+    return dim
 
 
 def _without(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:

@@ -32,9 +32,10 @@ def _neutral(reduce: str, kind: np.dtype) -> Any:
     return limits.min if reduce == "amax" else limits.max
 
 
-def _reduce_into(
+def reduce_into(
     target: np.ndarray, index: np.ndarray, source: np.ndarray, *, dim: int, reduce: str, include_self: bool
 ) -> None:
+    """Combine `source` into `target` where `index` points, in place."""
     target, index, source = with_dims(target), with_dims(index), with_dims(source)
     key = places_along(index, dim, target.shape[dim])
     if not include_self:
@@ -51,7 +52,7 @@ def _reduce_into(
         divide(target, counts, out=target, casting="unsafe")
 
 
-def _input_gradient(
+def input_gradient(
     g: Tensor,
     input: Tensor,
     index: Tensor,
@@ -61,6 +62,7 @@ def _input_gradient(
     reduce: str,
     include_self: bool,
 ) -> Tensor:
+    """What the gradient of the result is for `input`."""
     if reduce == "prod":
         filled = input.masked_fill(input == 0, 1)
         g = g * filled.scatter_reduce(dim, index, src, "prod", include_self=include_self) / filled
@@ -71,7 +73,7 @@ def _input_gradient(
     return g if include_self else g.scatter(dim, index, 0)
 
 
-def _source_gradient(
+def source_gradient(
     g: Tensor,
     input: Tensor,
     index: Tensor,
@@ -81,6 +83,7 @@ def _source_gradient(
     reduce: str,
     include_self: bool,
 ) -> Tensor:
+    """What the gradient of the result is for `src`."""
     if reduce == "sum":
         return g.gather(dim, index)
     if reduce == "mean":
@@ -111,17 +114,17 @@ def _shares(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: Tensor, d
 SCATTER_REDUCE: Op = primitive(
     "scatter_reduce",
     "indexed",
-    on_copy(_reduce_into),
+    on_copy(reduce_into),
     dict(
-        input=lambda g, input, index, src, out, dim, reduce, include_self: _input_gradient(
+        input=lambda g, input, index, src, out, dim, reduce, include_self: input_gradient(
             g, input, index, src, out, dim, reduce, include_self
         ),
-        src=lambda g, input, index, src, out, dim, reduce, include_self: _source_gradient(
+        src=lambda g, input, index, src, out, dim, reduce, include_self: source_gradient(
             g, input, index, src, out, dim, reduce, include_self
         ),
     ),
     inputs=("input", "index", "src"),
-    update=_reduce_into,
+    update=reduce_into,
     overlap="any",
 )
 
