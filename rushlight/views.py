@@ -235,16 +235,29 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool, overlap: 
 def _check_history(target: Any, recording: bool) -> None:
     if not isinstance(target, Tensor):
         raise TypeError(f"an in-place operation needs a Tensor to write to, not {type(target).__name__}")
-    if target._creation is not None or target._base is not None:
-        _check_creation(target, recording)
-    if recording:
-        base = target._base
-        if target._requires_grad and target._fresh_node() is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        if base is not None and base._requires_grad and base._fresh_node() is None:
+    base, creation = target._base, target._creation
+    if creation == "inference_root" or (base is not None and base._creation == "inference_root"):
+        _check_inference()
+    if not recording:
+        return
+    if base is not None:
+        if creation is not None:
+            raise _ambiguous_view(target, "is being modified inplace")
+        if base._node is None and (base._requires_grad or target._requires_grad):
             raise RuntimeError(
                 "a view of a leaf Variable that requires grad is being used in an in-place operation."
             )
+    if target._requires_grad and target._fresh_node() is None:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def _check_inference() -> None:
+    if not state.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed."
+            "You can make a clone to get a normal tensor before doing inplace update."
+            "See https://github.com/pytorch/rfcs/pull/17 for more details."
+        )
 
 
 def change_geometry(op: Op, target: Tensor, params: dict[str, Any]) -> Tensor:
@@ -290,39 +303,38 @@ def is_dense(array: np.ndarray) -> bool:
     return high - low + 1 == array.size and not repeats_memory(array.shape, array.strides)
 
 
-def _check_creation(target: Tensor, recording: bool) -> None:
-    if target._creation_of_root() == "inference_root" and not state.inference:
-        raise RuntimeError(
-            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone "
-            "to get a normal "
-            "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
-        )
-    if recording and target._base is not None and target._creation is not None:
-        raise _ambiguous_view(target, "is being modified inplace")
+# Why a view cannot follow in-place changes, by the way it was made.
+_MULTIPLE = (
+    " This view is the output of a function that returns multiple views. Such functions do not allow the output "
+    "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+)
+_IN_FUNCTION = (
+    " This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
+    "logic to handle view+inplace would override the custom backward associated with the custom Function, leading "
+    "to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom "
+    "Function."
+)
+_IN_MODE = (
+    " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+    "both the view and the inplace either both inside the {block} block (if you don't want the inplace to be "
+    "tracked) or both outside (if you want the inplace to be tracked)."
+)
 
 
 def _ambiguous_view(view: Tensor, what_happened: str) -> RuntimeError:
     """The error for a write that a view, made without a gradient of its own, cannot follow."""
-    if view._creation == "multiple":
-        node = view._node
-        if node is None:
-            made = f"A view was created in no_grad mode and {what_happened} with grad mode enabled."
-        else:
-            op_name = node.name().removesuffix("Backward0")
-            made = f"Output {view._output_nr} of {op_name} is a view and {what_happened}."
-        return RuntimeError(
-            f"{made} This view is the output of a function that returns multiple views. Such functions do "
-            "not "
-            "allow the output views to be modified inplace. You should replace the inplace operation by an "
-            "out-of-place one."
-        )
-    if view._creation == "no_grad":
-        block, made, changed = "no_grad", "no_grad mode", "with grad mode enabled"
-    else:
-        block, made, changed = "inference_mode", "inference mode", "in normal mode"
-    return RuntimeError(
-        f"A view was created in {made} and {what_happened} {changed}. Given that this use case is ambiguous "
-        "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
-        f"either both inside the {block} block (if you don't want the inplace to be tracked) or both "
-        "outside (if you want the inplace to be tracked)."
-    )
+    creation, node = view._creation, view._node
+    made = "A view was created in"
+    if node is not None:
+        op_name = node.name().removesuffix("Backward0").replace("Backward", "")
+        made = f"Output {view._output_nr} of {op_name} is a view"
+    if creation not in ("no_grad", "inference") and node is not None:
+        advice = _MULTIPLE if creation == "multiple" else _IN_FUNCTION
+        return RuntimeError(f"{made} and {what_happened}.{advice}")
+    if node is not None:
+        made += " of a view which was created in"
+    if creation == "inference":
+        advice = _IN_MODE.format(block="inference_mode")
+        return RuntimeError(f"{made} inference mode and {what_happened} in normal mode.{advice}")
+    advice = _MULTIPLE if creation == "multiple" else _IN_MODE.format(block="no_grad")
+    return RuntimeError(f"{made} no_grad mode and {what_happened} with grad mode enabled.{advice}")

@@ -104,7 +104,7 @@ def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
     if len(given) < len(tensors):  # PyTorch does not mind too many
         raise RuntimeError(f"got {len(tensors)} tensors and {len(given)} gradients")
     for index, tensor in enumerate(tensors):
-        if not tensor.requires_grad:
+        if not tensor._requires_grad and tensor._fresh_node() is None:
             raise _no_history(index)
     return complete
 

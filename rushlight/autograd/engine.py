@@ -150,6 +150,7 @@ class _Pass:
     def _sum(self, total: Tensor, grad: Tensor, ours: bool) -> Tensor:
         if ours and not self.create_graph and not state.mode & RECORDING:
             np.add(total._array, grad._array, out=total._array)
+            total._version_count += 1
             return total
         return total + grad
 
@@ -249,6 +250,8 @@ class _Pass:
 
 def accumulate(leaf: Tensor, grad: Tensor, ours: bool, create_graph: bool) -> None:
     """Add a gradient to ``leaf.grad``; a first gradient that nobody else holds is taken without a copy."""
+    if not leaf._requires_grad:  # switched off since the graph was made
+        return
     with _accumulating:
         present = leaf._grad
         if present is None:

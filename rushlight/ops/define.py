@@ -228,7 +228,9 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
         if source._output_nr:
             numbers = numbers or {}
             numbers[len(edges)] = source._output_nr
-        edges.append(source if upstream is None else upstream)
+        if upstream is None and source._requires_grad:
+            upstream = source
+        edges.append(upstream)
     node = Node(op, plan, params)
     if plan.inputs:
         saved, versions = [], []
@@ -257,9 +259,11 @@ def _variadic_node(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Nod
     numbers: dict[int, int] = {}
     for source in inputs:
         upstream = source._fresh_node()
-        if source.requires_grad and source._output_nr:
+        if upstream is None and source._requires_grad:
+            upstream = source
+        if source._output_nr:
             numbers[len(edges)] = source._output_nr
-        edges.append((source if upstream is None else upstream) if source.requires_grad else None)
+        edges.append(upstream)
     node = Node(op, plan, params)
     node.edges, node.numbers = edges, numbers or None
     if plan.inputs:
