@@ -25,13 +25,13 @@ print(time.perf_counter() - wall, time.process_time() - processor)
 
 
 class ImportCost(NamedTuple):
-    """Median milliseconds of an import: by the clock, and of processor time, free of waiting for others."""
+    """Milliseconds: the median by the clock, and the least of processor time, that of an undisturbed run."""
 
     wall: float
     processor: float
 
 
-def import_costs(modules: Sequence[str], rounds: int = 11) -> dict[str, ImportCost]:
+def import_costs(modules: Sequence[str], rounds: int = 15) -> dict[str, ImportCost]:
     """The cost of importing each module into a fresh interpreter."""
     found: dict[str, list[tuple[float, float]]] = {module: [] for module in modules}
     with tempfile.TemporaryDirectory() as cache:
@@ -45,6 +45,6 @@ def import_costs(modules: Sequence[str], rounds: int = 11) -> dict[str, ImportCo
                     wall, processor = output.split()
                     found[module].append((1e3 * float(wall), 1e3 * float(processor)))
     return {
-        module: ImportCost(*map(statistics.median, zip(*times, strict=True)))
+        module: ImportCost(statistics.median(wall for wall, _ in times), min(cpu for _, cpu in times))
         for module, times in found.items()
     }
