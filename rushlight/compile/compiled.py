@@ -15,7 +15,7 @@ import numpy as np
 
 from rushlight.compile.guards import Guards
 from rushlight.compile.program import TEMPORARY, Program
-from rushlight.compile.record import Recorder, recording
+from rushlight.compile.record import Recorder, RecordingError, recording
 from rushlight.compile.replay import Replay
 from rushlight.tensor import Tensor, new_tensor
 
@@ -91,6 +91,7 @@ class CompiledFunction:
         self.function = function
         self.name = name
         self.recordings: dict[Any, Recording] = {}
+        self._ran_once: set[Any] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         key, tensors = _signature(args, kwargs)
@@ -110,8 +111,27 @@ class CompiledFunction:
         shape_result = _outline(result, found)
         recorder.program.results = [recorder.window(each) for each in found]
         recorder.program.verify()
+        kept = recorder.kept_tensors(found)
+        if kept:
+            # The first call may make what later calls find there, such as an optimizer's state: it was run,
+            # not
+            # recorded. If the next call keeps tensors again, the step cannot be repeated by a program.
+            if key in self._ran_once:
+                raise RecordingError(
+                    f"the step keeps a tensor that it made (at {kept[0]}): a compiled step would not renew "
+                    "it. "
+                    "Return the tensor from the step instead of storing it."
+                )
+            self._ran_once.add(key)
+            for effect in recorder.after:
+                effect()
+            return result
         guards = Guards(
-            self.function, recorder.states.values(), recorder.modules.values(), recorder.optimizers.values()
+            self.function,
+            recorder.states.values(),
+            recorder.modules.values(),
+            recorder.optimizers.values(),
+            recorder.live_settings,
         )
         self.recordings[key] = Recording(recorder.program, guards, recorder, shape_result)
         for effect in recorder.after:

@@ -19,9 +19,8 @@ from rushlight.tensor import Tensor
 
 _PLAIN = (int, float, bool, str, bytes, complex)
 
-# Settings of an optimizer that a recording reads anew at each call (Optimizer._setting), so that schedules
-# work.
-LIVE_SETTINGS = frozenset({"lr", "momentum", "betas", "weight_decay", "initial_lr"})
+# What schedules keep in an optimizer's groups for themselves.
+_OF_SCHEDULES = frozenset({"initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"})
 
 
 def _plain(value: Any) -> bool:
@@ -38,6 +37,7 @@ class Guards:
         states: the captured tensors.
         modules: the modules whose forward ran.
         optimizers: the optimizers that stepped.
+        live: the settings, by group and name, that the program reads anew at each call.
     """
 
     def __init__(
@@ -46,7 +46,9 @@ class Guards:
         states: Iterable[Tensor],
         modules: Iterable[Any],
         optimizers: Iterable[Any],
+        live: set[tuple[int, str]],
     ) -> None:
+        self.live = live
         self.mode = state.mode & (GRAD | INFERENCE)
         self.states = [(each, each._array, each._requires_grad) for each in states]
         self.same: list[tuple[dict[str, Any], str, Any]] = []  # values that must be the very same object
@@ -74,9 +76,9 @@ class Guards:
         self.lengths.append((optimizer.param_groups, len(optimizer.param_groups)))
         for group in optimizer.param_groups:
             self.lengths.append((group["params"], len(group["params"])))
-            self.equal += [
-                (group, name, v) for name, v in group.items() if name not in LIVE_SETTINGS and _plain(v)
-            ]
+            for name, value in group.items():
+                if (id(group), name) not in self.live and name not in _OF_SCHEDULES and _plain(value):
+                    self.equal.append((group, name, value))
 
     def _watch_function(self, function: Callable[..., Any]) -> None:
         code = getattr(function, "__code__", None)

@@ -9,12 +9,14 @@ seen are kept alive while recording, so no address is used twice.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rushlight.autograd.mode import RECORDING, state
+from rushlight.autograd.node import Node
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window
 from rushlight.ops.define import Op
 from rushlight.tensor import Tensor
@@ -53,6 +55,8 @@ class Recorder:
         self.live: list[tuple[Buffer, Callable[[], Any]]] = []
         self.after: list[Callable[[], Any]] = []
         self._live_numbers: dict[Any, Tensor] = {}
+        self.live_settings: set[tuple[int, str]] = set()
+        self._made: list[tuple[weakref.ref[Tensor], str]] = []
         for text, tensor in arguments:
             self._known(tensor._array, ARGUMENT, text)
             self.program.arguments.append(self.window(tensor))
@@ -67,6 +71,7 @@ class Recorder:
         operands = tuple(self._operand(each) for each in inputs)
         for each in made:
             self._known(each._array, TEMPORARY, "")
+            self._made.append((weakref.ref(each), self._where()))
         self._add(op, operands, params, tuple(self.window(each) for each in made))
 
     def note_inplace(self, op: Op, inputs: Sequence[Any], params: dict[str, Any], target: Tensor) -> None:
@@ -82,6 +87,23 @@ class Recorder:
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer's step is running."""
         self.optimizers[id(optimizer)] = optimizer
+
+    def live_setting(self, group: dict[str, Any], name: str) -> Any:
+        """An optimizer's setting as 0-d tensors that are read anew at every call; zero, which switches a term
+        off, stays a number and is guarded."""
+        value = group[name]
+        if isinstance(value, Tensor):
+            return value.squeeze() if value.dim() else value
+        if value == 0:
+            return value
+        self.live_settings.add((id(group), name))
+        if isinstance(value, tuple):
+            kind = np.dtype(np.float64)
+            return tuple(
+                self.live_number((id(group), name, i), lambda i=i: group[name][i], kind)
+                for i in range(len(value))
+            )
+        return self.live_number((id(group), name), lambda: group[name], np.dtype(np.float64))
 
     def live_number(self, key: Any, read: Callable[[], float], dtype: np.dtype) -> Tensor:
         """A 0-d tensor that holds ``read()`` anew at every call of the program: a learning rate, say."""
@@ -110,6 +132,22 @@ class Recorder:
             "Return the tensor from the step and read it outside, or call this part outside the compiled "
             "function."
         )
+
+    def kept_tensors(self, results: Sequence[Tensor]) -> list[str]:
+        """Where tensors were made that Python still holds after the step, other than results and gradients.
+
+        Running the program again would not renew them: an optimizer's first state, say, or a loss put in a
+            list.
+        """
+        accounted = {id(each) for each in results} | _saved_by_graphs(results)
+        for tensor in self.states.values():
+            accounted.add(id(tensor._grad))
+        found = []
+        for reference, where in self._made:
+            tensor = reference()
+            if tensor is not None and id(tensor) not in accounted:
+                found.append(where)
+        return found
 
     # -- windows ---------------------------------------------------------------------------------------------
 
@@ -166,6 +204,22 @@ class Recorder:
         while frame is not None and frame.f_globals.get("__name__", "").startswith("rushlight."):
             frame = frame.f_back
         return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+
+
+def _saved_by_graphs(results: Sequence[Tensor]) -> set[int]:
+    """The tensors that the histories of results hold on to."""
+    pending = [each._node for each in results if each._node is not None]
+    seen, held = set(pending), set()
+    while pending:
+        node = pending.pop()
+        held |= {id(each) for each in node.saved or ()}
+        for edge in node.edges:
+            if isinstance(edge, Node) and edge not in seen:
+                seen.add(edge)
+                pending.append(edge)
+            elif isinstance(edge, Tensor):
+                held.add(id(edge))
+    return held
 
 
 class recording:

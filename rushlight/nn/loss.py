@@ -1,7 +1,7 @@
 """Losses as modules: settings kept in an object, the work done by `rushlight.nn.functional`.
 
-Each class says only which function it calls and with what it was built. Invariant: constructor arguments, attributes
-and weights registered as buffers are PyTorch's.
+Each class says only which function it calls and with what it was built. Invariant: constructor arguments,
+attributes and weights registered as buffers are PyTorch's.
 """
 
 from __future__ import annotations

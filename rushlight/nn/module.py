@@ -13,6 +13,7 @@ import sys
 from collections import OrderedDict
 from typing import Any, Self
 
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.nn.conversion import ModuleConversion
 from rushlight.nn.errors import add_place, type_name
 from rushlight.nn.hooks import ModuleHooks, call_with_hooks, global_hooks
@@ -85,6 +86,8 @@ class Module(ModuleTree, ModuleState, ModuleHooks, ModuleConversion):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.mode & RECORDING:
+            state.recorder.note_module(self)
         try:
             if (
                 self._forward_hooks

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import dtype, float32, float64, get_default_dtype
 from rushlight.ops.create import zeros
 from rushlight.tensor import Tensor
@@ -60,8 +61,9 @@ def as_number(value: Any) -> float:
 
 
 def count_of(counter: Tensor) -> Any:
-    """The value of a 0-d counter of the state, a Python number: bias corrections are computed in double."""
-    return counter.item()
+    """The value of a 0-d counter of the state, a number (a tensor while a step is recorded): in double, as
+    the bias corrections computed from it are."""
+    return counter.to(float64) if state.mode & RECORDING else counter.item()
 
 
 def kept(tensor: Tensor, group: Group) -> Tensor:

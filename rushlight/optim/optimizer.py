@@ -17,7 +17,7 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
-from rushlight.autograd.mode import enable_grad, no_grad
+from rushlight.autograd.mode import RECORDING, enable_grad, no_grad, state
 from rushlight.autograd.node import RemovableHandle
 from rushlight.dtype import float32
 from rushlight.ops.convert import tensor
@@ -192,6 +192,8 @@ class Optimizer:
             What ``closure`` returned, or None.
         """
         loss = None
+        if state.mode & RECORDING:
+            state.recorder.note_optimizer(self)
         if closure is not None:
             with enable_grad():
                 loss = closure()
@@ -205,6 +207,8 @@ class Optimizer:
 
     def _setting(self, group: Group, name: str) -> Any:
         """An option that may change from step to step, such as the rate: a number or a 0-d tensor."""
+        if state.mode & RECORDING:
+            return state.recorder.live_setting(group, name)
         return as_scalar(group[name])
 
     def _new_state(self, param: Tensor, group: Group) -> dict[str, Any]:

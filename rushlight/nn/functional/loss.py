@@ -1,7 +1,8 @@
 """Losses as functions: how wrong a prediction is, per element or reduced to one number.
 
-Every loss is an ordinary function of ops; what has a gradient formula of its own is in `rushlight.ops.loss`. Invariant: reductions and
-legacy arguments mean what they mean in PyTorch, and shapes that do not fit raise PyTorch's sentence plus the shapes.
+Every loss is an ordinary function of ops; what has a gradient formula of its own is in
+`rushlight.ops.loss`. Invariant: reductions and legacy arguments mean what they mean in PyTorch, and shapes
+that do not fit raise PyTorch's sentence plus the shapes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ REDUCTIONS = ("none", "mean", "sum")
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """PyTorch's old pair of flags as a reduction, with its warning; `reduction` itself where they are not given."""
+    """PyTorch's old pair of flags as a reduction, with its warning; `reduction` itself where they are not
+    given.
+    """
     if size_average is None and reduce is None:
         if reduction not in REDUCTIONS:
             raise ValueError(f"{reduction} is not a valid value for reduction")
@@ -82,7 +85,7 @@ def _pair_samples(
     return samples
 
 
-# -- classification -----------------------------------------------------------------------------------------------------
+# -- classification ------------------------------------------------------------------------------------------
 
 
 def _check_target(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -95,7 +98,8 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple
             target.dtype.name, target.dtype.name
         )
         raise RuntimeError(
-            f"expected target dtype to be Long or Byte, but got {title}. Class numbers are integers: use target.long()."
+            f"expected target dtype to be Long or Byte, but got {title}. Class numbers are integers: use "
+            "target.long()."
         )
     if scores.ndim == 1:
         if classes.ndim > 1:
@@ -118,7 +122,8 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple
     count = input._array.shape[1]
     if weight is not None and weight._array.shape != (count,):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {count} classes or no classes but got weight tensor of shape: "
+            f"weight tensor should be defined either for all {count} classes or no classes but got weight "
+            "tensor of shape: "
             f"{list(weight._array.shape)}"
         )
     return input, target
@@ -267,13 +272,14 @@ def _soft_cross_entropy(
     return labelled(-weighted.sum() / max(input._array.size // count, 1), "DivBackward1")
 
 
-# -- regression ---------------------------------------------------------------------------------------------------------
+# -- regression ----------------------------------------------------------------------------------------------
 
 
 def _warn_sizes(input: Tensor, target: Tensor) -> None:
     if input._array.shape != target._array.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead to "
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
+            "This will likely lead to "
             "incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )
@@ -285,7 +291,8 @@ def _weighted(loss: Tensor, weight: Tensor | None, reduction: str, name: str) ->
         return reduced(loss, reduction)
     if weight._array.shape != loss._array.shape:
         raise ValueError(
-            f"Weights and input must have the same size: got {list(weight.shape)} and {list(loss.shape)} in {name}."
+            f"Weights and input must have the same size: got {list(weight.shape)} and {list(loss.shape)} in "
+            f"{name}."
         )
     if reduction == "mean":
         return (loss * weight).sum() / weight.sum()
@@ -365,7 +372,7 @@ def huber_loss(
     return labelled(reduced(loss, reduction), "HuberLossBackward0")
 
 
-# -- probabilities ------------------------------------------------------------------------------------------------------
+# -- probabilities -------------------------------------------------------------------------------------------
 
 
 @_entered(_pair_samples(low=0.05, high=0.95))
@@ -381,7 +388,8 @@ def binary_cross_entropy(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target._array.shape != input._array.shape:
         raise ValueError(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is "
+            "deprecated. "
             "Please ensure they have the same size."
         )
     if input._array.dtype != target._array.dtype:
@@ -391,7 +399,8 @@ def binary_cross_entropy(
         )
     if input._array.size and (input._array.min() < 0 or input._array.max() > 1):
         raise RuntimeError(
-            "all elements of input should be between 0 and 1. For raw scores use binary_cross_entropy_with_logits."
+            "all elements of input should be between 0 and 1. For raw scores use "
+            "binary_cross_entropy_with_logits."
         )
     loss = apply(ops.BCE, (input, target))
     if weight is not None:
@@ -409,7 +418,9 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """`binary_cross_entropy` of ``sigmoid(input)``, computed without overflow; `pos_weight` weighs the positives."""
+    """`binary_cross_entropy` of ``sigmoid(input)``, computed without overflow; `pos_weight` weighs the
+    positives.
+    """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target._array.shape != input._array.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
@@ -433,15 +444,19 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """The Kullback-Leibler divergence of log-probabilities `input` from `target`; "batchmean" divides by the batch size."""
+    """The Kullback-Leibler divergence of log-probabilities `input` from `target`; "batchmean" divides by
+    the batch size.
+    """
     if reduction == "batchmean" and size_average is None and reduce is None:
         total = kl_div(input, target, reduction="sum", log_target=log_target)
         return total / input._array.shape[0] if input._array.ndim else total
     reduction = legacy_reduction(size_average, reduce, reduction)
     if reduction == "mean":
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only by the "
-            "batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as 'batchmean' in "
+            "reduction: 'mean' divides the total loss by both the batch size and the support "
+            "size.'batchmean' divides only by the "
+            "batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
+            "same as 'batchmean' in "
             "the next major release.",
             stacklevel=2,
         )

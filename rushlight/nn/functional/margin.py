@@ -1,7 +1,7 @@
 """Losses that compare scores or distances: margins, cosine similarity, triplets.
 
-Companion of `loss`, which holds the likelihoods and regression losses. Invariant: each is a composition of ops, so
-all derivatives follow.
+Companion of `loss`, which holds the likelihoods and regression losses. Invariant: each is a composition of
+ops, so all derivatives follow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-# -- similarities and distances -----------------------------------------------------------------------------------------
+# -- similarities and distances ------------------------------------------------------------------------------
 
 
 @_entered(
@@ -85,7 +85,7 @@ def normalize(
     return write_out(out, result)
 
 
-# -- losses over pairs --------------------------------------------------------------------------------------------------
+# -- losses over pairs ---------------------------------------------------------------------------------------
 
 _SIGNS = T(values=[1.0, -1.0, 1.0], grad=False)
 
@@ -162,7 +162,7 @@ def soft_margin_loss(
     return labelled(reduced((-target * input).exp().log1p(), reduction), "SoftMarginLossBackward0")
 
 
-# -- losses over classes ------------------------------------------------------------------------------------------------
+# -- losses over classes -------------------------------------------------------------------------------------
 
 _CLASSES = T(values=[1, 0, 3], dtype="int64")
 
@@ -257,7 +257,7 @@ def multilabel_soft_margin_loss(
     return reduced(loss, reduction)
 
 
-# -- triplets -----------------------------------------------------------------------------------------------------------
+# -- triplets ------------------------------------------------------------------------------------------------
 
 
 @_entered(

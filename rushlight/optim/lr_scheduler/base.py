@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.optim.common import as_scalar
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor import Tensor
@@ -143,6 +144,9 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Advance by one epoch, or (deprecated) jump to ``epoch``, and write the new rates."""
+        if state.mode & RECORDING:  # a compiled step advances after each of its calls
+            state.recorder.run_after(lambda: self.step(epoch))
+            return
         if self._step_count == 1:
             self._warn_if_optimizer_did_not_step()
         self._step_count += 1
