@@ -53,6 +53,7 @@ from rushlight.ops import (
     triangle,
     truth,
     variance,
+    view_copies,
     window,
     writes,
 )
@@ -111,6 +112,7 @@ FAMILIES = (
     triangle,
     truth,
     variance,
+    view_copies,
     window,
     writes,
 )
