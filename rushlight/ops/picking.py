@@ -19,6 +19,7 @@ from rushlight.ops.gather import first_outside
 from rushlight.ops.kinds import primitive
 from rushlight.ops.shape import regrouped
 from rushlight.storage import row_major
+from rushlight.views import element_strides
 
 
 def out_of_bounds(index: np.ndarray, sizes: Sequence[int], dim: int = 0) -> IndexError:
@@ -84,6 +85,54 @@ class Places:
         return (*[slice(None)] * self.dim, *np.unravel_index(index, self.sizes))
 
 
+def _laid_out(
+    result: np.ndarray, input: np.ndarray, dims: Sequence[int], picks: Sequence[np.ndarray]
+) -> np.ndarray:
+    """What was picked from an array that is not row-major, laid out in memory as PyTorch does it.
+
+    The order is that of the input's strides, then of the picks'; dimensions that both leave open stay in place.
+    """
+    adjacent = dims[-1] - dims[0] < len(dims)
+    before = dims[0] if adjacent else 0
+    kept = [stride for dim, stride in enumerate(element_strides(input)) if dim not in dims]
+    shape = np.broadcast_shapes(*[each.shape for each in picks])
+    opinions = [(*kept[:before], *[0] * len(shape), *kept[before:])]
+    for each in picks:
+        spread = np.broadcast_to(each, shape).strides
+        opinions.append((*[0] * before, *spread, *[0] * (len(kept) - before)))
+    order = list(range(result.ndim - 1, -1, -1))  # from the innermost to the outermost
+    for start in range(1, result.ndim):
+        here = start
+        for other in range(start - 1, -1, -1):
+            inner = _is_inner(order[other], order[here], opinions, result.shape)
+            if inner is False:
+                order[other], order[here] = order[here], order[other]
+                here = other
+            elif inner:
+                break
+    outermost_first = order[::-1]
+    if outermost_first == sorted(outermost_first):
+        return row_major(result)
+    made = np.empty([result.shape[dim] for dim in outermost_first], result.dtype)
+    made = made.transpose(np.argsort(outermost_first))
+    made[...] = result
+    return made
+
+
+def _is_inner(
+    first: int, second: int, opinions: Sequence[tuple[int, ...]], shape: tuple[int, ...]
+) -> bool | None:
+    """Whether dimension `first` should lie further in than `second`; None if no operand has an opinion."""
+    for strides in opinions:
+        one, two = strides[first], strides[second]
+        if one and two:
+            if one != two:
+                return one < two
+            if shape[first] > shape[second]:
+                return False
+    return None
+
+
 def _index(input: np.ndarray, index: np.ndarray, *, dims: tuple[int, ...]) -> np.ndarray:
     places = Places(input, dims) if len(dims) > 1 or not input.flags.c_contiguous else None
     try:
@@ -91,7 +140,7 @@ def _index(input: np.ndarray, index: np.ndarray, *, dims: tuple[int, ...]) -> np
             return input.take(index, dims[0])
         if places.array.flags.c_contiguous and len(places.sizes) == 1:
             return places.array.take(index, places.dim)
-        return row_major(places.array[places.key(index)])
+        return _laid_out(places.array[places.key(index)], input, dims, (index,))
     except IndexError:
         places = Places(input, dims)
         if input.size == 0 and 0 not in places.sizes:  # nothing is read, so PyTorch checks nothing
@@ -128,7 +177,10 @@ def _index_pair(
     key: list[Any] = [slice(None)] * (dims[1] + 1)
     key[dims[0]], key[dims[1]] = first, second
     try:
-        return row_major(input[tuple(key)])
+        found = input[tuple(key)]
+        return (
+            row_major(found) if input.flags.c_contiguous else _laid_out(found, input, dims, (first, second))
+        )
     except IndexError:
         sizes = (input.shape[dims[0]], input.shape[dims[1]])
         return _index(input, _together(first, second, sizes=sizes), dims=dims)
@@ -147,9 +199,10 @@ def mask_key(mask: np.ndarray, dim: int) -> tuple[Any, ...]:
 
 
 def _index_mask(input: np.ndarray, mask: np.ndarray, *, dim: int) -> np.ndarray:
-    if dim == 0 and mask.dtype.kind == "b":
-        return input[mask]
-    return row_major(input[mask_key(mask, dim)])
+    found = input[mask_key(mask, dim)]
+    if input.flags.c_contiguous or input.ndim == mask.ndim:
+        return row_major(found)
+    return _laid_out(found, input, range(dim, dim + max(mask.ndim, 1)), (np.empty(found.shape[dim]),))
 
 
 def _index_mask_backward(
