@@ -147,9 +147,8 @@ SLOGDET = primitive(
     "linalg_slogdet",
     "opaque",
     lambda A: tuple(np.asarray(each).astype(A.dtype, copy=False) for each in np.linalg.slogdet(A)),
-    dict(A=lambda g, A: g.unsqueeze(-1).unsqueeze(-1) * inv(A).mT),
+    dict(A=lambda g, A: g[1].unsqueeze(-1).unsqueeze(-1) * inv(A).mT),
     outputs=("sign", "logabsdet"),
-    differentiable=(1,),
 )
 
 
@@ -284,7 +283,15 @@ EIGH = primitive(
 )
 
 
-@public(EIGH, samples=None, method=False, name="linalg.eigh")
+@public(
+    EIGH,
+    samples=lambda: [
+        Sample([T(values=_spd(3))], second=False, why="rounding"),
+        Sample([T(values=_spd(2, (2,)))], second=False, why="rounding"),
+    ],
+    method=False,
+    name="linalg.eigh",
+)
 def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     """Eigenvalues, rising, and eigenvectors of a symmetric matrix."""
     _square("linalg.eigh", A)
@@ -350,7 +357,16 @@ def svd(A: Tensor) -> Any:
     return _svd_type(apply(SVD, (A,)))
 
 
-@public(SVD, samples=None, method=False, name="linalg.svd")
+@public(
+    SVD,
+    samples=lambda: [
+        Sample([T((3, 2), distinct=True), False], second=False, why="rounding"),
+        Sample([T((2, 3), distinct=True), False], second=False, why="rounding"),
+        Sample([T((2, 3), distinct=True, grad=False)]),
+    ],
+    method=False,
+    name="linalg.svd",
+)
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
     """``A = U @ diag(S) @ Vh``; with `full_matrices` U and Vh are square (no gradient then, unless A is)."""
     rows, columns = A._array.shape[-2:]
@@ -392,7 +408,15 @@ QR = primitive(
 )
 
 
-@public(QR, samples=None, method=False, name="linalg.qr")
+@public(
+    QR,
+    samples=lambda: [
+        Sample([T((3, 2), distinct=True)], second=False, why="rounding"),
+        Sample([T((3, 3), distinct=True)], second=False, why="rounding"),
+    ],
+    method=False,
+    name="linalg.qr",
+)
 def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     """``A = Q @ R`` with orthonormal Q and upper triangular R; `mode` "reduced", "complete" or "r"."""
     if mode == "r":
@@ -417,6 +441,8 @@ def pinv(
     A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, out: Any = None
 ) -> Tensor:
     """The Moore-Penrose pseudoinverse; singular values below ``max(atol, rtol * largest)`` count as zero."""
+    if 0 in A._array.shape:
+        return labelled(A.mT.clone(), "LinalgPinvBackward0")
     U, S, Vh = svd(A)
     relative = (
         rtol
@@ -425,7 +451,7 @@ def pinv(
     )
     cut = (S.detach().amax(-1, True) * relative).clamp(min=atol or 0.0)
     inverse = S.reciprocal().masked_fill(S <= cut, 0)
-    result = (Vh.mT * inverse.unsqueeze(-2)) @ U.mT
+    result = labelled((Vh.mT * inverse.unsqueeze(-2)) @ U.mT, "LinalgPinvBackward0")
     return result if out is None else write_out(out, result)
 
 
@@ -443,11 +469,10 @@ def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
     _square("linalg.matrix_power", A)
     base = inv(A) if n < 0 else A
     count = abs(n)
-    result = (
-        A.new_tensor(np.broadcast_to(np.eye(A.shape[-1]), A._array.shape).copy()) + A * 0
-        if count == 0
-        else None
-    )
+    result = None
+    if count == 0:
+        identity = A.new_tensor(np.broadcast_to(np.eye(A.shape[-1]), A._array.shape).copy())
+        result = A.new_empty(A._array.shape).copy_(identity + A * 0)
     while count:
         if count & 1:
             result = base if result is None else result @ base
@@ -457,7 +482,14 @@ def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(out, result)
 
 
-@composite(samples=None, method=False, name="linalg.matrix_rank")
+@composite(
+    samples=lambda: [
+        Sample([T((3, 2), distinct=True, grad=False)]),
+        Sample([T(values=[[1.0, 2.0], [2.0, 4.0]], grad=False)]),
+    ],
+    method=False,
+    name="linalg.matrix_rank",
+)
 def matrix_rank(
     A: Tensor,
     tol: Any = None,
@@ -537,7 +569,11 @@ def linalg_norm(
     return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype, out=out)
 
 
-@composite(samples=None, method=False, name="linalg.lstsq")
+@composite(
+    samples=lambda: [Sample([T((4, 2), distinct=True, grad=False), T((4, 3), grad=False)], tolerance=1e-4)],
+    method=False,
+    name="linalg.lstsq",
+)
 def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: Any = None) -> Any:
     """The least-squares solution of ``A @ X = B``, with residuals, rank and singular values."""
     solution = pinv(A, rtol=rcond) @ B
@@ -554,8 +590,11 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: Any = None) -> Any
 def multi_dot(tensors: Any, *, out: Any = None) -> Tensor:
     """The product of several matrices, from left to right."""
     result = tensors[0]
+    if result._array.ndim == 0:
+        raise RuntimeError("multi_dot(): the first tensor must be 1D or 2D but got 0D")
     for each in tensors[1:]:
         result = result @ each
+    result = result.view(result._array.shape)
     return result if out is None else write_out(out, result)
 
 

@@ -172,12 +172,11 @@ def einsum(*args: Any) -> Tensor:
     for place, (next_term, operand) in enumerate(pairs[1:], start=1):
         keep = result + "".join(later for later, _ in pairs[place + 1 :])
         term, value = _contract(term, value, next_term, operand, keep)
+    before = term
     term, value = _sum_out(term, value, result)
-    return (
-        value
-        if term == result and len(pairs) > 1
-        else value.permute([term.index(letter) for letter in result])
-    )
+    if term == result and (len(pairs) > 1 or before != term):
+        return value
+    return value.permute([term.index(letter) for letter in result])
 
 
 @composite(
@@ -201,6 +200,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
         first, second = ([each] if isinstance(each, int) else list(each) for each in dims)
     if len(first) != len(second):
         raise RuntimeError("both dimension lists should have same length")
+    if len(first) > min(a.dim(), b.dim()):
+        raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
     first = [each % a.dim() for each in first]
     second = [each % b.dim() for each in second]
     for one, other in zip(first, second, strict=True):

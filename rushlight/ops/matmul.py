@@ -265,6 +265,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
             return matmul(input, weight.t())
         if array.ndim == 0:
             raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
+        if array.ndim == 1 and not array.flags.c_contiguous:
+            return matmul(input, weight.t()) + bias
         flat = linear(input.reshape(math.prod(array.shape[:-1]), array.shape[-1]), weight, bias)
         return flat.view(*array.shape[:-1], matrix.shape[0])
     if array.dtype is not matrix.dtype and array.dtype != matrix.dtype:
@@ -398,7 +400,7 @@ def _added(product: Any, input: Tensor, beta: Any, alpha: Any, out: Any, name: s
         product = (spread if beta == 1 else spread * beta) + product
     if out is None:
         return labelled(product, name)
-    return input.copy_(product) if out is INPLACE else write_out(out, product)
+    return labelled(input.copy_(product), name) if out is INPLACE else write_out(out, product)
 
 
 @composite(

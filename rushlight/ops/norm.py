@@ -44,7 +44,7 @@ def _norm_rule(
     shape = input._array.shape
     g, norm = like_input(g, shape, dim, keepdim), like_input(out, shape, dim, keepdim)
     if ord == 0:
-        return input * 0
+        return None
     if ord == 1:
         return input.sign() * g
     if ord == 2:
@@ -158,6 +158,8 @@ def cdist(
 @composite(samples=lambda: [Sample([T((3, 4)), 2, 0, 1.0])])
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Tensor:
     """Slices along `dim` whose p-norm exceeds `maxnorm`, scaled down to it."""
+    if input._array.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._array.ndim} dimensions")
     others = [i for i in range(input.dim()) if i != dim % input.dim()]
     lengths = vector_norm(input, p, others, True)
     factor = (maxnorm / (lengths + 1e-7)).masked_fill(lengths <= maxnorm, 1)

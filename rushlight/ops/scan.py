@@ -12,7 +12,7 @@ import numpy as np
 from rushlight.dtype import F16, I64
 from rushlight.ops import return_types
 from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import apply, labelled, write_out
+from rushlight.ops.define import C_NAMES, INPLACE, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, normal_dim
@@ -30,6 +30,21 @@ def _wide(dtype: Any, array: np.ndarray) -> np.dtype:
     if dtype is not None:
         return dtype.numpy
     return array.dtype if array.dtype.kind == "f" else I64
+
+
+def _result_type(name: str, input: Tensor, dtype: Any, out: Any) -> np.dtype:
+    """The type of a running fold; in place it is the tensor's own, which PyTorch insists on."""
+    array = input._array
+    if out is not INPLACE:
+        return _wide(dtype, array)
+    if dtype is not None and dtype is not input.dtype:
+        raise RuntimeError(
+            f"Bad in-place call: input tensor dtype {C_NAMES[input.dtype.name]} and output tensor dtype "
+            f"{C_NAMES[dtype.name]} should match"
+        )
+    if array.dtype.kind == "b":
+        raise NotImplementedError(f"\"{name}_out_cpu\" not implemented for 'Bool'")
+    return array.dtype
 
 
 def _accumulate(ufunc: np.ufunc) -> Any:
@@ -64,7 +79,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Te
     >>> torch.tensor([1, 2, 3]).cumsum(0)
     tensor([1, 3, 6])
     """
-    params = {"dim": normal_dim(dim, input._array.ndim), "dtype": _wide(dtype, input._array)}
+    params = {"dim": normal_dim(dim, input._array.ndim), "dtype": _result_type("cumsum", input, dtype, out)}
     return apply(CUMSUM, (input,), params, out)
 
 
@@ -101,7 +116,7 @@ def _cumprod_samples() -> list[Sample]:
 @numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Tensor:
     """Running products along `dim`."""
-    params = {"dim": normal_dim(dim, input._array.ndim), "dtype": _wide(dtype, input._array)}
+    params = {"dim": normal_dim(dim, input._array.ndim), "dtype": _result_type("cumprod", input, dtype, out)}
     return apply(CUMPROD, (input,), params, out)
 
 
@@ -240,7 +255,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -
     """The integral along `dim` by the trapezoidal rule."""
     place = normal_dim(dim, y._array.ndim)
     if y.size(place) < 2:
-        return y.sum(place) * 0
+        return y.new_zeros([n for i, n in enumerate(y.shape) if i != place])
     if x is None:
         ends = (y.select(place, 0) + y.select(place, -1)) * 0.5
         return labelled((y.sum(place) - ends) * dx, "MulBackward1")
@@ -258,5 +273,5 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, d
     """Running integrals along `dim` by the trapezoidal rule."""
     place = normal_dim(dim, y._array.ndim)
     if x is None:
-        return labelled(_pairs(y, place).cumsum(place) * (dx / 2.0), "MulBackward1")
+        return (_pairs(y, place) * (dx / 2.0)).cumsum(place)
     return labelled((_pairs(y, place) * _steps(y, x, place)).cumsum(place) / 2.0, "DivBackward1")

@@ -296,7 +296,7 @@ def _quantile(
         if keepdim:
             result = result.unsqueeze(dim + 1 if wanted._array.ndim and dim >= 0 else dim)
         return result
-    result = result if wanted._array.ndim else result.squeeze(0)
+    result = result if wanted._array.ndim else labelled(result.squeeze(0), "SqueezeBackward4")
     if keepdim:
         result = result.reshape(*result.shape, *(1,) * input._array.ndim)
     return result
