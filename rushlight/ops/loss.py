@@ -1,7 +1,8 @@
-"""Primitives of the losses: picking log-probabilities by class, and the pointwise losses with gradients of their own.
+"""Picking log-probabilities by class: the primitives of the classification losses.
 
-The losses users call, with their checks and reductions, are in `rushlight.nn.functional.loss`. Invariant: every
-pointwise formula is stable where PyTorch's is, and clamps where PyTorch clamps.
+The losses users call, with their checks and reductions, are in `rushlight.nn.functional.loss`; losses that
+compare element with element are in `pointwise_loss`. Invariant: a target out of range raises, and one that is
+ignored adds nothing to the loss, its mean, or a gradient.
 """
 
 from __future__ import annotations
@@ -10,25 +11,38 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.dtype import F16, I64
+from rushlight.ops.along import pick, put
 from rushlight.ops.define import apply
-from rushlight.ops.kinds import elementwise_op, primitive
+from rushlight.ops.fused import fused
+from rushlight.ops.kinds import primitive
+from rushlight.ops.reduce import sum as sum_of
+from rushlight.ops.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from rushlight.tensor import Tensor
+
+_add = np.add.reduce
 
 
 def _valid_and_classes(
     target: np.ndarray, classes: int, ignore_index: int
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """Which targets count (None for all), and the classes with 0 for those that do not; IndexError out of range."""
+    """Which targets count (None for all), and the classes with 0 for those that do not; IndexError out of
+    range.
+    """
+    # as unsigned numbers negative ones are huge, so one maximum finds them all
+    nothing_ignored = target.dtype is I64 and not 0 <= ignore_index < classes
+    if nothing_ignored and (not target.size or np.maximum.reduce(target.view(np.uint64), None) < classes):
+        return None, target
     ignored = target == ignore_index
     valid = None
     if ignored.any():
         valid = ~ignored
         target = np.where(ignored, 0, target)
-    if target.size and (int(target.min()) < 0 or int(target.max()) >= classes):
-        wrong = target[(target < 0) | (target >= classes)].reshape(-1)[0]
+    wrong = (target < 0) | (target >= classes)
+    if wrong.any():
         raise IndexError(
-            f"Target {wrong} is out of bounds. There are {classes} classes, so targets must be from 0 to {classes - 1}"
-            f" (or the ignore_index {ignore_index})."
+            f"Target {target[wrong][0]} is out of bounds. There are {classes} classes, so targets must be "
+            f"from 0 to {classes - 1} (or the ignore_index {ignore_index})."
         )
     return valid, target
 
@@ -45,26 +59,29 @@ def _weights(
     return each if valid is None else each * valid
 
 
+def _picked(input: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """``input[n, target[n, ...], ...]``, one value per sample."""
+    if input.ndim == 2:
+        return pick(input, target[:, None], 1)[:, 0]
+    return np.take_along_axis(input, target[:, None], axis=1)[:, 0]
+
+
 def _nll(
     input: np.ndarray, target: np.ndarray, weight: np.ndarray | None, *, reduction: str, ignore_index: int
 ) -> Any:
-    classes = input.shape[1]
-    valid, target = _valid_and_classes(target, classes, ignore_index)
-    if input.ndim == 2:
-        picked = input[np.arange(len(target)), target]
-    else:
-        picked = np.take_along_axis(input, target[:, None], axis=1)[:, 0]
+    valid, target = _valid_and_classes(target, input.shape[1], ignore_index)
+    picked = _picked(input, target)
     if weight is None and valid is None:
         if reduction == "none":
             return -picked
-        total = -np.add.reduce(picked, axis=None)
+        total = _add(-picked, None)
         return total if reduction == "sum" else total / input.dtype.type(target.size)
     weights = _weights(picked.shape, target, weight, valid, input.dtype)
     losses = np.where(weights == 0, input.dtype.type(0), -picked * weights)
     if reduction == "none":
         return losses
-    total = np.add.reduce(losses, axis=None)
-    return total if reduction == "sum" else total / np.add.reduce(weights, axis=None)
+    total = _add(losses, None)
+    return total if reduction == "sum" else total / _add(weights, None)
 
 
 def _nll_backward(
@@ -83,36 +100,29 @@ def _nll_backward(
         weights = _weights(target.shape, target, weight, valid, g.dtype)
         scale = -g * weights
         if reduction == "mean":
-            scale = scale / np.add.reduce(weights, axis=None)
+            scale = np.where(weights == 0, weights, scale / _add(weights, None))
     result = np.zeros(shape, g.dtype)
     if len(shape) == 2:
-        result[np.arange(len(target)), target] = scale
+        put(result, target[:, None], 1, np.asarray(scale)[..., None] if np.ndim(scale) else scale)
     else:
         np.put_along_axis(result, target[:, None], np.broadcast_to(scale, target.shape)[:, None], axis=1)
     return result
 
 
 def _spread(
-    g: Tensor, input: tuple[int, ...], target: Tensor, weight: Any, reduction: str, ignore_index: int
+    g: Tensor, shape: tuple[int, ...], target: Tensor, weight: Any, reduction: str, ignore_index: int
 ) -> Tensor:
-    return apply(
-        NLL_BACKWARD,
-        (g, target, weight),
-        {"shape": input, "reduction": reduction, "ignore_index": ignore_index},
+    params = {"shape": shape, "reduction": reduction, "ignore_index": ignore_index}
+    return apply(NLL_BACKWARD, (g, target, weight), params)
+
+
+_NLL_RULE = dict(
+    input=lambda g, input_shape, target, weight, reduction, ignore_index: _spread(
+        g, input_shape, target, weight, reduction, ignore_index
     )
-
-
-NLL = primitive(
-    "nll_loss",
-    "indexed",
-    _nll,
-    dict(
-        input=lambda g, input_shape, target, weight, reduction, ignore_index: _spread(
-            g, input_shape, target, weight, reduction, ignore_index
-        )
-    ),
 )
-NLL_2D = primitive("nll_loss", "indexed", _nll, NLL.rules, node_name="NllLoss2DBackward0")
+NLL = primitive("nll_loss", "indexed", _nll, _NLL_RULE)
+NLL_2D = primitive("nll_loss", "indexed", _nll, _NLL_RULE, node_name="NllLoss2DBackward0")
 NLL_BACKWARD = primitive(
     "nll_loss_backward",
     "indexed",
@@ -135,52 +145,96 @@ def nll(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ig
     return apply(op, (input, target, weight), {"reduction": reduction, "ignore_index": ignore_index})
 
 
-BCE = elementwise_op(
-    "binary_cross_entropy",
-    lambda k, input, target: (
-        -(target * k.maximum(k.log(input), -100.0) + (1 - target) * k.maximum(k.log1p(-input), -100.0))
-    ),
-    grad=dict(
-        input=lambda g, input, target: g * (input - target) / ((1 - input) * input).clamp(min=1e-12),
-        target=lambda g, input: g * ((-input).log1p().clamp(min=-100) - input.log().clamp(min=-100)),
-    ),
+# -- the cross entropy of scores, in one step ----------------------------------------------------------------
+
+
+def _cross_entropy(input: np.ndarray, target: np.ndarray, *, reduction: str, ignore_index: int) -> Any:
+    valid, target = _valid_and_classes(target, input.shape[1], ignore_index)
+    wide = input.astype(np.float32) if input.dtype is F16 else input
+    if not input.size:
+        return _nll(input, target, None, reduction=reduction, ignore_index=ignore_index)
+    shifted = wide - np.maximum.reduce(wide, 1, None, None, True)
+    picked = pick(shifted, target[:, None], 1)
+    losses = np.log(_add(np.exp(shifted, shifted), 1, None, None, True)) - picked
+    if valid is not None:
+        losses = np.where(valid[:, None], losses, losses.dtype.type(0))
+    if reduction == "none":
+        result = losses[:, 0]
+    else:
+        result = _add(losses, None)
+        if reduction == "mean":
+            result = result / losses.dtype.type(losses.size if valid is None else np.count_nonzero(valid))
+    return result.astype(F16) if input.dtype is F16 else result
+
+
+def _cross_entropy_backward(
+    grad: np.ndarray, input: np.ndarray, target: np.ndarray, *, reduction: str, ignore_index: int
+) -> np.ndarray:
+    valid, target = _valid_and_classes(target, input.shape[1], ignore_index)
+    wide = input.astype(np.float32) if input.dtype is F16 else input
+    if not input.size:
+        return np.zeros_like(input)
+    powers = wide - np.maximum.reduce(wide, 1, None, None, True)
+    np.exp(powers, powers)
+    powers /= _add(powers, 1, None, None, True)
+    column = target[:, None]
+    put(powers, column, 1, pick(powers, column, 1) - 1)
+    if reduction == "mean":
+        grad = grad / grad.dtype.type(len(target) if valid is None else np.count_nonzero(valid))
+    if valid is not None:
+        grad = np.where(valid, grad, grad.dtype.type(0))
+    powers *= grad[:, None] if grad.ndim else grad
+    return powers
+
+
+def _cross_entropy_spelled_out(input: Tensor, target: Tensor, *, reduction: str, ignore_index: int) -> Tensor:
+    return nll(log_softmax(input, 1), target, None, reduction, ignore_index)
+
+
+def _cross_entropy_backward_spelled_out(
+    grad: Tensor, input: Tensor, target: Tensor, *, reduction: str, ignore_index: int
+) -> Tensor:
+    spread = _spread(grad, input._array.shape, target, None, reduction, ignore_index)
+    return log_softmax_backward((spread, log_softmax(input, 1)), {"dim": 1})
+
+
+def _by_gradient(g: Tensor, input: Tensor, target: Tensor, reduction: str, ignore_index: int) -> Tensor:
+    """What a change of the loss's gradient does: the adjoint of the backward, which is linear in it."""
+    centred = g - sum_of(g * softmax(input, 1), 1, True)
+    return nll(centred, target, None, reduction, ignore_index)
+
+
+def _by_input(
+    g: Tensor, grad: Tensor, input: Tensor, target: Tensor, reduction: str, ignore_index: int
+) -> Tensor:
+    """What a change of the scores does, through the probabilities alone."""
+    scale = -sum_of(_spread(grad, input._array.shape, target, None, reduction, ignore_index), 1, True)
+    return softmax_backward((g * scale, softmax(input, 1)), {"dim": 1})
+
+
+CROSS_ENTROPY_BACKWARD = primitive(
+    "cross_entropy_backward",
+    "opaque",
+    _cross_entropy_backward,
+    dict(grad=_by_gradient, input=_by_input),
 )
-BCE_LOGITS = elementwise_op(
-    "binary_cross_entropy_with_logits",
-    lambda k, input, target: (1 - target) * input + k.maximum(-input, 0.0) + k.log1p(k.exp(-k.abs(input))),
-    grad=dict(
-        input=lambda g, input, target: g * (input.sigmoid() - target), target=lambda g, input: -g * input
+_run_backward = fused(CROSS_ENTROPY_BACKWARD, _cross_entropy_backward_spelled_out)
+CROSS_ENTROPY = primitive(
+    "cross_entropy_loss",
+    "opaque",
+    _cross_entropy,
+    dict(
+        input=lambda g, input, target, reduction, ignore_index: _run_backward(
+            (g, input, target), {"reduction": reduction, "ignore_index": ignore_index}
+        )
     ),
+    node_name="NllLossBackward0",
 )
-SMOOTH_L1 = elementwise_op(
-    "smooth_l1_loss",
-    lambda k, input, target, *, beta: k.where(
-        k.abs(input - target) < beta,
-        0.5 * (input - target) * (input - target) / beta,
-        k.abs(input - target) - 0.5 * beta,
-    ),
-    grad=dict(
-        input=lambda g, input, target, beta: g * ((input - target) / beta).clamp(-1, 1),
-        target=lambda g, input, target, beta: -g * ((input - target) / beta).clamp(-1, 1),
-    ),
-)
-HUBER = elementwise_op(
-    "huber_loss",
-    lambda k, input, target, *, delta: k.where(
-        k.abs(input - target) < delta,
-        0.5 * (input - target) * (input - target),
-        delta * (k.abs(input - target) - 0.5 * delta),
-    ),
-    grad=dict(
-        input=lambda g, input, target, delta: g * (input - target).clamp(-delta, delta),
-        target=lambda g, input, target, delta: -g * (input - target).clamp(-delta, delta),
-    ),
-)
-SQUARED_ERROR = elementwise_op(
-    "mse_loss",
-    lambda k, input, target: (input - target) * (input - target),
-    grad=dict(
-        input=lambda g, input, target: g * 2 * (input - target),
-        target=lambda g, input, target: g * 2 * (target - input),
-    ),
-)
+_run_cross_entropy = fused(CROSS_ENTROPY, _cross_entropy_spelled_out)
+
+
+def cross_entropy_of_scores(input: Tensor, target: Tensor, reduction: str, ignore_index: int) -> Tensor:
+    """The cross entropy of scores ``(N, C)`` against classes ``(N)``: `nll` of their `log_softmax`, as one
+    op.
+    """
+    return _run_cross_entropy((input, target), {"reduction": reduction, "ignore_index": ignore_index})

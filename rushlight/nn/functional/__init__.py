@@ -27,19 +27,7 @@ from rushlight.nn.functional.dropout import (
 )
 from rushlight.nn.functional.embedding import embedding, embedding_bag
 from rushlight.nn.functional.linear import bilinear, linear
-from rushlight.nn.functional.loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    gaussian_nll_loss,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    poisson_nll_loss,
-    smooth_l1_loss,
-)
+from rushlight.nn.functional.loss import cross_entropy, nll_loss
 from rushlight.nn.functional.margin import (
     cosine_embedding_loss,
     cosine_similarity,
@@ -55,6 +43,19 @@ from rushlight.nn.functional.margin import (
     triplet_margin_with_distance_loss,
 )
 from rushlight.nn.functional.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from rushlight.nn.functional.probability import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    kl_div,
+)
+from rushlight.nn.functional.regression import (
+    gaussian_nll_loss,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+)
 from rushlight.ops.activations import (
     hardshrink,
     hardsigmoid,

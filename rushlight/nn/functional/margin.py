@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rushlight.nn.functional.loss import REDUCTIONS, _entered, _pair_samples, legacy_reduction, reduced
+from rushlight.nn.functional.reduction import REDUCTIONS, entered, legacy_reduction, pair_samples
 from rushlight.ops.define import labelled
+from rushlight.ops.pointwise_loss import SOFT_MARGIN, reduced
 from rushlight.ops.reduce import sum as sum_of
 from rushlight.ops.samples import Sample, T
+from rushlight.ops.smooth import logsigmoid
 from rushlight.tensor import Tensor
 
 __all__ = [
@@ -33,7 +35,7 @@ __all__ = [
 # -- similarities and distances ------------------------------------------------------------------------------
 
 
-@_entered(
+@entered(
     lambda: [
         Sample([T((3, 4)), T((3, 4))]),
         Sample([T((4,)), T((4,))], {"dim": 0}),
@@ -56,7 +58,7 @@ def _floored_norm(x: Tensor, dim: int, eps: float) -> Tensor:
     return (x * x).sum(dim, True).sqrt().clamp(min=eps)
 
 
-@_entered(
+@entered(
     lambda: [
         Sample([T((3, 4)), T((3, 4))]),
         Sample([T((3, 4)), T((3, 4))], {"p": 1.0, "keepdim": True}),
@@ -70,7 +72,7 @@ def pairwise_distance(
     return labelled((x1 - x2 + eps).norm(p, dim=-1, keepdim=keepdim), "NormBackward1")
 
 
-@_entered(
+@entered(
     lambda: [Sample([T((3, 4))]), Sample([T((3, 4))], {"p": 1.0, "dim": 0}), Sample([T((4,))], {"dim": 0})]
 )
 def normalize(
@@ -90,7 +92,7 @@ def normalize(
 _SIGNS = T(values=[1.0, -1.0, 1.0], grad=False)
 
 
-@_entered(lambda: [Sample([T((3,)), T((3,)), _SIGNS], {"margin": 0.3, "reduction": r}) for r in REDUCTIONS])
+@entered(lambda: [Sample([T((3,)), T((3,)), _SIGNS], {"margin": 0.3, "reduction": r}) for r in REDUCTIONS])
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -107,10 +109,10 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.size()}, input2: {input2.size()}, target: {target.size()} "
         )
-    return reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
+    return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
-@_entered(lambda: [Sample([T((3,)), _SIGNS], {"reduction": r}) for r in REDUCTIONS])
+@entered(lambda: [Sample([T((3,)), _SIGNS], {"reduction": r}) for r in REDUCTIONS])
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -121,12 +123,12 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """`input` itself where `target` is 1, ``max(0, margin - input)`` where it is -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    far = (margin - input).clamp(min=0).masked_fill(target == 1, 0)
+    far = (margin - input).clamp_min(0).masked_fill(target == 1, 0)
     near = input.masked_fill(target == -1, 0)
     return reduced(far + near, reduction)
 
 
-@_entered(
+@entered(
     lambda: [Sample([T((3, 4)), T((3, 4)), _SIGNS], {"margin": 0.1, "reduction": r}) for r in REDUCTIONS]
 )
 def cosine_embedding_loss(
@@ -145,11 +147,11 @@ def cosine_embedding_loss(
     lengths = ((input1 * input1).sum(-1) + eps) * ((input2 * input2).sum(-1) + eps)
     cosine = product / lengths.sqrt()
     same = (1 - cosine).masked_fill(target != 1, 0)
-    other = (cosine - margin).clamp(min=0).masked_fill(target != -1, 0)
+    other = (cosine - margin).clamp_min(0).masked_fill(target != -1, 0)
     return reduced(same + other, reduction)
 
 
-@_entered(_pair_samples())
+@entered(pair_samples(target_grad=False))
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -159,7 +161,12 @@ def soft_margin_loss(
 ) -> Tensor:
     """``log(1 + exp(-target * input))`` for targets 1 and -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    return labelled(reduced((-target * input).exp().log1p(), reduction), "SoftMarginLossBackward0")
+    if target.requires_grad:
+        raise RuntimeError(
+            "The function 'soft_margin_loss' is not differentiable with respect to argument 'target'. This "
+            "input cannot have requires_grad True."
+        )
+    return SOFT_MARGIN(input, target, reduction)
 
 
 # -- losses over classes -------------------------------------------------------------------------------------
@@ -167,7 +174,7 @@ def soft_margin_loss(
 _CLASSES = T(values=[1, 0, 3], dtype="int64")
 
 
-@_entered(
+@entered(
     lambda: [
         Sample(
             [T((3, 4)), _CLASSES],
@@ -197,7 +204,7 @@ def multi_margin_loss(
         raise ValueError("weight must be one-dimensional")
     scores = input.unsqueeze(0) if input.dim() == 1 else input
     classes = target.reshape(-1, 1)
-    hinge = (margin - scores.gather(1, classes) + scores).clamp(min=0)
+    hinge = (margin - scores.gather(1, classes) + scores).clamp_min(0)
     if p == 2:
         hinge = hinge * hinge
     if weight is not None:
@@ -211,7 +218,7 @@ def multi_margin_loss(
 _LABELS = T(values=[[1, 3, -1, 0], [0, -1, 1, 2], [2, 1, 3, 0]], dtype="int64")
 
 
-@_entered(
+@entered(
     lambda: [
         Sample([T((3, 4)), _LABELS], {"reduction": r}, second=False, why="PyTorch has no second derivative")
         for r in REDUCTIONS
@@ -232,14 +239,21 @@ def multilabel_margin_loss(
     count = scores.shape[1]
     places = labels.masked_fill(counted.logical_not(), 0)
     marked = scores.new_zeros(scores.shape).scatter_add(1, places, counted.to(scores.dtype)) > 0
-    hinge = (1 - scores.gather(1, places).unsqueeze(2) + scores.unsqueeze(1)).clamp(min=0)
+    hinge = (1 - scores.gather(1, places).unsqueeze(2) + scores.unsqueeze(1)).clamp_min(0)
     ignored = counted.logical_not().unsqueeze(2) | marked.unsqueeze(1)
     loss = sum_of(hinge.masked_fill(ignored, 0), (1, 2)) / count
     loss = loss.squeeze(0) if input.dim() == 1 else loss
     return labelled(reduced(loss, reduction), "MultilabelMarginLossBackward0")
 
 
-@_entered(_pair_samples(low=0.0, high=1.0))
+def _multilabel_samples() -> list[Sample]:
+    found = [each for each in pair_samples(low=0.0, high=1.0)() if len(each.args[0].shape)]
+    pair, weight = [T((3, 4)), T((3, 4), low=0.0, high=1.0)], T((4,), low=0.1, grad=False)
+    found += [Sample([*pair, weight], {"reduction": reduction}) for reduction in REDUCTIONS]
+    return [*found, Sample([T(()), T(())], raises=True)]
+
+
+@entered(_multilabel_samples)
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -248,19 +262,29 @@ def multilabel_soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The binary cross entropy of every class's score, averaged over classes."""
-    reduction = legacy_reduction(size_average, reduce, reduction)
-    loss = -(target * input.logsigmoid() + (1 - target) * (-input).logsigmoid())
+    """The binary cross entropy of every class's score, averaged over classes.
+
+    >>> import rushlight as torch
+    >>> torch.nn.functional.multilabel_soft_margin_loss(torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 1.0]]))
+    tensor(0.6931)
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
-    loss = loss.sum(-1) / (input.shape[-1] if input.dim() else 1)
+    if not loss._array.ndim:
+        raise IndexError("Dimension specified as -1 but tensor has no dimensions")
+    loss = loss.sum(-1) / input._array.shape[-1]
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{reduction} is not valid")
     return reduced(loss, reduction)
 
 
 # -- triplets ------------------------------------------------------------------------------------------------
 
 
-@_entered(
+@entered(
     lambda: [
         Sample([T((3, 4)), T((3, 4)), T((3, 4))], {"swap": s, "reduction": r})
         for r in REDUCTIONS
@@ -292,7 +316,7 @@ def triplet_margin_loss(
     )
 
 
-@_entered(lambda: [Sample([T((3, 4)), T((3, 4)), T((3, 4))], {"margin": 0.5})])
+@entered(lambda: [Sample([T((3, 4)), T((3, 4)), T((3, 4))], {"margin": 0.5})])
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -310,4 +334,4 @@ def triplet_margin_with_distance_loss(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = far.minimum(distance(positive, negative))
-    return reduced((margin + near - far).clamp(min=0), legacy_reduction(None, None, reduction))
+    return reduced((margin + near - far).clamp_min(0), legacy_reduction(None, None, reduction))
