@@ -80,16 +80,22 @@ from rushlight.ops.convert import (
 )
 from rushlight.ops.convert import from_numpy_array as from_numpy
 from rushlight.ops.define import TABLE as _TABLE
+from rushlight.ops.legacy import eig, lstsq, matrix_rank, solve, symeig
 from rushlight.printing import get_printoptions, set_printoptions
 from rushlight.queries import (
+    broadcast_shapes,
+    get_device,
     is_complex,
+    is_conj,
     is_floating_point,
     is_inference,
+    is_neg,
     is_nonzero,
     is_same_size,
     is_signed,
     is_tensor,
     numel,
+    typename,
 )
 from rushlight.random import (
     Generator,
@@ -103,6 +109,7 @@ from rushlight.random import (
 )
 from rushlight.serialize import load, load_file, save, save_file
 from rushlight.size import Size
+from rushlight.storages import TypedStorage, UntypedStorage, is_storage
 from rushlight.tensor import Tensor
 from rushlight.threads import get_num_threads, set_num_threads
 
