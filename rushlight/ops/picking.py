@@ -19,7 +19,6 @@ from rushlight.ops.gather import first_outside
 from rushlight.ops.kinds import primitive
 from rushlight.ops.shape import regrouped
 from rushlight.storage import row_major
-from rushlight.views import element_strides
 
 
 def out_of_bounds(index: np.ndarray, sizes: Sequence[int], dim: int = 0) -> IndexError:
@@ -90,11 +89,11 @@ def _laid_out(
 ) -> np.ndarray:
     """What was picked from an array that is not row-major, laid out in memory as PyTorch does it.
 
-    The order is that of the input's strides, then of the picks'; dimensions that both leave open stay in place.
+    The order is that of the input's strides, then of the picks'; what both leave open stays in place.
     """
     adjacent = dims[-1] - dims[0] < len(dims)
     before = dims[0] if adjacent else 0
-    kept = [stride for dim, stride in enumerate(element_strides(input)) if dim not in dims]
+    kept = [stride for dim, stride in enumerate(input.strides) if dim not in dims]
     shape = np.broadcast_shapes(*[each.shape for each in picks])
     opinions = [(*kept[:before], *[0] * len(shape), *kept[before:])]
     for each in picks:
