@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 
-GRAD, INFERENCE, RECORDING, ANOMALY = 1, 2, 4, 8
+GRAD, INFERENCE, RECORDING, ANOMALY, PACKING = 1, 2, 4, 8, 16
 
 
 class _State(threading.local):
@@ -22,6 +22,8 @@ class _State(threading.local):
     mode = GRAD
     check_nan = True
     recorder: Any = None
+    saving: Any = ()  # pairs of functions that pack and unpack what is saved, the last in force
+    saving_forbidden: str | None = None
     running: Any = None  # in anomaly mode: the node whose backward is running
 
     @property

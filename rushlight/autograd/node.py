@@ -236,7 +236,7 @@ class Node:
         if saved is None:
             raise RuntimeError(FREED_TWICE + self._made_at())
         if plan.saves:
-            self._check_versions()
+            saved = self._checked()
         given = grads[0] if self.outputs is None else self._full_grads(grads)
         if given is None:
             return [None] * len(self.edges)
@@ -283,6 +283,8 @@ class Node:
         """The saved outputs as tensors that hang on this node, for second derivatives."""
         from rushlight.tensor import new_tensor
 
+        if self.out_version is None:
+            return [each.tensor() for each in self.out]
         arrays, numbers = ((self.out,), (0,)) if self.outputs is None else (self.out, self.plan.outputs)
         found = []
         for array, number in zip(arrays, numbers, strict=True):
@@ -292,29 +294,35 @@ class Node:
             found.append(tensor)
         return found
 
-    def _check_versions(self) -> None:
-        """Refuse to use a saved tensor that was changed in place after it was saved."""
+    def _checked(self) -> Any:
+        """The saved inputs; an error if one of them, or a saved output, was changed in place since."""
+        if self.plan.save_out:
+            self._check_outputs()
+        if self.versions is None:
+            from rushlight.autograd.graph import Packed
+
+            return [each.tensor() if isinstance(each, Packed) else each for each in self.saved]
         for tensor, version in zip(self.saved, self.versions, strict=True):
             if version >= 0:
                 now = tensor._version_count if tensor._root is None else tensor._root._version_count
                 if now != version:
                     raise RuntimeError(_changed_in_place(self, tensor._array, now, version, tensor._node))
-        if not self.plan.save_out:
+        return self.saved
+
+    def _check_outputs(self) -> None:
+        if self.out_version is None:
             return
         if self.outputs is None:
             root = self.out_ref()
             if root is not None and root._current_version() != self.out_version:
                 now, expected = root._current_version(), self.out_version
                 raise RuntimeError(_changed_in_place(self, self.out, now, expected, self))
-        else:
-            for array, ref, version, number in zip(
-                self.out, self.out_ref, self.out_version, self.plan.outputs, strict=True
-            ):
-                root = ref()
-                if root is not None and root._current_version() != version:
-                    raise RuntimeError(
-                        _changed_in_place(self, array, root._current_version(), version, self, number)
-                    )
+            return
+        numbers = self.plan.outputs
+        for array, ref, version, number in zip(self.out, self.out_ref, self.out_version, numbers, strict=True):
+            root = ref()
+            if root is not None and root._current_version() != version:
+                raise RuntimeError(_changed_in_place(self, array, root._current_version(), version, self, number))
 
     def release(self) -> None:
         """Free what was saved, so that a second backward is noticed and memory returns early."""
@@ -352,7 +360,7 @@ _METADATA: weakref.WeakKeyDictionary[Node, dict[str, Any]] = weakref.WeakKeyDict
 
 
 def _changed_in_place(
-    node: Node, array: np.ndarray, now: int, expected: int, producer: Node | None, number: int = 0
+    node: Node | None, array: np.ndarray, now: int, expected: int, producer: Node | None, number: int = 0
 ) -> str:
     from rushlight.dtype import from_numpy
     from rushlight.ops.define import TITLES
@@ -364,14 +372,14 @@ def _changed_in_place(
     hint = (
         " Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable "
         "in question was changed in there or anywhere later. Good luck!"
-        if node.where is not None
+        if node is not None and node.where is not None
         else " Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
         "torch.autograd.set_detect_anomaly(True)."
     )
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[torch.{TITLES[from_numpy(array.dtype).name]}Tensor {list(array.shape)}]{made_by} is at version {now}; "
-        f"expected version {expected} instead.{hint}{node._made_at()}"
+        f"expected version {expected} instead.{hint}{'' if node is None else node._made_at()}"
     )
 
 

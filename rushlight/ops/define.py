@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, RECORDING, state
+from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, PACKING, RECORDING, state
 from rushlight.autograd.node import Node
 from rushlight.dtype import can_cast, from_numpy
 from rushlight.ops.operands import ALWAYS_BOOL as ALWAYS_BOOL
@@ -117,7 +117,7 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
                         weakref.ref(tensor),
                         tensor._version_count,
                     )
-    if mode & (INFERENCE | RECORDING):
+    if mode & (INFERENCE | RECORDING | PACKING):
         _note(op, inputs, params, (tensor,), tensor, mode)
     return tensor
 
@@ -141,7 +141,7 @@ def _apply_view(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
             if node is not None:
                 node.shape, node.dtype = result.shape, result.dtype
                 tensor._node, tensor._requires_grad = node, True
-    if mode & (INFERENCE | RECORDING):
+    if mode & (INFERENCE | RECORDING | PACKING):
         _note(op, inputs, params, (tensor,), tensor, mode)
     return tensor
 
@@ -177,7 +177,7 @@ def _finish_many(
     mask = needs_grad_mask(inputs) if mode & GRAD else 0
     if mask:
         _record_many(op, inputs, params, mask, outputs)
-    if mode & (INFERENCE | RECORDING):
+    if mode & (INFERENCE | RECORDING | PACKING):
         _note(op, inputs, params, outputs, outputs, mode)
     return outputs
 
@@ -185,12 +185,16 @@ def _finish_many(
 def _note(
     op: Op, inputs: Sequence[Any], params: dict[str, Any], made: Sequence[Tensor], outputs: Any, mode: int
 ) -> None:
-    """What inference mode and recording add to an op."""
+    """What inference mode, recording and hooks on saved tensors add to an op."""
     if mode & INFERENCE:
         for each in made:
             each._mark_inference()
     if mode & RECORDING:
         state.recorder.note(op, inputs, params, outputs)
+    if mode & PACKING:
+        from rushlight.autograd.graph import pack_outputs
+
+        pack_outputs(next((each._node for each in made if each._node is not None), None), made)
 
 
 def _apply_to(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> Any:
@@ -245,8 +249,8 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
     if plan.shapes:
         node.shapes = [shape_of(inputs[index]) for index in plan.shapes]
     node.edges, node.numbers = edges, numbers
-    if state.mode & ANOMALY:
-        node.remember_where()
+    if state.mode & (ANOMALY | PACKING):
+        _watch(node)
     return node
 
 
@@ -271,9 +275,19 @@ def _variadic_node(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Nod
         node.versions = [each._current_version() for each in inputs]
     if plan.shapes:
         node.shapes = [tuple(shape_of(each) for each in inputs)]
+    if state.mode & (ANOMALY | PACKING):
+        _watch(node)
+    return node
+
+
+def _watch(node: Node) -> None:
+    """What anomaly mode and hooks on saved tensors add to a node."""
     if state.mode & ANOMALY:
         node.remember_where()
-    return node
+    if state.mode & PACKING:
+        from rushlight.autograd.graph import pack_inputs
+
+        pack_inputs(node)
 
 
 def shape_of(operand: Any) -> tuple[int, ...]:
@@ -402,6 +416,10 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
         node.shape, node.dtype = array.shape, array.dtype
         if node.plan.save_out:
             node.out, node.out_ref, node.out_version = array, weakref.ref(root), root._version_count
+            if state.mode & PACKING:
+                from rushlight.autograd.graph import pack_outputs
+
+                pack_outputs(node, [target])
         views.set_history(target, node, 0 if node.plan.edges[0] == 0 else None)
     if state.mode & RECORDING:
         state.recorder.note_inplace(op, inputs, params, target)
