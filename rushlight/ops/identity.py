@@ -7,20 +7,28 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from rushlight.autograd.mode import GRAD, state
 from rushlight.dtype import dtype as DType
 from rushlight.ops.arguments import array_of
 from rushlight.ops.copies import convert
-from rushlight.ops.define import INPLACE, apply, write_out
-from rushlight.ops.kinds import composite
+from rushlight.ops.define import INPLACE, apply, apply_inplace, write_out
+from rushlight.ops.kinds import composite, primitive
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.ops.shape import ALIAS
 from rushlight.tensor import Tensor
-from rushlight.views import check_inplace
 
 
 def _samples() -> list[Sample]:
     return [Sample([T((2, 3))]), Sample([T((), "int64")]), Sample([T((0, 2), "float64")])]
+
+
+CONJ_INPLACE = primitive(
+    "conj_physical",
+    "map",
+    lambda input: input.copy(),
+    dict(input=lambda g: g),
+    node_name="ConjPhysicalBackward1",
+    update=lambda target: None,
+)
 
 
 @composite(samples=_samples, inplace=True)
@@ -28,8 +36,7 @@ def conj_physical(input: Tensor, *, out: Any = None) -> Tensor:
     """`input` itself, since no complex types exist here; see `conj`."""
     array_of("conj_physical", input)
     if out is INPLACE:
-        check_inplace(input, (input,), bool(state.mode & GRAD) and input.requires_grad)
-        return input
+        return apply_inplace(CONJ_INPLACE, (input,))
     return input if out is None else write_out(out, input)
 
 
