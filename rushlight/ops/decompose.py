@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.dtype import int64
 from rushlight.ops import return_types
 from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
@@ -285,10 +286,7 @@ EIGH = primitive(
 
 @public(
     EIGH,
-    samples=lambda: [
-        Sample([T(values=_spd(3))], second=False, why="rounding"),
-        Sample([T(values=_spd(2, (2,)))], second=False, why="rounding"),
-    ],
+    samples=None,
     method=False,
     name="linalg.eigh",
 )
@@ -359,11 +357,7 @@ def svd(A: Tensor) -> Any:
 
 @public(
     SVD,
-    samples=lambda: [
-        Sample([T((3, 2), distinct=True), False], second=False, why="rounding"),
-        Sample([T((2, 3), distinct=True), False], second=False, why="rounding"),
-        Sample([T((2, 3), distinct=True, grad=False)]),
-    ],
+    samples=None,
     method=False,
     name="linalg.svd",
 )
@@ -410,10 +404,7 @@ QR = primitive(
 
 @public(
     QR,
-    samples=lambda: [
-        Sample([T((3, 2), distinct=True)], second=False, why="rounding"),
-        Sample([T((3, 3), distinct=True)], second=False, why="rounding"),
-    ],
+    samples=None,
     method=False,
     name="linalg.qr",
 )
@@ -422,7 +413,7 @@ def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     if mode == "r":
         R = A.new_tensor(np.linalg.qr(A._array, "r"))
         return _qr_type((A.new_empty(0), R))
-    if A.requires_grad and (mode != "reduced" or A.shape[-2] < A.shape[-1]):
+    if A.requires_grad and A.numel() and (mode != "reduced" or A.shape[-2] < A.shape[-1]):
         raise NotImplementedError(
             "linalg.qr(): gradients need mode='reduced' and at least as many rows as columns"
         )
@@ -500,6 +491,8 @@ def matrix_rank(
     out: Any = None,
 ) -> Tensor:
     """How many singular values exceed the tolerance."""
+    if 0 in A._array.shape:
+        return A.new_zeros(A._array.shape[:-2], dtype=int64)
     values = svdvals(A.detach())
     relative = (
         rtol
@@ -574,14 +567,21 @@ def linalg_norm(
     method=False,
     name="linalg.lstsq",
 )
-def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: Any = None) -> Any:
-    """The least-squares solution of ``A @ X = B``, with residuals, rank and singular values."""
-    solution = pinv(A, rtol=rcond) @ B
+def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: Any = None, out: Any = None) -> Any:
+    """The least-squares solution of ``A @ X = B``, with residuals, rank and singular values.
+
+    As with PyTorch's default driver the residuals and singular values are left empty.
+    """
+    if driver not in (None, "gelsy", "gels", "gelsd", "gelss"):
+        raise RuntimeError(
+            "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), "
+            f"got {driver}"
+        )
+    if driver not in (None, "gelsy"):
+        raise NotImplementedError(f"linalg.lstsq(): driver={driver!r} is not supported, leave it out")
     rank = matrix_rank(A, rtol=rcond)
-    rows, columns = A.shape[-2:]
-    full = rows > columns and bool((rank == columns).all())
-    residuals = ((A @ solution - B) ** 2).sum(-2) if full else A.new_empty(0)
-    return _lstsq_type((solution, residuals, rank, A.new_empty(0)))
+    parts = (pinv(A, rtol=rcond) @ B, A.new_empty(0), rank, A.new_empty(0))
+    return _lstsq_type(parts if out is None else write_out(out, parts))
 
 
 @composite(

@@ -123,6 +123,13 @@ def _contract(left_term: str, left: Tensor, right_term: str, right: Tensor, keep
         )
         return wide.reshape([math.prod(sizes[letter] for letter in group) for group in groups])
 
+    if not summed:  # nothing to sum over: a plain product of aligned dimensions
+        order = batch + rows + columns
+        aligned = []
+        for own, operand in ((left_term, left), (right_term, right)):
+            arranged_own = operand.permute([own.index(letter) for letter in order if letter in own])
+            aligned.append(arranged_own.reshape([sizes[x] if x in own else 1 for x in order]))
+        return "".join(order), aligned[0] * aligned[1]
     product = bmm(
         arranged(left_term, left, batch, rows, summed), arranged(right_term, right, batch, summed, columns)
     )

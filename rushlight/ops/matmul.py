@@ -265,7 +265,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
             return matmul(input, weight.t())
         if array.ndim == 0:
             raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
-        if array.ndim == 1 and not array.flags.c_contiguous:
+        if not array.flags.c_contiguous:
             return matmul(input, weight.t()) + bias
         flat = linear(input.reshape(math.prod(array.shape[:-1]), array.shape[-1]), weight, bias)
         return flat.view(*array.shape[:-1], matrix.shape[0])

@@ -13,7 +13,7 @@ import numpy as np
 
 from rushlight.dtype import F16, get_default_dtype
 from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import apply, labelled, write_out
+from rushlight.ops.define import INPLACE, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.dims import dims_of
 from rushlight.ops.reduce import like_input
@@ -155,7 +155,7 @@ def cdist(
     return labelled(vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1), "CdistBackward0")
 
 
-@composite(samples=lambda: [Sample([T((3, 4)), 2, 0, 1.0])])
+@composite(inplace=True, samples=lambda: [Sample([T((3, 4)), 2, 0, 1.0])])
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Tensor:
     """Slices along `dim` whose p-norm exceeds `maxnorm`, scaled down to it."""
     if input._array.ndim < 2:
@@ -164,6 +164,8 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None
     lengths = vector_norm(input, p, others, True)
     factor = (maxnorm / (lengths + 1e-7)).masked_fill(lengths <= maxnorm, 1)
     result = labelled(input * factor, "RenormBackward0")
+    if out is INPLACE:
+        return labelled(input.copy_(result), "RenormBackward0")
     return result if out is None else write_out(out, result)
 
 

@@ -193,7 +193,7 @@ cummin = _running_extreme(
         Sample([T((5,))]),
         Sample([T((3, 4))], {"dim": 0}),
         Sample([T((6,)), 2]),
-        Sample([T((3,)), 1, -1, T((1,)), T((2,))]),
+        Sample([T((2, 3)), 1, -1, T((2, 1)), T((2, 2))]),
     ]
 )
 @numpy_names
@@ -218,12 +218,14 @@ def diff(
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
-    result = cat([each for each in (prepend, input, append) if each is not None], dim)
+    parts = [each for each in (prepend, input, append) if each is not None]
+    result = input if len(parts) == 1 else cat(parts, dim)
+    if result.size(dim) == 0:
+        n = 0
     for _ in range(n):
         length = result.size(dim)
-        if length == 0:
-            break
-        later, earlier = result.narrow(dim, 1, length - 1), result.narrow(dim, 0, length - 1)
+        count = max(length - 1, 0)
+        later, earlier = result.narrow(dim, min(1, length), count), result.narrow(dim, 0, count)
         result = later.logical_xor(earlier) if result._array.dtype.kind == "b" else later - earlier
     return result if out is None else write_out(out, result)
 

@@ -295,11 +295,11 @@ def _quantile(
         result = result.movedim(dim, 0) if wanted._array.ndim else result.squeeze(dim)
         if keepdim:
             result = result.unsqueeze(dim + 1 if wanted._array.ndim and dim >= 0 else dim)
-        return result
-    result = result if wanted._array.ndim else labelled(result.squeeze(0), "SqueezeBackward4")
-    if keepdim:
-        result = result.reshape(*result.shape, *(1,) * input._array.ndim)
-    return result
+    else:
+        result = result if wanted._array.ndim else result.squeeze(0)
+        if keepdim:
+            result = result.reshape(*result.shape, *(1,) * input._array.ndim)
+    return labelled(result, "SqueezeBackward4")
 
 
 def _quantile_samples() -> list[Sample]:

@@ -1,0 +1,70 @@
+"""Linear algebra under the names of ``torch.linalg``.
+
+This file only gathers names from the op table's modules. Eigenvalues of general matrices would be complex and are not offered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rushlight.ops.decompose import _LinAlgError as LinAlgError
+from rushlight.ops.decompose import (
+    eigh,
+    eigvalsh,
+    inv,
+    lstsq,
+    matrix_norm,
+    matrix_power,
+    matrix_rank,
+    multi_dot,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    svdvals,
+)
+from rushlight.ops.decompose import linalg_cholesky as cholesky
+from rushlight.ops.decompose import linalg_det as det
+from rushlight.ops.decompose import linalg_norm as norm
+from rushlight.ops.decompose import linalg_svd as svd
+from rushlight.ops.matmul import matmul
+from rushlight.ops.norm import vector_norm
+
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "det",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
+    "inv",
+    "lstsq",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "multi_dot",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+    "svdvals",
+    "vector_norm",
+]
+
+
+def eig(A: Any, *, out: Any = None) -> Any:
+    """Not offered: eigenvalues of a general matrix are complex. For symmetric matrices use `eigh`."""
+    raise NotImplementedError(
+        "linalg.eig(): complex numbers are not supported; for symmetric matrices use linalg.eigh"
+    )
+
+
+def eigvals(A: Any, *, out: Any = None) -> Any:
+    """Not offered: eigenvalues of a general matrix are complex. For symmetric matrices use `eigvalsh`."""
+    raise NotImplementedError(
+        "linalg.eigvals(): complex numbers are not supported; for symmetric matrices use linalg.eigvalsh"
+    )

@@ -1,0 +1,59 @@
+"""Factorisations whose vectors have free signs, compared with PyTorch by values and gradients of what has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rushlight
+
+torch = pytest.importorskip("torch", reason="needs the conformance extra")
+
+
+def eigen(lib: Any, x: Any) -> Any:
+    """A function of eigenvalues and of the projectors on eigenvectors."""
+    values, vectors = lib.linalg.eigh(x @ x.mT)
+    projector = vectors[:, :1] @ vectors[:, :1].mT
+    return (values * lib.tensor([1.0, 2.0, 3.0], dtype=values.dtype)).sum() + projector[0, 1] * 5
+
+
+def singular(lib: Any, x: Any) -> Any:
+    """A function of singular values and of the product of the first pair of vectors."""
+    u, s, vh = lib.linalg.svd(x, full_matrices=False)
+    return (s * s * s).sum() + (u[:, :1] @ vh[:1])[1, 0] * 4
+
+
+def triangular(lib: Any, x: Any) -> Any:
+    """A function of Q's projector and of the squares in R."""
+    q, r = lib.linalg.qr(x)
+    return (q[:, :1] @ q[:, :1].mT)[0, 1] * 3 + (r * r)[0, -1]
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 4)])
+@pytest.mark.parametrize("function", [eigen, singular, triangular])
+def test_values_and_gradients(function: Callable[[Any, Any], Any], shape: tuple[int, int]) -> None:
+    """What does not depend on signs is the same, and so is its gradient."""
+    if function is triangular:
+        shape = (max(shape), min(shape))
+    data = np.random.default_rng(4).standard_normal(shape)
+    found = []
+    for lib in (rushlight, torch):
+        x = lib.tensor(data, requires_grad=True)
+        value = function(lib, x)
+        value.backward()
+        found.append((value.item(), x.grad.numpy()))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-9)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-8, atol=1e-9)
+
+
+def test_full_matrices_are_orthogonal() -> None:
+    """The square factors of a rectangular matrix."""
+    x = rushlight.tensor(np.random.default_rng(1).standard_normal((2, 4)))
+    u, s, vh = rushlight.linalg.svd(x)
+    assert u.shape == (2, 2)
+    assert vh.shape == (4, 4)
+    np.testing.assert_allclose((vh @ vh.mT).numpy(), np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(((u * s) @ vh[:2]).numpy(), x.numpy(), atol=1e-12)
