@@ -1,4 +1,5 @@
-"""Running folds: cumulative sums, products and extremes along one dimension, and differences between neighbours.
+"""Running folds: cumulative sums, products and extremes along one dimension, and differences between
+neighbours.
 
 Invariant: the result has the input's shape (`diff` and the integrals apart) and integers accumulate in int64.
 """
@@ -9,11 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import F16, I64
+from rushlight.autograd.mode import RECORDING, state
+from rushlight.dtype import F16, from_numpy
 from rushlight.ops import return_types
-from rushlight.ops.arguments import numpy_names
-from rushlight.ops.define import C_NAMES, INPLACE, apply, labelled, write_out
-from rushlight.ops.kinds import composite, primitive, public
+from rushlight.ops.arguments import numpy_names, require_tensor
+from rushlight.ops.create import numpy_type
+from rushlight.ops.define import C_NAMES, INPLACE, TITLES, apply
+from rushlight.ops.join import cat
+from rushlight.ops.kinds import primitive, public
+from rushlight.ops.reduce import accumulate_type
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, normal_dim
 
@@ -21,30 +26,40 @@ from rushlight.tensor import Tensor, normal_dim
 def _scan_samples(*, ints: bool = True) -> list[Sample]:
     found = [Sample([T((3, 4)), 1]), Sample([T((3, 4)), 0]), Sample([T((2, 3, 4)), -2]), Sample([T(()), 0])]
     found += [Sample([T((0, 3)), 1]), Sample([T((3, 0)), 1]), Sample([T((3, 4), layout="transposed"), 0])]
-    if ints:
-        found += [Sample([T((4,), "uint8"), 0]), Sample([T((4,), "bool"), 0])]
-    return found
+    found += [Sample([T((4,), kind), 0]) for kind in ("float64", "float16")]
+    found += [Sample([T((3,)), 1], raises=True), Sample([T((3,)), 0.5], raises=True)]
+    return found + [Sample([T((4,), kind), 0]) for kind in ("int64", "uint8", "bool") if ints]
 
 
-def _wide(dtype: Any, array: np.ndarray) -> np.dtype:
-    if dtype is not None:
-        return dtype.numpy
-    return array.dtype if array.dtype.kind == "f" else I64
+def _extreme_samples() -> list[Sample]:
+    special = T(values=[1.0, float("nan"), 3.0, float("inf"), 2.0])
+    equal = T(values=[[1.0, 1.0, 0.0, 1.0], [2.0, 3.0, 3.0, 1.0]])
+    return [*_scan_samples(), Sample([special, 0]), Sample([equal, 1]), Sample([T((0,)), 0])]
 
 
-def _result_type(name: str, input: Tensor, dtype: Any, out: Any) -> np.dtype:
-    """The type of a running fold; in place it is the tensor's own, which PyTorch insists on."""
+def _params(name: str, input: Any, dim: Any, dtype: Any, out: Any) -> dict[str, Any]:
+    """The params of a running sum or product, checked; in place it keeps its type, which must be the one
+    asked for.
+    """
+    require_tensor(name, "input", 1, input)
     array = input._array
     if out is not INPLACE:
-        return _wide(dtype, array)
-    if dtype is not None and dtype is not input.dtype:
-        raise RuntimeError(
-            f"Bad in-place call: input tensor dtype {C_NAMES[input.dtype.name]} and output tensor dtype "
-            f"{C_NAMES[dtype.name]} should match"
-        )
+        return {"dim": line_of(name, dim, array.ndim), "dtype": accumulate_type(name, dtype, array)}
     if array.dtype.kind == "b":
         raise NotImplementedError(f"\"{name}_out_cpu\" not implemented for 'Bool'")
-    return array.dtype
+    if dtype is not None and numpy_type(name, dtype) != array.dtype:
+        have, want = C_NAMES[input.dtype.name], C_NAMES[from_numpy(numpy_type(name, dtype)).name]
+        raise RuntimeError(
+            f"Bad in-place call: input tensor dtype {have} and output tensor dtype {want} should match"
+        )
+    return {"dim": line_of(name, dim, array.ndim), "dtype": array.dtype}
+
+
+def line_of(name: str, dim: Any, ndim: int) -> int:
+    """The one dimension a running fold goes along."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"{name}(): argument 'dim' (position 2) must be int, not {type(dim).__name__}")
+    return normal_dim(dim.__index__(), ndim)
 
 
 def _accumulate(ufunc: np.ufunc) -> Any:
@@ -68,7 +83,7 @@ CUMSUM = primitive(
 
 @public(
     CUMSUM,
-    samples=lambda: [*_scan_samples(), Sample([T((3,)), 0], {"dtype": Named("float64")})],
+    samples=lambda: [*_scan_samples(), Sample([T((3,)), 0], {"dtype": Named("float64")}, tolerance=1e-6)],
     inplace=True,
 )
 @numpy_names
@@ -79,30 +94,25 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Te
     >>> torch.tensor([1, 2, 3]).cumsum(0)
     tensor([1, 3, 6])
     """
-    params = {"dim": normal_dim(dim, input._array.ndim), "dtype": _result_type("cumsum", input, dtype, out)}
-    return apply(CUMSUM, (input,), params, out)
+    return apply(CUMSUM, (input,), _params("cumsum", input, dim, dtype, out), out)
 
 
 def _cumprod_rule(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
     """The sum over later products, divided by the element; product by product where there are zeros."""
     if not input._array.ndim:
         return g
-    if not (input._array == 0).any():
+    if not state.mode & RECORDING and input._array.all():
         return cumsum((g * out).flip(dim), dim).flip(dim) / input
     length = input._array.shape[dim]
     parts = []
     for place in range(length):
         before = out.narrow(dim, place - 1, 1) if place else g.narrow(dim, 0, 1) * 0 + 1
-        following = input.narrow(dim, place, 1) * 0 + 1
+        following = input.narrow(dim, place, 1).detach() * 0 + 1
         if place + 1 < length:
             rest = cumprod(input.narrow(dim, place + 1, length - place - 1), dim)
-            from rushlight.ops.join import cat
-
             following = cat([following, rest], dim)
         parts.append((g.narrow(dim, place, length - place) * following * before).sum(dim, True))
-    from rushlight.ops.join import cat
-
-    return cat(parts, dim)
+    return cat(parts, dim) if parts else g
 
 
 CUMPROD = primitive("cumprod", "fold", _accumulate(np.multiply), dict(input=_cumprod_rule))
@@ -115,9 +125,13 @@ def _cumprod_samples() -> list[Sample]:
 @public(CUMPROD, samples=_cumprod_samples, inplace=True)
 @numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Tensor:
-    """Running products along `dim`."""
-    params = {"dim": normal_dim(dim, input._array.ndim), "dtype": _result_type("cumprod", input, dtype, out)}
-    return apply(CUMPROD, (input,), params, out)
+    """Running products along `dim`.
+
+    >>> import rushlight as torch
+    >>> torch.tensor([1, 2, 3]).cumprod(0)
+    tensor([1, 2, 6])
+    """
+    return apply(CUMPROD, (input,), _params("cumprod", input, dim, dtype, out), out)
 
 
 def _logcumsumexp(input: np.ndarray, *, dim: int) -> np.ndarray:
@@ -141,11 +155,21 @@ LOGCUMSUMEXP = primitive("logcumsumexp", "fold", _logcumsumexp, dict(input=_logc
 @public(LOGCUMSUMEXP, samples=lambda: _scan_samples(ints=False))
 @numpy_names
 def logcumsumexp(input: Tensor, dim: int, *, out: Any = None) -> Tensor:
-    """The logarithm of running sums of exponentials along `dim`."""
-    return apply(LOGCUMSUMEXP, (input,), {"dim": normal_dim(dim, input._array.ndim)}, out)
+    """The logarithm of running sums of exponentials along `dim`.
+
+    >>> import rushlight as torch
+    >>> torch.logcumsumexp(torch.zeros(3), 0)
+    tensor([0.0000, 0.6931, 1.0986])
+    """
+    require_tensor("logcumsumexp", "input", 1, input)
+    if input._array.dtype.kind != "f":
+        raise NotImplementedError(
+            f"\"logcumsumexp_out_cpu\" not implemented for '{TITLES[input.dtype.name]}'"
+        )
+    return apply(LOGCUMSUMEXP, (input,), {"dim": line_of("logcumsumexp", dim, input._array.ndim)}, out)
 
 
-# -- running extremes ---------------------------------------------------------------------------------------------------
+# -- running extremes ----------------------------------------------------------------------------------------
 
 
 def _running_extreme(name: str, ufunc: np.ufunc, result_type: Any, summary: str) -> Any:
@@ -170,110 +194,33 @@ def _running_extreme(name: str, ufunc: np.ufunc, result_type: Any, summary: str)
     )
 
     def function(input: Tensor, dim: int, *, out: Any = None) -> Any:
-        return result_type(apply(op, (input,), {"dim": normal_dim(dim, input._array.ndim)}, out))
+        require_tensor(name, "input", 1, input)
+        return result_type(apply(op, (input,), {"dim": line_of(name, dim, input._array.ndim)}, out))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = summary
-    return public(op, samples=lambda: _scan_samples(ints=False))(numpy_names(function))
+    return public(op, samples=_extreme_samples)(numpy_names(function))
 
 
 cummax = _running_extreme(
-    "cummax", np.maximum, return_types.cummax, "The largest element so far and its index, along `dim`."
-)
-cummin = _running_extreme(
-    "cummin", np.minimum, return_types.cummin, "The smallest element so far and its index, along `dim`."
-)
-
-
-# -- differences and integrals ------------------------------------------------------------------------------------------
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((5,))]),
-        Sample([T((3, 4))], {"dim": 0}),
-        Sample([T((6,)), 2]),
-        Sample([T((2, 3)), 1, -1, T((2, 1)), T((2, 2))]),
-    ]
-)
-@numpy_names
-def diff(
-    input: Tensor,
-    n: int = 1,
-    dim: int = -1,
-    prepend: Tensor | None = None,
-    append: Tensor | None = None,
-    *,
-    out: Any = None,
-) -> Tensor:
-    """Differences between neighbours along `dim`, `n` times over.
+    "cummax",
+    np.maximum,
+    return_types.cummax,
+    """The largest element so far and its index, along `dim`.
 
     >>> import rushlight as torch
-    >>> torch.tensor([1, 4, 9]).diff()
-    tensor([3, 5])
-    """
-    from rushlight.ops.join import cat
-
-    if input._array.ndim == 0:
-        raise RuntimeError("diff expects input to be at least one-dimensional")
-    if n < 0:
-        raise RuntimeError(f"order must be non-negative but got {n}")
-    parts = [each for each in (prepend, input, append) if each is not None]
-    result = input if len(parts) == 1 else cat(parts, dim)
-    if result.size(dim) == 0:
-        n = 0
-    for _ in range(n):
-        length = result.size(dim)
-        count = max(length - 1, 0)
-        later, earlier = result.narrow(dim, min(1, length), count), result.narrow(dim, 0, count)
-        result = later.logical_xor(earlier) if result._array.dtype.kind == "b" else later - earlier
-    return result if out is None else write_out(out, result)
-
-
-def _pairs(y: Tensor, dim: int) -> Tensor:
-    """Sums of neighbours along `dim`."""
-    count = max(y.size(dim) - 1, 0)
-    return y.narrow(dim, 1 if count else 0, count) + y.narrow(dim, 0, count)
-
-
-def _steps(y: Tensor, x: Tensor, dim: int) -> Tensor:
-    """The distances between places along `dim`, in a shape that broadcasts against pairs of `y`."""
-    if x._array.ndim > 1:
-        return x.diff(dim=dim)
-    shape = [1] * y._array.ndim
-    shape[dim] = -1
-    return x.diff().reshape(shape)
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((5,))]),
-        Sample([T((2, 5)), T((5,))]),
-        Sample([T((2, 5))], {"dx": 0.5, "dim": 0}),
-    ],
-    method=False,
+    >>> torch.cummax(torch.tensor([1, 3, 2]), 0).values
+    tensor([1, 3, 3])
+    """,
 )
-def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -1) -> Tensor:
-    """The integral along `dim` by the trapezoidal rule."""
-    place = normal_dim(dim, y._array.ndim)
-    if y.size(place) < 2:
-        return y.new_zeros([n for i, n in enumerate(y.shape) if i != place])
-    if x is None:
-        ends = (y.select(place, 0) + y.select(place, -1)) * 0.5
-        return labelled((y.sum(place) - ends) * dx, "MulBackward1")
-    return labelled((_pairs(y, place) * _steps(y, x, place)).sum(place) / 2.0, "DivBackward1")
+cummin = _running_extreme(
+    "cummin",
+    np.minimum,
+    return_types.cummin,
+    """The smallest element so far and its index, along `dim`.
 
-
-@composite(samples=lambda: [Sample([T((5,))]), Sample([T((2, 5)), T((5,))])], method=False)
-def trapz(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -1) -> Tensor:
-    """Another name of `trapezoid`."""
-    return trapezoid(y, x, dx=dx, dim=dim)
-
-
-@composite(samples=lambda: [Sample([T((5,))]), Sample([T((2, 5)), T((5,))])], method=False)
-def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1.0, dim: int = -1) -> Tensor:
-    """Running integrals along `dim` by the trapezoidal rule."""
-    place = normal_dim(dim, y._array.ndim)
-    if x is None:
-        return (_pairs(y, place) * (dx / 2.0)).cumsum(place)
-    return labelled((_pairs(y, place) * _steps(y, x, place)).cumsum(place) / 2.0, "DivBackward1")
+    >>> import rushlight as torch
+    >>> torch.cummin(torch.tensor([2, 3, 1]), 0).indices
+    tensor([0, 0, 2])
+    """,
+)
