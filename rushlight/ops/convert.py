@@ -1,7 +1,8 @@
 """Making tensors from data, and handing them back: lists, numbers, ndarrays, DLPack.
 
-`tensor` copies, `as_tensor`, `from_numpy` and DLPack share memory where they can. Invariant: numbers given as Python values
-get PyTorch's types (bool, int64, the default floating type), and integers that do not fit are refused, not wrapped.
+`tensor` copies, `as_tensor`, `from_numpy` and DLPack share memory where they can. Invariant: numbers given as
+Python values get PyTorch's types (bool, int64, the default floating type), and integers that do not fit are
+refused, not wrapped.
 """
 
 from __future__ import annotations
@@ -162,8 +163,8 @@ def tensor(
     tensor([[1., 2.],
             [3., 4.]], dtype=torch.float64)
     """
-    if device is not None:
-        check_options("tensor", None, device)
+    if device is not None or pin_memory:
+        check_options("tensor", None, device, None, pin_memory)
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -301,7 +302,7 @@ def new_tensor_method(
     pin_memory: bool = False,
 ) -> Tensor:
     """`tensor` with this tensor's type where none is given."""
-    check_options("new_tensor", layout, device)
+    check_options("new_tensor", layout, device, None, pin_memory)
     return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 

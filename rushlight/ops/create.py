@@ -66,7 +66,9 @@ def numpy_type(name: str, dtype: Any, default: DType | None = None) -> np.dtype:
     raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
 
 
-def check_options(name: str, layout: Any, device: Any, memory_format: Any = None) -> None:
+def check_options(
+    name: str, layout: Any, device: Any, memory_format: Any = None, pin_memory: bool = False
+) -> None:
     """Accept what a CPU tensor of ordinary layout may say; refuse the rest by name."""
     if device is not None:
         check_device(device)
@@ -77,6 +79,11 @@ def check_options(name: str, layout: Any, device: Any, memory_format: Any = None
         "torch.contiguous_format",
     ):
         raise NotImplementedError(f"{name}(): memory_format={memory_format} is not supported")
+    if pin_memory:
+        raise RuntimeError(
+            "pin_memory=True requires a CUDA or other accelerator backend; no pinned memory allocator is "
+            "available on this system."
+        )
 
 
 def finish(made: Tensor, requires_grad: bool, out: Any) -> Tensor:
@@ -126,7 +133,7 @@ def _filled(name: str, value: int | None, summary: str) -> Callable[..., Tensor]
             size = (given.pop("size"),)
         if given:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(given))}'")
-        check_options(name, layout, device, memory_format)
+        check_options(name, layout, device, memory_format, pin_memory)
         shape = shape_from(name, size)
         kind = numpy_type(name, dtype, None if out is None else out.dtype)
         if value is None:
@@ -187,7 +194,7 @@ def full(
     >>> torch.full((2,), 3)
     tensor([3, 3])
     """
-    check_options("full", layout, device)
+    check_options("full", layout, device, None, pin_memory)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     if out is not None and dtype is None:
@@ -219,7 +226,7 @@ def _like(name: str, base: Callable[..., Tensor], summary: str) -> Callable[...,
         pin_memory: bool = False,
         memory_format: Any = None,
     ) -> Tensor:
-        check_options(name, layout, device, memory_format)
+        check_options(name, layout, device, memory_format, pin_memory)
         return base(input._array.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
     function.__name__ = function.__qualname__ = name
@@ -254,7 +261,7 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor of the shape and type of `input`, filled with one value."""
-    check_options("full_like", layout, device, memory_format)
+    check_options("full_like", layout, device, memory_format, pin_memory)
     return full(input._array.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
@@ -278,7 +285,7 @@ def eye(
     pin_memory: bool = False,
 ) -> Tensor:
     """An n x m matrix with ones on the diagonal."""
-    check_options("eye", layout, device)
+    check_options("eye", layout, device, None, pin_memory)
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m if m is not None else n)}")
     kind = numpy_type("eye", type_asked(dtype, out))
@@ -296,9 +303,8 @@ def scalar_tensor(
     pin_memory: bool = False,
 ) -> Tensor:
     """A 0-d tensor of the default type."""
-    return full(
-        (), s, dtype=dtype or get_default_dtype(), layout=layout, device=device, requires_grad=requires_grad
-    )
+    check_options("scalar_tensor", layout, device, None, pin_memory)
+    return full((), s, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
 
 
 # -- from another tensor -------------------------------------------------------------------------------------
@@ -323,6 +329,7 @@ def _new(name: str, base: Callable[..., Tensor]) -> Callable[..., Tensor]:
             device=device,
             requires_grad=requires_grad,
             layout=layout,
+            pin_memory=pin_memory,
             **given,
         )
 
@@ -348,9 +355,8 @@ def new_full(
     pin_memory: bool = False,
 ) -> Tensor:
     """`full` with this tensor's type where none is given."""
-    return full(
-        size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, layout=layout
-    )
+    check_options("new_full", layout, device, None, pin_memory)
+    return full(size, fill_value, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 
 def triangle_indices(name: str, keep: Callable[..., np.ndarray]) -> Callable[..., Tensor]:

@@ -37,8 +37,7 @@ def to_fill(
     name: str, size: Any, out: Any, dtype: Any, default: DType, layout: Any, device: Any, pin_memory: bool
 ) -> Tensor:
     """The tensor that a creation function is to fill: a new one, or `out` brought to its size."""
-    check_options(name, layout, device)
-    _refuse_pinning(pin_memory)
+    check_options(name, layout, device, None, pin_memory)
     if out is None:
         return empty(size, dtype=dtype or default)
     require_tensor(name, "out", 0, out)
@@ -53,14 +52,6 @@ def sized(out: Tensor, shape: tuple[int, ...]) -> Tensor:
     if out._array.shape != shape:
         out._resize_output(shape)
     return out
-
-
-def _refuse_pinning(pin_memory: bool) -> None:
-    if pin_memory:
-        raise RuntimeError(
-            "pin_memory=True requires a CUDA or other accelerator backend; no pinned memory allocator is "
-            "available on this system."
-        )
 
 
 # What PyTorch's `empty_like` gives: strides in the order of the model's, without gaps.
@@ -80,8 +71,7 @@ def like_to_fill(
 ) -> Tensor:
     """An uninitialised tensor of the shape of `input`, by default of its type and order in memory too."""
     require_tensor(name, "input", 1, input)
-    check_options(name, layout, device, memory_format)
-    _refuse_pinning(pin_memory)
+    check_options(name, layout, device, memory_format, pin_memory)
     kind = numpy_type(name, dtype, input.dtype)
     if memory_format is not None and str(memory_format) == "torch.contiguous_format":
         return empty(input.shape, dtype=dtype or input.dtype)

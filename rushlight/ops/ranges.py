@@ -90,7 +90,7 @@ def arange(
     >>> torch.arange(1, 2.5, 0.5)
     tensor([1.0000, 1.5000, 2.0000])
     """
-    check_options("arange", layout, device)
+    check_options("arange", layout, device, None, pin_memory)
     if end is None:
         start, end = 0, start
     start, end, step = _numbers(start, end, step)
