@@ -1,6 +1,7 @@
 """Linear algebra under the names of ``torch.linalg``.
 
-This file only gathers names from the op table's modules. Eigenvalues of general matrices would be complex and are not offered.
+This file only gathers names from the op table's modules. Eigenvalues of general matrices would be complex
+and are not offered.
 """
 
 from __future__ import annotations

@@ -217,7 +217,9 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if self._fresh_node() is not None:
-            raise RuntimeError("you can only change requires_grad flags of leaf variables." + _USE_DETACH * (not value))
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables." + _USE_DETACH * (not value)
+            )
         if value and self._array.dtype.kind != "f":
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if value and self.is_inference() and not state.inference:

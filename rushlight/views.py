@@ -305,17 +305,22 @@ def is_dense(array: np.ndarray) -> bool:
 
 # Why a view cannot follow in-place changes, by the way it was made.
 _MULTIPLE = (
-    " This view is the output of a function that returns multiple views. Such functions do not allow the output "
+    " This view is the output of a function that returns multiple views. Such functions do not allow the "
+    "output "
     "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
 )
 _IN_FUNCTION = (
-    " This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
-    "logic to handle view+inplace would override the custom backward associated with the custom Function, leading "
-    "to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom "
+    " This view was created inside a custom Function (or because an input was returned as-is) and the "
+    "autograd "
+    "logic to handle view+inplace would override the custom backward associated with the custom Function, "
+    "leading "
+    "to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
+    "custom "
     "Function."
 )
 _IN_MODE = (
-    " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+    " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+    "moving "
     "both the view and the inplace either both inside the {block} block (if you don't want the inplace to be "
     "tracked) or both outside (if you want the inplace to be tracked)."
 )

@@ -1,7 +1,8 @@
 """Automatic differentiation: `backward`, `grad`, and the switches that say what is recorded.
 
-The tape is made by `rushlight.ops.define.apply`; the pass over it is in `engine`. This file checks and completes
-what users hand in. Invariant: every root gets a gradient of its own shape, one where it has a single element.
+The tape is made by `rushlight.ops.define.apply`; the pass over it is in `engine`. This file checks and
+completes what users hand in. Invariant: every root gets a gradient of its own shape, one where it has a
+single element.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rushlight.autograd import anomaly as anomaly_mode
 from rushlight.autograd import function as function
+from rushlight.autograd import graph as graph
+from rushlight.autograd import mode as grad_mode
 from rushlight.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from rushlight.autograd.engine import run_backward
 from rushlight.autograd.function import Function
+from rushlight.autograd.gradcheck import gradcheck, gradgradcheck
 from rushlight.autograd.mode import (
     enable_grad,
     inference_mode,
@@ -28,10 +33,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Function",
+    "anomaly_mode",
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "function",
     "grad",
+    "grad_mode",
+    "gradcheck",
+    "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
@@ -41,7 +52,8 @@ __all__ = [
 ]
 
 _NOT_USED = (
-    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is "
+    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
+    "this is "
     "the desired behavior."
 )
 _warned_of_cycle = False
@@ -86,7 +98,8 @@ def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
         if isinstance(grad, Tensor):
             if grad._array.shape != tensor._array.shape:
                 raise RuntimeError(
-                    f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and output[{index}] has "
+                    f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
+                    f"output[{index}] has "
                     f"a shape of {tensor.shape}."
                 )
             complete.append(grad.to(tensor.dtype))
@@ -111,7 +124,8 @@ def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
 
 def _no_history(index: int) -> RuntimeError:
     return RuntimeError(
-        f"element {index} of tensors does not require grad and does not have a grad_fn. None of the tensors it was "
+        f"element {index} of tensors does not require grad and does not have a grad_fn. None of the tensors "
+        "it was "
         "computed from requires grad, or it was computed inside no_grad() or from detached tensors."
     )
 
@@ -163,7 +177,8 @@ def backward(
     """
     if is_inference_mode_enabled():
         raise RuntimeError(
-            "Calling .backward() or torch.autograd.grad() inside torch.inference_mode() is not allowed. Leave the "
+            "Calling .backward() or torch.autograd.grad() inside torch.inference_mode() is not allowed. "
+            "Leave the "
             "block, or use torch.no_grad() in its place."
         )
     if grad_variables is not None:
@@ -195,9 +210,12 @@ def _warn_of_cycle() -> None:
         return
     _warned_of_cycle = True
     warnings.warn(
-        "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient "
-        "which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid this. If "
-        "you have to use this function, make sure to reset the .grad fields of your parameters to None after use to "
+        "Using backward() with create_graph=True will create a reference cycle between the parameter and "
+        "its gradient "
+        "which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid "
+        "this. If "
+        "you have to use this function, make sure to reset the .grad fields of your parameters to None "
+        "after use to "
         "break the cycle and avoid the leak.",
         stacklevel=3,
     )
@@ -224,7 +242,8 @@ def grad(
         create_graph: record the pass itself, for higher derivatives.
         only_inputs: ignored, as in PyTorch, with a warning where it is False.
         allow_unused: give None for an input that the outputs do not depend on, instead of an error.
-        is_grads_batched: each gradient of an output is a batch of them, along its first dimension; so are the results.
+        is_grads_batched: each gradient of an output is a batch of them, along its first dimension; so are
+            the results.
         materialize_grads: give zeros in place of None.
 
     >>> import rushlight as torch
@@ -237,14 +256,16 @@ def grad(
 
     if materialize_grads and allow_unused is False:
         raise ValueError(
-            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+            "allow_unused=False."
         )
     allow_unused = materialize_grads if allow_unused is None else allow_unused
     outputs = _as_tuple(outputs)
     sources = _inputs_of("grad", inputs)
     if not only_inputs:
         warnings.warn(
-            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for "
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate "
+            "gradient for "
             "other parts of the graph, please use torch.autograd.backward.",
             FutureWarning,
             stacklevel=2,

@@ -1,6 +1,7 @@
 """Anomaly mode: find the forward call behind a failing or NaN-producing backward.
 
-While it is on, every node keeps the Python stack of its forward call. Invariant: switching it changes no value.
+While it is on, every node keeps the Python stack of its forward call. Invariant: switching it changes no
+value.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from types import TracebackType
 from rushlight.autograd.mode import state
 
 
-class set_detect_anomaly:  # noqa: N801 - PyTorch's name
+class set_detect_anomaly:
     """Switch anomaly mode: as a statement for good, as a context manager for the block."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
@@ -27,7 +28,7 @@ class set_detect_anomaly:  # noqa: N801 - PyTorch's name
         state.anomaly, state.check_nan = self._before
 
 
-class detect_anomaly:  # noqa: N801 - PyTorch's name
+class detect_anomaly:
     """Context manager for anomaly mode; `check_nan` also raises when a backward gives NaN.
 
     >>> import rushlight as torch
@@ -44,7 +45,8 @@ class detect_anomaly:  # noqa: N801 - PyTorch's name
     def __init__(self, check_nan: bool = True) -> None:
         self.check_nan = check_nan
         warnings.warn(
-            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.",
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be "
+            "enabled for debugging.",
             stacklevel=2,
         )
 

@@ -1,10 +1,11 @@
 """The backward pass: visit nodes from the newest to the oldest and hand gradients on.
 
 Nodes are taken by falling sequence number, which is PyTorch's order too, so sums are formed in the same
-order and give the same bits. Every edge leads to an older node; so when a node is taken, all gradients it will
-ever get have arrived, and one pass with a heap needs no counting of dependencies and no recursion. Leaves are
-brought up to date at the end; only leaves with hooks are counted, so that their hooks run as soon as their gradient is
-complete. Invariant: an array is changed in place only if this pass made it and nobody else can see it.
+order and give the same bits. Every edge leads to an older node; so when a node is taken, all gradients it
+will ever get have arrived, and one pass with a heap needs no counting of dependencies and no recursion.
+Leaves are brought up to date at the end; only leaves with hooks are counted, so that their hooks run as
+soon as their gradient is complete. Invariant: an array is changed in place only if this pass made it and
+nobody else can see it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Goal:
     Args:
         roots: the nodes and leaves that the pass begins with.
         inputs: the tensors asked for.
-        accumulate: add gradients to ``.grad`` (those of non-leaves by `retain_grad`) instead of returning them.
+        accumulate: add gradients to ``.grad`` (those of non-leaves by `retain_grad`) instead of returning
+            them.
     """
 
     def __init__(self, roots: Sequence[Any], inputs: Sequence[Tensor], accumulate: bool) -> None:
@@ -95,9 +97,9 @@ def _targets(roots: Sequence[Any], nodes: set[Node]) -> Iterator[Any]:
 class _Pass:
     """One backward pass: the gradients waiting for nodes, and those collected for leaves.
 
-    `waiting` holds a gradient per node, or a list of them for a node with several outputs. `owned` names the places
-    whose array was made by this pass and is held by nobody else, so that it may be added to, or given away,
-    without a copy. `expected` counts the gradients still to come for leaves with hooks.
+    `waiting` holds a gradient per node, or a list of them for a node with several outputs. `owned` names
+    the places whose array was made by this pass and is held by nobody else, so that it may be added to, or
+    given away, without a copy. `expected` counts the gradients still to come for leaves with hooks.
     """
 
     def __init__(self, create_graph: bool, keep_graph: bool, goal: Goal | None) -> None:
@@ -332,7 +334,8 @@ def _changed_by_hook(hook: Any, grad: Tensor | None) -> Tensor | None:
             raise RuntimeError(f"hook '{name}' has changed the type of value (was {was} got {got})")
         if changed._array.shape != grad._array.shape:
             raise RuntimeError(
-                f"hook '{name}' has changed the size of value. It was {list(grad.shape)} and is {list(changed.shape)}."
+                f"hook '{name}' has changed the size of value. It was {list(grad.shape)} and is "
+                f"{list(changed.shape)}."
             )
     return changed
 
@@ -378,7 +381,8 @@ def _as_tuple_of(changed: Any, hook: Any, count: int) -> tuple[Any, ...]:
     if len(changed) != count:
         name = getattr(hook, "__name__", type(hook).__name__)
         raise RuntimeError(
-            f"hook '{name}' has returned an incorrect number of values (got {len(changed)}, but expected {count})"
+            f"hook '{name}' has returned an incorrect number of values (got {len(changed)}, but expected "
+            f"{count})"
         )
     return changed
 
@@ -416,7 +420,8 @@ def _warn_where(node: Node) -> None:
     while parent is not None and parent.where is not None:
         warnings.warn(
             f"\n\nPrevious calculation was induced by {parent.name()}. "
-            f"Traceback of forward call that induced the previous calculation:\n{''.join(parent.where.stack)}",
+            "Traceback of forward call that induced the previous "
+            f"calculation:\n{''.join(parent.where.stack)}",
             stacklevel=4,
         )
         parent = parent.where.parent

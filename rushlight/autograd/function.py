@@ -66,7 +66,8 @@ class FunctionCtx:
             raise RuntimeError(FREED_TWICE)
         if self._frees_on_access is None:
             raise RuntimeError(
-                "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is set on the "
+                "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is set on "
+                "the "
                 "autograd.Function. Either access saved_tensors only once, or set "
                 "clear_saved_tensors_on_access=False."
             )
@@ -189,7 +190,8 @@ class FunctionNode(Node):
                 continue
             if place not in self.tensor_places:
                 raise RuntimeError(
-                    f"function {self.name()} returned a gradient different than None at position {place + 1}, "
+                    f"function {self.name()} returned a gradient different than None at position "
+                    f"{place + 1}, "
                     "but the corresponding forward input was not a Variable"
                 )
             if not isinstance(each, Tensor):
@@ -255,7 +257,8 @@ class Function:
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """The gradients of the inputs, one for each argument of `forward` (None where there is none)."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it "
+            "You must implement either the backward or vjp method for your custom autograd.Function to use "
+            "it "
             "with backward mode AD."
         )
 
@@ -268,7 +271,8 @@ class Function:
             return cls.backward
         if cls.backward is not Function.backward:
             raise RuntimeError(
-                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only "
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should "
+                "only "
                 "implement one of them."
             )
         return cls.vjp
@@ -336,7 +340,8 @@ class _Outputs:
         for place, each in enumerate(ctx.dirty_tensors):
             if not isinstance(each, Tensor):
                 raise RuntimeError(
-                    f"mark_dirty can only accept variables, but argument {place} is of type {type(each).__name__}"
+                    f"mark_dirty can only accept variables, but argument {place} is of type "
+                    f"{type(each).__name__}"
                 )
         for each in ctx.non_differentiable:
             if not isinstance(each, Tensor):
@@ -410,7 +415,8 @@ class _Outputs:
             raise RuntimeError(
                 "If your Function modifies inplace an input that is a view of another Tensor, your Function "
                 "cannot return more than one Tensor. This is not supported by the current autograd engine. "
-                "You should either make sure the input is not a view (using .clone() for example) or make your "
+                "You should either make sure the input is not a view (using .clone() for example) or make "
+                "your "
                 "Function only return one Tensor (potentially splitting it into two Functions: one doing the "
                 "inplace that returns a single Tensor and a second one that does the other operations)."
             )
@@ -450,7 +456,9 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
 
         with no_grad():
             result = fn(ctx, *args, **kwargs)
-        if not state.grad_enabled or not any(isinstance(each, Tensor) and each.requires_grad for each in args):
+        if not state.grad_enabled or not any(
+            isinstance(each, Tensor) and each.requires_grad for each in args
+        ):
             return result
         sentence = "trying to differentiate twice a function that was marked with @once_differentiable"
         results = result if isinstance(result, tuple) else (result,)

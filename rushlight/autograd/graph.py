@@ -1,8 +1,8 @@
 """The graph seen from outside: its nodes, versions of tensors, and hooks on what is saved for backward.
 
 While `saved_tensors_hooks` is in force, what a node would save goes through the user's pack function, and
-through the unpack function when backward needs it. Invariant: an unpacked tensor has the history of the tensor
-that was packed, so second derivatives do not change.
+through the unpack function when backward needs it. Invariant: an unpacked tensor has the history of the
+tensor that was packed, so second derivatives do not change.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Packed:
         if tensor._current_version() != version:
             raise RuntimeError(
                 "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack "
-                "hook can not be modified by in-place operations as this can lead to unexpected side-effects. "
+                "hook can not be modified by in-place operations as this can lead to unexpected "
+                "side-effects. "
                 "Please open an issue if you need to perform in-place operations on the input to a pack hook."
             )
 
@@ -108,7 +109,8 @@ def pack_outputs(node: Node | None, outputs: Sequence[Tensor]) -> None:
 
 
 class saved_tensors_hooks:
-    """Context manager: tensors saved for backward are kept as ``pack_hook(tensor)``, got back by `unpack_hook`.
+    """Context manager: tensors saved for backward are kept as ``pack_hook(tensor)``, got back by
+    `unpack_hook`.
 
     >>> import rushlight as torch
     >>> x = torch.ones(2, requires_grad=True)

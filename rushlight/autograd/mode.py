@@ -1,7 +1,7 @@
 """Switches that say whether operations are recorded for backward.
 
-The switches are per thread, as in PyTorch. They decide only whether `apply` puts a node on the tape; they never
-change a value. Invariant: every context manager here restores exactly the state it found.
+The switches are per thread, as in PyTorch. They decide only whether `apply` puts a node on the tape; they
+never change a value. Invariant: every context manager here restores exactly the state it found.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
-
 
 GRAD, INFERENCE, RECORDING, ANOMALY, PACKING = 1, 2, 4, 8, 16
 
@@ -88,7 +87,7 @@ class _Switch:
         return wrapped
 
 
-class no_grad(_Switch):  # noqa: N801 - PyTorch's name
+class no_grad(_Switch):
     """Inside, results do not require grad, whatever their inputs do. Also a decorator.
 
     >>> import rushlight as torch
@@ -111,7 +110,7 @@ class no_grad(_Switch):  # noqa: N801 - PyTorch's name
         super().__init__(grad_enabled=False)
 
 
-class enable_grad(_Switch):  # noqa: N801 - PyTorch's name
+class enable_grad(_Switch):
     """Inside, operations are recorded even where an outer `no_grad` turned that off. Also a decorator."""
 
     def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
@@ -125,7 +124,7 @@ class enable_grad(_Switch):  # noqa: N801 - PyTorch's name
         super().__init__(grad_enabled=True)
 
 
-class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
+class set_grad_enabled(_Switch):
     """Turn recording on or off: as a statement for good, as a context manager for the block."""
 
     def __init__(self, mode: bool) -> None:
@@ -143,7 +142,7 @@ class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
         return super().__call__(function)
 
 
-class inference_mode(_Switch):  # noqa: N801 - PyTorch's name
+class inference_mode(_Switch):
     """`no_grad` whose results may never take part in autograd later. Also a decorator."""
 
     def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:

@@ -1,9 +1,9 @@
 """Nodes of the tape: what an operation left behind so that backward can pass through it.
 
-A node knows its edges (the nodes or leaf tensors that its inputs came from), the shape and type of its outputs, and
-what its gradient rules need. It holds no tensor it does not need, and never its own output as a tensor, so that graphs
-without in-place cycles are freed by reference counting alone. Invariant: every edge leads to a node with a smaller
-sequence number, or to a leaf.
+A node knows its edges (the nodes or leaf tensors that its inputs came from), the shape and type of its
+outputs, and what its gradient rules need. It holds no tensor it does not need, and never its own output as
+a tensor, so that graphs without in-place cycles are freed by reference counting alone. Invariant: every
+edge leads to a node with a smaller sequence number, or to a leaf.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 _next_sequence = itertools.count().__next__
 
 FREED_TWICE = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
-    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+    "already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+    "autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to "
+    "access "
     "saved tensors after calling backward."
 )
 
@@ -35,9 +38,9 @@ FREED_TWICE = (
 class Hooks:
     """Functions registered on one node or on one leaf, in the order in which backward calls them.
 
-    `tensor` holds hooks on the gradient of an output (with its number) or of the leaf, `retain` the tensors that
-    keep their gradient, `before` and `after` the hooks of the node itself, and `accumulated` those that a leaf
-    calls once its ``.grad`` is up to date.
+    `tensor` holds hooks on the gradient of an output (with its number) or of the leaf, `retain` the tensors
+    that keep their gradient, `before` and `after` the hooks of the node itself, and `accumulated` those
+    that a leaf calls once its ``.grad`` is up to date.
     """
 
     __slots__ = ("__weakref__", "accumulated", "accumulator", "after", "before", "retain", "tensor")
@@ -123,7 +126,7 @@ class Node:
         self.where: Any = None
         self.label: str | None = None
 
-    # -- structure ------------------------------------------------------------------------------------------------------
+    # -- structure -------------------------------------------------------------------------------------------
 
     def name(self) -> str:
         """PyTorch's name for the node, e.g. ``MulBackward0``."""
@@ -142,7 +145,9 @@ class Node:
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The nodes that gradients flow to, each with the output number there; None where nothing is needed."""
+        """The nodes that gradients flow to, each with the output number there; None where nothing is
+        needed.
+        """
         numbers = self.numbers or {}
         found = []
         for index, edge in enumerate(self.edges):
@@ -152,7 +157,9 @@ class Node:
         return self._per_input(found, (None, 0))
 
     def _per_input(self, per_edge: Sequence[Any], filler: Any = None) -> tuple[Any, ...]:
-        """One value for each differentiable input of the op, as PyTorch counts them, from one for each edge."""
+        """One value for each differentiable input of the op, as PyTorch counts them, from one for each
+        edge.
+        """
         if self.op is None or self.op.variadic:
             return tuple(per_edge)
         found = [filler] * len(self.op.rules)
@@ -319,10 +326,14 @@ class Node:
                 raise RuntimeError(_changed_in_place(self, self.out, now, expected, self))
             return
         numbers = self.plan.outputs
-        for array, ref, version, number in zip(self.out, self.out_ref, self.out_version, numbers, strict=True):
+        for array, ref, version, number in zip(
+            self.out, self.out_ref, self.out_version, numbers, strict=True
+        ):
             root = ref()
             if root is not None and root._current_version() != version:
-                raise RuntimeError(_changed_in_place(self, array, root._current_version(), version, self, number))
+                raise RuntimeError(
+                    _changed_in_place(self, array, root._current_version(), version, self, number)
+                )
 
     def release(self) -> None:
         """Free what was saved, so that a second backward is noticed and memory returns early."""
@@ -337,7 +348,9 @@ class Node:
 
 
 class Origin:
-    """Where a node was made: the Python stack of the forward call, and the node whose backward ran it, if any."""
+    """Where a node was made: the Python stack of the forward call, and the node whose backward ran it, if
+    any.
+    """
 
     __slots__ = ("parent", "stack")
 
@@ -370,7 +383,8 @@ def _changed_in_place(
         name = producer.name().removesuffix("Backward0").replace("Backward", "")
         made_by = f", which is output {number} of {name},"
     hint = (
-        " Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable "
+        " Hint: the backtrace further above shows the operation that failed to compute its gradient. The "
+        "variable "
         "in question was changed in there or anywhere later. Good luck!"
         if node is not None and node.where is not None
         else " Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
@@ -378,7 +392,8 @@ def _changed_in_place(
     )
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[torch.{TITLES[from_numpy(array.dtype).name]}Tensor {list(array.shape)}]{made_by} is at version {now}; "
+        f"[torch.{TITLES[from_numpy(array.dtype).name]}Tensor {list(array.shape)}]{made_by} is at version "
+        f"{now}; "
         f"expected version {expected} instead.{hint}{'' if node is None else node._made_at()}"
     )
 

@@ -66,7 +66,8 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
     shape, elements = _flatten(data) if not isinstance(data, (int, float)) else ((), [data])
     if elements and isinstance(data, _SEQUENCES) and isinstance(data[0], np.ndarray):
         warnings.warn(
-            "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a "
+            "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting "
+            "the list to a "
             "single numpy.ndarray with numpy.array() before converting to a tensor.",
             stacklevel=4,
         )
@@ -188,18 +189,23 @@ def from_numpy_array(ndarray: Any) -> Tensor:
     from_numpy(ndarray.dtype)
     if any(stride < 0 for stride in ndarray.strides):
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
-            "supported. (You can probably work around this by making a copy of your array  with array.copy().) "
+            "At least one stride in the given numpy array is negative, and tensors with negative strides "
+            "are not currently "
+            "supported. (You can probably work around this by making a copy of your array  with "
+            "array.copy().) "
         )
     if not ndarray.dtype.isnative:
         raise ValueError(
-            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "given numpy array has byte order different from the native byte order. Conversion between byte "
+            "orders is "
             "currently not supported."
         )
     if not ndarray.flags.writeable:
         warnings.warn(
-            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to "
-            "this tensor will result in undefined behavior. You may want to copy the array to protect its data or make it "
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This "
+            "means writing to "
+            "this tensor will result in undefined behavior. You may want to copy the array to protect its "
+            "data or make it "
             "writable before converting it to a tensor.",
             stacklevel=2,
         )
@@ -250,7 +256,7 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-# -- methods ------------------------------------------------------------------------------------------------------------
+# -- methods -------------------------------------------------------------------------------------------------
 
 
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Linear algebra that factors or inverts matrices, on NumPy's LAPACK, with gradients in matrix products.
 
-Everything works on batches: the last two dimensions are the matrix. Where a result is not unique (signs in `svd`, `eigh` and `qr`)
-it is LAPACK's. Invariant: rules are formulas in tensors, so second derivatives follow.
+Everything works on batches: the last two dimensions are the matrix. Where a result is not unique (signs in
+`svd`, `eigh` and `qr`) it is LAPACK's. Invariant: rules are formulas in tensors, so second derivatives
+follow.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def _guarded(name: str, function: Any) -> Any:
             return function(*arrays, **params)
         except np.linalg.LinAlgError as error:
             raise _LinAlgError(
-                f"{name}: The diagonal element is zero or the factorization could not be completed because the input matrix is "
+                f"{name}: The diagonal element is zero or the factorization could not be completed because "
+                "the input matrix is "
                 f"singular or not positive-definite ({error})."
             ) from None
 
@@ -238,7 +240,9 @@ CHOLESKY = primitive(
     name="linalg.cholesky",
 )
 def linalg_cholesky(A: Tensor, *, upper: bool = False, out: Any = None) -> Tensor:
-    """The lower triangular L with ``A = L @ L.mT`` (its transpose if `upper`) of a positive-definite matrix."""
+    """The lower triangular L with ``A = L @ L.mT`` (its transpose if `upper`) of a positive-definite
+    matrix.
+    """
     _square("linalg.cholesky", A)
     result = apply(CHOLESKY, (A,))
     result = result.mT if upper else result
@@ -251,7 +255,7 @@ def cholesky(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
     return labelled(linalg_cholesky(input, upper=upper, out=out), "CholeskyBackward0")
 
 
-# -- eigenvalues and singular values ------------------------------------------------------------------------------------
+# -- eigenvalues and singular values -------------------------------------------------------------------------
 
 
 def _eigh(A: np.ndarray, *, UPLO: str) -> tuple[np.ndarray, np.ndarray]:
@@ -420,7 +424,7 @@ def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     return _qr_type(apply(QR, (A,), {"mode": mode}, out))
 
 
-# -- built from these ---------------------------------------------------------------------------------------------------
+# -- built from these ----------------------------------------------------------------------------------------
 
 
 @composite(
@@ -441,7 +445,7 @@ def pinv(
         else (0.0 if atol else max(A._array.shape[-2:]) * np.finfo(A._array.dtype).eps)
     )
     cut = (S.detach().amax(-1, True) * relative).clamp(min=atol or 0.0)
-    inverse = S.reciprocal().masked_fill(S <= cut, 0)
+    inverse = S.reciprocal().masked_fill(cut >= S, 0)
     result = labelled((Vh.mT * inverse.unsqueeze(-2)) @ U.mT, "LinalgPinvBackward0")
     return result if out is None else write_out(out, result)
 

@@ -1,7 +1,7 @@
 """Sums of products named by their indices: `einsum` and `tensordot`.
 
-An equation is brought down, two operands at a time, to permutations and one batched matrix product each, so all derivatives follow.
-Invariant: operands are contracted from left to right.
+An equation is brought down, two operands at a time, to permutations and one batched matrix product each, so
+all derivatives follow. Invariant: operands are contracted from left to right.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ def _parse(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
         for letter in letters:
             if letter not in string.ascii_letters:
                 raise RuntimeError(
-                    f"einsum(): invalid subscript given at index {equation.find(letter)} in the equation string, "
+                    f"einsum(): invalid subscript given at index {equation.find(letter)} in the equation "
+                    "string, "
                     "subscripts must be in [a-zA-Z]"
                 )
         extra = operand.dim() - len(letters)
         if extra < 0 or (extra and "..." not in term):
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(letters)}) does not match the number of "
+                f"einsum(): the number of subscripts in the equation ({len(letters)}) does not match the "
+                "number of "
                 f"dimensions ({operand.dim()}) for operand {number} and no ellipsis was given"
             )
         widest = max(widest, extra) if "..." in term else widest
@@ -106,7 +108,8 @@ def _contract(left_term: str, left: Tensor, right_term: str, right: Tensor, keep
         other = sizes.get(letter, size)
         if size != other and 1 not in (size, other):
             raise RuntimeError(
-                f"einsum(): subscript {letter} has size {size} for operand 1 which does not broadcast with previously "
+                f"einsum(): subscript {letter} has size {size} for operand 1 which does not broadcast with "
+                "previously "
                 f"seen size {other}"
             )
         sizes[letter] = max(size, other) if 0 not in (size, other) else 0
@@ -166,7 +169,8 @@ def einsum(*args: Any) -> Tensor:
     """
     if len(args) < 2:
         raise ValueError(
-            "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list"
+            "einsum(): must specify the equation string and at least one operand, or at least one operand "
+            "and its subscripts list"
         )
     if isinstance(args[0], Tensor):
         equation, operands = _from_sublists(args)
@@ -196,7 +200,9 @@ def einsum(*args: Any) -> Tensor:
     method=False,
 )
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
-    """The sum of products over `dims`: so many last dimensions of `a` with first of `b`, or two lists of them."""
+    """The sum of products over `dims`: so many last dimensions of `a` with first of `b`, or two lists of
+    them.
+    """
     if isinstance(dims, Tensor):
         dims = dims.tolist()
     if isinstance(dims, int):
@@ -214,7 +220,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
     for one, other in zip(first, second, strict=True):
         if a.shape[one] != b.shape[other]:
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {a.shape[one]} in dim {one} and second has size "
+                f"contracted dimensions need to match, but first has size {a.shape[one]} in dim {one} and "
+                "second has size "
                 f"{b.shape[other]} in dim {other}"
             )
     kept_a = [i for i in range(a.dim()) if i not in first]

@@ -1,7 +1,8 @@
 """Contractions: products of matrices, of batches of them, and of matrices and vectors.
 
-All run on NumPy's BLAS. `linear` is one op of its own, since it is what networks are made of: ``input @ weight.T + bias`` with
-gradients that never build a transposed copy. Invariant: operands have the same type (PyTorch does not promote here).
+All run on NumPy's BLAS. `linear` is one op of its own, since it is what networks are made of: ``input @
+weight.T + bias`` with gradients that never build a transposed copy. Invariant: operands have the same type
+(PyTorch does not promote here).
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def _gemm(input: np.ndarray, mat2: np.ndarray, *, ta: bool, tb: bool) -> np.ndar
 
 
 def gemm(input: Tensor, mat2: Tensor, ta: bool = False, tb: bool = False, out: Any = None) -> Tensor:
-    """``input @ mat2`` with either matrix transposed on the way: what gradients of products need, without a copy."""
+    """``input @ mat2`` with either matrix transposed on the way: what gradients of products need, without a
+    copy.
+    """
     return apply(MM, (input, mat2), _FLAGS[ta, tb], out)
 
 
@@ -151,7 +154,8 @@ def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
     check_types(input, vec)
     if input._array.ndim != 2 or vec._array.ndim != 1:
         raise RuntimeError(
-            f"vector + matrix @ vector expected, got {min(1, vec._array.ndim)}, {input._array.ndim}, {vec._array.ndim}"
+            f"vector + matrix @ vector expected, got {min(1, vec._array.ndim)}, {input._array.ndim}, "
+            f"{vec._array.ndim}"
         )
     if input._array.shape[1] != vec._array.shape[0]:
         n, k = input._array.shape
@@ -185,12 +189,15 @@ def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
     if input._array.dtype != tensor._array.dtype:
         one, two = _TYPE_NAMES[input.dtype.name], _TYPE_NAMES[tensor.dtype.name]
         raise RuntimeError(
-            f"dot : expected both vectors to have same dtype, but found {one.capitalize()} and {two.capitalize()}"
+            f"dot : expected both vectors to have same dtype, but found {one.capitalize()} and "
+            f"{two.capitalize()}"
         )
     if input._array.shape != tensor._array.shape:
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{input._array.shape[0]}] and src [{tensor._array.shape[0]}] to have the "
-            f"same number of elements, but got {input._array.shape[0]} and {tensor._array.shape[0]} elements respectively"
+            f"inconsistent tensor size, expected tensor [{input._array.shape[0]}] and src "
+            f"[{tensor._array.shape[0]}] to have the "
+            f"same number of elements, but got {input._array.shape[0]} and {tensor._array.shape[0]} "
+            "elements respectively"
         )
     return apply(DOT, (input, tensor), out=out)
 
@@ -210,7 +217,7 @@ def outer(input: Tensor, vec2: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(out, result)
 
 
-# -- linear layers ------------------------------------------------------------------------------------------------------
+# -- linear layers -------------------------------------------------------------------------------------------
 
 LINEAR = primitive(
     "linear",
@@ -288,7 +295,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
     if bias._array.shape != (matrix.shape[0],):
         expected, got = [array.shape[0], matrix.shape[0]], list(bias._array.shape)
         raise RuntimeError(
-            f"The expanded size of the tensor ({expected[1]}) must match the existing size ({got[-1] if got else 1}) at "
+            f"The expanded size of the tensor ({expected[1]}) must match the existing size "
+            f"({got[-1] if got else 1}) at "
             f"non-singleton dimension 1.  Target sizes: {expected}.  Tensor sizes: {got}"
         )
     return apply(LINEAR, (input, weight, bias))
@@ -307,7 +315,7 @@ def regrouping(node_name: str) -> Op:
 UNSAFE_VIEW, UNSAFE_SQUEEZE = regrouping("UnsafeViewBackward0"), regrouping("SqueezeBackward4")
 
 
-# -- products by shape --------------------------------------------------------------------------------------------------
+# -- products by shape ---------------------------------------------------------------------------------------
 
 
 def _matmul_samples() -> list[Sample]:
@@ -382,13 +390,14 @@ def broadcast_batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int,
     for place, (n, m) in enumerate(zip(*padded, strict=True)):
         if n != m and 1 not in (n, m):
             raise RuntimeError(
-                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension {place}"
+                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton "
+                f"dimension {place}"
             )
         result.append(m if n == 1 else n)
     return tuple(result)
 
 
-# -- products added to something ----------------------------------------------------------------------------------------
+# -- products added to something -----------------------------------------------------------------------------
 
 
 def _added(product: Any, input: Tensor, beta: Any, alpha: Any, out: Any, name: str) -> Tensor:
@@ -470,7 +479,7 @@ def addr(
     return _added(outer(vec1, vec2), input, beta, alpha, out, "AddrBackward0")
 
 
-# -- operators ----------------------------------------------------------------------------------------------------------
+# -- operators -----------------------------------------------------------------------------------------------
 
 
 def _at(self: Tensor, other: Any) -> Any:

@@ -1,7 +1,7 @@
 """Norms and distances.
 
-`linalg.vector_norm` is the primitive; `norm`, `dist`, `cdist` and the matrix norms come down to it. Invariant: the gradient of a
-norm at zero is zero, as PyTorch has it.
+`linalg.vector_norm` is the primitive; `norm`, `dist`, `cdist` and the matrix norms come down to it.
+Invariant: the gradient of a norm at zero is zero, as PyTorch has it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from rushlight.dtype import F16, get_default_dtype
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import INPLACE, apply, labelled, write_out
-from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.dims import dims_of
+from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.reduce import like_input
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
@@ -144,7 +144,9 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:
-    """The p-distances between all rows of `x1` and all rows of `x2`: ``(..., P, M), (..., R, M) -> (..., P, R)``."""
+    """The p-distances between all rows of `x1` and all rows of `x2`: ``(..., P, M), (..., R, M) -> (..., P,
+    R)``.
+    """
     for number, each in ((1, x1), (2, x2)):
         if each._array.ndim < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, X{number} got: {each._array.ndim}D")
@@ -160,12 +162,13 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None
     """Slices along `dim` whose p-norm exceeds `maxnorm`, scaled down to it."""
     if input._array.ndim < 2:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._array.ndim} dimensions")
+    target, input = input, input.clone() if out is INPLACE else input
     others = [i for i in range(input.dim()) if i != dim % input.dim()]
     lengths = vector_norm(input, p, others, True)
     factor = (maxnorm / (lengths + 1e-7)).masked_fill(lengths <= maxnorm, 1)
     result = labelled(input * factor, "RenormBackward0")
     if out is INPLACE:
-        return labelled(input.copy_(result), "RenormBackward0")
+        return labelled(target.copy_(result), "RenormBackward0")
     return result if out is None else write_out(out, result)
 
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from rushlight.dtype import F16, I64, from_numpy
 from rushlight.ops.arguments import int_varargs, numpy_names, pytorch_names, require_tensor
-from rushlight.storage import strided
 from rushlight.ops.create import numpy_type
 from rushlight.ops.define import TITLES, apply, write_out
 from rushlight.ops.dims import check_keepdim, count_of, dims_of, expandable, kept_shape
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.ops.shape import reshape_to
+from rushlight.storage import strided
 from rushlight.tensor import Tensor
 
 _add = np.add.reduce

@@ -1,7 +1,7 @@
 """Named results: the tuples with field names that `max`, `sort`, `topk` and their kin return.
 
-They are tuples for everything that unpacks or indexes them and print as PyTorch's ``torch.return_types``. Invariant: fields
-are in PyTorch's order.
+They are tuples for everything that unpacks or indexes them and print as PyTorch's ``torch.return_types``.
+Invariant: fields are in PyTorch's order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Sorting, and what rests on it: topk, medians, quantiles, unique values, histograms.
 
-Ops that order elements return values and indices; gradients go to the elements chosen. Invariant: NaN counts as the largest element,
-and the sort is stable, so equal elements keep their order (PyTorch promises that for ``stable=True`` only).
+Ops that order elements return values and indices; gradients go to the elements chosen. Invariant: NaN
+counts as the largest element, and the sort is stable, so equal elements keep their order (PyTorch promises
+that for ``stable=True`` only).
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def topk(
     return return_types.topk(apply(TOPK, (input,), {"k": k, "dim": place, "largest": largest}, out))
 
 
-# -- order statistics ---------------------------------------------------------------------------------------------------
+# -- order statistics ----------------------------------------------------------------------------------------
 
 
 def _nth(input: np.ndarray, *, k: int, dim: int, keepdim: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -258,7 +259,8 @@ def _quantile(
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
     if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
         raise RuntimeError(
-            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
+            f"{interpolation}"
         )
     if input._array.size == 0:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
@@ -344,7 +346,7 @@ def nanquantile(
     return result if out is None else write_out(out, result)
 
 
-# -- unique values and counts -------------------------------------------------------------------------------------------
+# -- unique values and counts --------------------------------------------------------------------------------
 
 
 def _first_of_runs(ordered: np.ndarray, dim: int | None) -> np.ndarray:
@@ -372,7 +374,9 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The distinct elements (or slices along `dim`), in order; on request where each went and how often it stands."""
+    """The distinct elements (or slices along `dim`), in order; on request where each went and how often it
+    stands.
+    """
     place = None if dim is None else normal_dim(dim, input._array.ndim)
     values, inverse, counts = np.unique(
         input._array, return_inverse=True, return_counts=True, axis=place, equal_nan=False

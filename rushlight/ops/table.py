@@ -148,7 +148,9 @@ class Op:
         self.name = name
         self.update = update
         self.overlap = overlap
-        self.into: Any = None  # a map that can write into a given array: ``into(*operands, out=array, **params)``
+        self.into: Any = (
+            None  # a map that can write into a given array: ``into(*operands, out=array, **params)``
+        )
         self.kind = kind
         self.forward = forward
         self.formula = formula

@@ -1,8 +1,8 @@
 """What views are, as copies: ``view_copy``, ``select_copy`` and their kin; and splits that are no views.
 
 A ``<view>_copy`` is called as the function that makes the view. Invariant: its result shares no memory with
-its input. The parts of an ``unsafe_`` split do share it, but the input's history does not follow what is done to
-them in place.
+its input. The parts of an ``unsafe_`` split do share it, but the input's history does not follow what is
+done to them in place.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ WITHOUT_SAMPLES: dict[str, str] = dict.fromkeys(
 
 WITHOUT_SAMPLES |= dict.fromkeys(
     ("linalg.eigh", "linalg.svd", "linalg.qr"),
-    "the signs of their vectors are LAPACK's choice: compared in test_factors by what does not depend on them",
+    "the signs of their vectors are LAPACK's choice: compared in test_factors by what does not depend on "
+    "them",
 )
 
 # Entries offered as methods otherwise than PyTorch does.

@@ -1,8 +1,8 @@
 """Scripts run under PyTorch and under Rushlight, statement by statement, with everything they show compared.
 
 `assert_same` takes a script that uses the name ``torch``. A top-level expression counts as shown, as at the
-interactive prompt; so do errors (the script goes on after one), warnings, and what is passed to ``note``. Invariant: a
-script that shows nothing is refused, so no comparison is empty.
+interactive prompt; so do errors (the script goes on after one), warnings, and what is passed to ``note``.
+Invariant: a script that shows nothing is refused, so no comparison is empty.
 """
 
 import ast

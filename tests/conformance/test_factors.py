@@ -1,4 +1,6 @@
-"""Factorisations whose vectors have free signs, compared with PyTorch by values and gradients of what has none."""
+"""Factorisations whose vectors have free signs, compared with PyTorch by values and gradients of what has
+none.
+"""
 
 from __future__ import annotations
 

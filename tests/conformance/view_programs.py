@@ -1,9 +1,9 @@
 """Random programs of views, in-place operations and gradients, run line by line under PyTorch and Rushlight.
 
-`generate` draws a program: it runs each line under PyTorch at once, so that the next line can be drawn to fit the
-shapes at hand. `differences` runs the same lines under Rushlight and compares, after every line, whether it raised,
-and at the end every tensor: value, type, strides, version, history, gradient. Programs are plain text that runs under
-either library. Invariant: a program depends on its seed alone.
+`generate` draws a program: it runs each line under PyTorch at once, so that the next line can be drawn to
+fit the shapes at hand. `differences` runs the same lines under Rushlight and compares, after every line,
+whether it raised, and at the end every tensor: value, type, strides, version, history, gradient. Programs
+are plain text that runs under either library. Invariant: a program depends on its seed alone.
 """
 
 import math
@@ -84,7 +84,7 @@ def run_line(code, names):
     return None
 
 
-# -- drawing programs --------------------------------------------------------------------------------------------------
+# -- drawing programs ----------------------------------------------------------------------------------------
 
 
 class Generator:
@@ -128,7 +128,7 @@ class Generator:
             each.numel() and not bool((each.detach().double().abs() < LIMIT).all()) for each in tensors
         )
 
-    # -- choosing ------------------------------------------------------------------------------------------------------
+    # -- choosing --------------------------------------------------------------------------------------------
 
     def name(self):
         self.count += 1
@@ -167,7 +167,7 @@ class Generator:
         ):  # leaves cannot be written to; give the program something that can
             self.assign(f"t{self.count - 1} * {self.random.choice([1, 2, 0.5])}")
 
-    # -- views ---------------------------------------------------------------------------------------------------------
+    # -- views -----------------------------------------------------------------------------------------------
 
     def view(self):
         name, tensor = self.pick()
@@ -286,7 +286,7 @@ class Generator:
 
     def multiple(self):
         """Several views from one call."""
-        found = self.pick(lambda each: each.dim() and 1 < max(each.shape) and 0 not in each.shape)
+        found = self.pick(lambda each: each.dim() and max(each.shape) > 1 and 0 not in each.shape)
         if found is None:
             return
         name, tensor = found
@@ -301,7 +301,7 @@ class Generator:
             line += f"({draw([1, 2, size])}, {dim})"
         self.program.run(line)
 
-    # -- new values ----------------------------------------------------------------------------------------------------
+    # -- new values ------------------------------------------------------------------------------------------
 
     def compute(self):
         name, tensor = self.pick()
@@ -340,7 +340,7 @@ class Generator:
         values = tensor.detach().double()
         return all(bool(((values - kink).abs() > 1e-4).all()) for kink in kinks)
 
-    # -- writes --------------------------------------------------------------------------------------------------------
+    # -- writes ----------------------------------------------------------------------------------------------
 
     def write(self):
         """An in-place operation on a tensor or on a view made for it."""
@@ -413,7 +413,7 @@ class Generator:
             options += ["squeeze_()", f"unsqueeze_({self.random.randrange(tensor.dim() + 1)})"]
         return self.random.choice(options)
 
-    # -- history -------------------------------------------------------------------------------------------------------
+    # -- history ---------------------------------------------------------------------------------------------
 
     def state(self):
         """Changes of a tensor's place in the history."""
@@ -485,7 +485,8 @@ class Generator:
             return f"{', '.join(targets)}, = torch.autograd.grad(total({', '.join(roots)}), {sources}, {options})"
         made = f"g{self.count}"
         return (
-            f"{made} = torch.autograd.grad(total({', '.join(roots)}), {sources}, create_graph=True, allow_unused=True)\n"
+            f"{made} = torch.autograd.grad(total({', '.join(roots)}), {sources}, create_graph=True, "
+            "allow_unused=True)\n"
             f"{made} = [(g * g).sum() for g in {made} if g is not None and g.requires_grad]\n"
             f"if {made}: sum({made}).backward()"
         )
@@ -512,7 +513,7 @@ def generate(seed):
     return Generator(seed).generate()
 
 
-# -- comparing ---------------------------------------------------------------------------------------------------------
+# -- comparing -----------------------------------------------------------------------------------------------
 
 
 def differences(program):
