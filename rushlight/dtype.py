@@ -79,7 +79,7 @@ def from_numpy(numpy_dtype: Any) -> dtype:
         return _BY_NUMPY[native]
     supported = ", ".join(each.name for each in reversed(ALL))
     raise TypeError(
-        f"can't convert np.ndarray of type {native.name if native != object else 'numpy.object_'}. "
+        f"can't convert np.ndarray of type {'numpy.object_' if native.hasobject else native.name}. "
         f"The only supported types are: {supported}."
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rushlight.autograd import anomaly as anomaly_mode
 from rushlight.autograd import function as function
+from rushlight.autograd import functional as functional
 from rushlight.autograd import graph as graph
 from rushlight.autograd import mode as grad_mode
 from rushlight.autograd.anomaly import detect_anomaly, set_detect_anomaly
@@ -38,6 +39,7 @@ __all__ = [
     "detect_anomaly",
     "enable_grad",
     "function",
+    "functional",
     "grad",
     "grad_mode",
     "gradcheck",

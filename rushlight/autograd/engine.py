@@ -50,7 +50,8 @@ class Goal:
                 self.leaves.setdefault(id(tensor), []).append(index)
             else:
                 self.outputs.setdefault(node, []).append((tensor._output_nr, index))
-        self.needed = self._leading_to_inputs(roots)
+        self.needed: set[Node] = set()
+        self._find_leading_to_inputs(roots)
 
     def reaches(self, target: Any) -> bool:
         """Whether a node or leaf is asked for or leads to something that is."""
@@ -58,12 +59,10 @@ class Goal:
             return target in self.needed or target in self.outputs
         return id(target) in self.leaves
 
-    def _leading_to_inputs(self, roots: Sequence[Any]) -> set[Node]:
-        self.needed: set[Node] = set()
+    def _find_leading_to_inputs(self, roots: Sequence[Any]) -> None:
         for node in sorted(_reachable(roots), key=lambda each: each.sequence):
             if any(edge is not None and self.reaches(edge) for edge in node.edges):
                 self.needed.add(node)
-        return self.needed
 
 
 def _reachable(roots: Sequence[Any]) -> set[Node]:
@@ -300,7 +299,8 @@ def _copy_laid_out_as(leaf: Tensor, grad: Tensor) -> Tensor:
 
 def _fit(node: Node, index: int, grad: Tensor, shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     """Undo broadcasting and promotion: sum a gradient to the shape of its input and give it its type."""
-    from rushlight.ops.reduce import expandable, sum_to_size
+    from rushlight.ops.dims import expandable
+    from rushlight.ops.reduce import sum_to_size
 
     if grad._array.shape != shape:
         if not expandable(shape, grad._array.shape):
@@ -412,7 +412,10 @@ def _warn_where(node: Node) -> None:
     """Warn with the stack of the forward call, and with those of the calls whose backward made that one."""
     text = f"Error detected in {node.name()}. "
     if node.where is None:
-        text += "No forward pass information available. Enable detect anomaly during forward pass for more information."
+        text += (
+            "No forward pass information available. Enable detect anomaly during forward pass for more "
+            "information."
+        )
     else:
         text += f"Traceback of forward call that caused the error:\n{''.join(node.where.stack)}"
     warnings.warn(text, stacklevel=4)

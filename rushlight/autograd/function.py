@@ -141,7 +141,8 @@ class FunctionNode(Node):
     def __init__(self, function: type[Function], ctx: FunctionCtx, args: Sequence[Any]) -> None:
         from rushlight.tensor import Tensor
 
-        edges, numbers = [], {}
+        edges: list[Any] = []
+        numbers: Any = {}
         self.tensor_places = [place for place, each in enumerate(args) if isinstance(each, Tensor)]
         for place in self.tensor_places:
             source = args[place]

@@ -115,7 +115,8 @@ class saved_tensors_hooks:
     >>> import rushlight as torch
     >>> x = torch.ones(2, requires_grad=True)
     >>> packed = []
-    >>> with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or len(packed) - 1, packed.pop):
+    >>> pack = lambda t: packed.append(t) or len(packed) - 1
+    >>> with torch.autograd.graph.saved_tensors_hooks(pack, packed.pop):
     ...     y = x.exp()
     >>> y.sum().backward()
     >>> x.grad, packed

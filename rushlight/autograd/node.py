@@ -262,7 +262,7 @@ class Node:
         if variadic:
             _, rule, places = plan.calls[0]
             return list(rule(*[values[i] for i in places]))
-        results = []
+        results: list[Any] = []
         for _, rule, places in plan.calls:
             if wanted is not None and not wanted[len(results)]:
                 results.append(None)
@@ -384,11 +384,10 @@ def _changed_in_place(
         made_by = f", which is output {number} of {name},"
     hint = (
         " Hint: the backtrace further above shows the operation that failed to compute its gradient. The "
-        "variable "
-        "in question was changed in there or anywhere later. Good luck!"
+        "variable in question was changed in there or anywhere later. Good luck!"
         if node is not None and node.where is not None
-        else " Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
-        "torch.autograd.set_detect_anomaly(True)."
+        else " Hint: enable anomaly detection to find the operation that failed to compute its gradient, "
+        "with torch.autograd.set_detect_anomaly(True)."
     )
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "

@@ -98,12 +98,11 @@ class Recorder:
             return value
         self.live_settings.add((id(group), name))
         if isinstance(value, tuple):
-            kind = np.dtype(np.float64)
-            return tuple(
-                self.live_number((id(group), name, i), lambda i=i: group[name][i], kind)
-                for i in range(len(value))
-            )
+            return tuple(self._live_part(group, name, place) for place in range(len(value)))
         return self.live_number((id(group), name), lambda: group[name], np.dtype(np.float64))
+
+    def _live_part(self, group: dict[str, Any], name: str, place: int) -> Tensor:
+        return self.live_number((id(group), name, place), lambda: group[name][place], np.dtype(np.float64))
 
     def live_number(self, key: Any, read: Callable[[], float], dtype: np.dtype) -> Tensor:
         """A 0-d tensor that holds ``read()`` anew at every call of the program: a learning rate, say."""
@@ -144,8 +143,8 @@ class Recorder:
             accounted.add(id(tensor._grad))
         found = []
         for reference, where in self._made:
-            tensor = reference()
-            if tensor is not None and id(tensor) not in accounted:
+            made = reference()
+            if made is not None and id(made) not in accounted:
                 found.append(where)
         return found
 

@@ -135,12 +135,12 @@ def _apply_view(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
         return _finish_many(op, inputs, params, result, mode)
     tensor = new_tensor(result)
     _link_view(source, tensor, mode)
-    if mode & GRAD and (source._requires_grad or (source._base is not None and source.requires_grad)):
-        if result.dtype.kind == "f":
-            node = make_node(op, inputs, params, 1)
-            if node is not None:
-                node.shape, node.dtype = result.shape, result.dtype
-                tensor._node, tensor._requires_grad = node, True
+    needs_grad = source._requires_grad or (source._base is not None and source.requires_grad)
+    if mode & GRAD and needs_grad and result.dtype.kind == "f":
+        node = make_node(op, inputs, params, 1)
+        if node is not None:
+            node.shape, node.dtype = result.shape, result.dtype
+            tensor._node, tensor._requires_grad = node, True
     if mode & (INFERENCE | RECORDING | PACKING):
         _note(op, inputs, params, (tensor,), tensor, mode)
     return tensor
@@ -225,7 +225,8 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
     if not plan.edges:
         return None
     # Edges come first: a stale view makes its node now, and edges must lead to older nodes.
-    edges, numbers = [], None
+    edges: list[Any] = []
+    numbers: Any = None
     for index in plan.edges:
         source = inputs[index]
         upstream = source._node if source._base is None else source._fresh_node()

@@ -108,6 +108,8 @@ def _steps(name: str, y: Tensor, x: Tensor, dim: int) -> Tensor:
 def _checked_dim(name: str, y: Any, x: Tensor | None, dim: int) -> int:
     require_tensor(name, "y", 1, y)
     if not y._array.ndim:
+        if name == "cumulative_trapezoid":
+            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     for letter, each in (("y", y), ("x", x)):
         if each is not None and each._array.dtype.kind == "b":

@@ -40,7 +40,7 @@ def _vector_norm(input: np.ndarray, *, ord: float, dim: tuple[int, ...], keepdim
 
 def _norm_rule(
     g: Tensor, input: Tensor, out: Tensor, ord: float, dim: tuple[int, ...], keepdim: bool
-) -> Tensor:
+) -> Tensor | None:
     shape = input._array.shape
     g, norm = like_input(g, shape, dim, keepdim), like_input(out, shape, dim, keepdim)
     if ord == 0:

@@ -46,7 +46,7 @@ def _linspace(start: Any, end: Any, steps: int, base: float | None, dtype: np.dt
     if steps == 1:
         values = np.array([start], dtype=np.float64)
     else:
-        work = np.float32 if dtype == np.float32 and base is None else np.float64
+        work: Any = np.float32 if dtype == np.float32 and base is None else np.float64
         step = work((end - start) / (steps - 1)) if dtype.kind == "f" else (end - start) / (steps - 1)
         position = np.arange(steps, dtype=work)
         first = work(start) + step * position

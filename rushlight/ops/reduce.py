@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import F16, I64, from_numpy
 from rushlight.ops.arguments import int_varargs, numpy_names, pytorch_names, require_tensor
 from rushlight.ops.create import numpy_type
@@ -53,9 +54,38 @@ SPREAD = primitive(
 )
 
 
-def spread(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
-    """A reduced value shown at every element that it came from, as a view: the gradient of a sum."""
-    return apply(SPREAD, (g,), {"shape": shape, "dim": dim, "keepdim": keepdim}) if dim else g
+def _spread_copy(
+    input: np.ndarray, *, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool, count: int
+) -> np.ndarray:
+    if count != 1:
+        input = np.asarray(input / input.dtype.type(count))
+    result = np.empty(shape, input.dtype)
+    result[...] = input if keepdim or not input.ndim else input.reshape(kept_shape(shape, dim))
+    return result
+
+
+def _sum_scaled(g: Tensor, dim: tuple[int, ...], keepdim: bool, count: int) -> Tensor:
+    total = apply(SUM, (g,), {"dim": dim, "keepdim": keepdim, "dtype": g._array.dtype})
+    return total if count == 1 else total / count
+
+
+SPREAD_COPY = primitive(
+    "spread_copy", "opaque", _spread_copy, dict(input=_sum_scaled), node_name="ExpandBackward0"
+)
+_SMALL = 4096
+
+
+def spread(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool, count: int = 1) -> Tensor:
+    """A reduced value, divided by `count`, at every element that it came from: the gradient of a sum or mean.
+
+    It is a view, but for small shapes when eager: there a copy is cheaper, since a leaf can keep it.
+    """
+    if not dim:
+        return g if count == 1 else g / count
+    params = {"shape": shape, "dim": dim, "keepdim": keepdim}
+    if not state.mode & RECORDING and math.prod(shape) <= _SMALL and g._array.dtype is not F16:
+        return apply(SPREAD_COPY, (g,), {**params, "count": count})
+    return apply(SPREAD, (g if count == 1 else g / count,), params)
 
 
 def like_input(value: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -187,7 +217,7 @@ def _mean(input: np.ndarray, *, dim: tuple[int, ...], keepdim: bool, dtype: np.d
 
 
 def _mean_rule(g: Tensor, input_shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
-    return spread(g / max(count_of(input_shape, dim), 1), input_shape, dim, keepdim)
+    return spread(g, input_shape, dim, keepdim, max(count_of(input_shape, dim), 1))
 
 
 MEAN_ALL = primitive("mean", "fold", _mean, dict(input=_mean_rule))

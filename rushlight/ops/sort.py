@@ -223,7 +223,7 @@ def _mode(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple[np.ndarray, np
         return input.copy(), np.zeros((), np.int64)
     lines = np.moveaxis(input, dim, -1)
     flat = lines.reshape(-1, lines.shape[-1])
-    index = np.empty(len(flat), np.int64)
+    index: Any = np.empty(len(flat), np.int64)
     for row, line in enumerate(flat):
         values, counts = np.unique(line, return_counts=True)
         index[row] = np.flatnonzero(line == values[counts.argmax()])[-1]
