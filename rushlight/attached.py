@@ -1,3 +1,4 @@
+# mypy: disable-error-code="empty-body"
 """What the op table attaches to Tensor, for type checkers only: at run time nothing imports this file."""
 
 from __future__ import annotations
@@ -5,11 +6,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from rushlight.autograd.node import Hooks, Node
     from rushlight.tensor import Tensor
 
 
 class Attached:
-    """Operators and methods that `rushlight.ops` gives to Tensor."""
+    """Operators and methods that `rushlight.ops` gives to Tensor, and the types of its slots."""
+
+    _array: np.ndarray
+    _base: Tensor | None
+    _creation: str | None
+    _grad: Tensor | None
+    _hooks: Hooks | None
+    _node: Node | None
+    _output_nr: int
+    _requires_grad: bool
+    _root: Tensor | None
+    _version_count: int
+    _view_version: int
 
     backward: Any
     __pos__: Any

@@ -63,18 +63,6 @@ class Tensor(_Attached):
     )
     __array_priority__ = 1000
 
-    _array: np.ndarray
-    _base: Tensor | None
-    _creation: str | None
-    _grad: Tensor | None
-    _hooks: Hooks | None
-    _node: Node | None
-    _output_nr: int
-    _requires_grad: bool
-    _root: Tensor | None
-    _version_count: int
-    _view_version: int
-
     def __new__(cls, *args: Any, device: Any = None) -> Tensor:
         from rushlight.ops.convert import legacy_new
 
