@@ -315,13 +315,13 @@ def draw(path: Path, fixed: list[Outcome], scaled: list[Outcome]) -> None:
     left.set_xlabel("images in a batch")
     left.set_ylabel("validation accuracy after 2 epochs, %")
     left.set_ylim(0, 100)
-    left.legend(fontsize=8, loc="lower left")
+    left.legend(fontsize=8, loc="center left")
     for number, batch in enumerate(BATCHES):
         (found,) = [r for c, r in fixed if c.start == "notebook" and c.batch == batch and c.seed == 0]
         steps, losses = zip(*found["curve"], strict=True)
         colour = pyplot.get_cmap("viridis")(number / len(BATCHES))
         right.plot(steps, losses, color=colour, label=f"batch of {batch}")
-    right.set_xscale("log")
+        right.plot(steps[-1], losses[-1], "o", color=colour)
     right.set_xlabel("steps taken (rate 0.01, the notebook's weights, 2 epochs)")
     right.set_ylabel("training loss")
     right.legend(fontsize=8)
