@@ -1,4 +1,4 @@
-"""The op that CONTRIBUTING.md shows can be entered as it stands, and brings with it what the page promises."""
+"""The op that CONTRIBUTING.md shows can be entered as it stands, and brings what the page promises."""
 
 from __future__ import annotations
 
