@@ -14,8 +14,6 @@ import os
 from collections.abc import Mapping
 from typing import IO, Any
 
-from rushlight.archive import ArchiveReader, ArchiveWriter
-from rushlight.files import replacing, write_bytes
 from rushlight.tensor import Tensor, new_tensor
 
 __all__ = ["load", "load_file", "save", "save_file"]
@@ -48,6 +46,9 @@ def save(
         raise NotImplementedError("save(): pickle_protocol other than 2 is not supported")
     if not _use_new_zipfile_serialization:
         raise NotImplementedError("save(): PyTorch's format of before 1.6 is not supported")
+    from rushlight.archive import ArchiveWriter
+    from rushlight.files import replacing
+
     writer = ArchiveWriter(obj)
     if isinstance(f, (str, os.PathLike)):
         with replacing(f) as file:
@@ -92,6 +93,8 @@ def _load_open(file: IO[bytes], name: str) -> Any:
     start = file.read(9)
     file.seek(-len(start), os.SEEK_CUR)
     if start[:2] == b"PK":
+        from rushlight.archive import ArchiveReader
+
         return ArchiveReader(file, str(name)).read()
     if len(start) == 9 and start[8:9] == b"{":
         return _tensors_from(file.read(), str(name))
@@ -122,6 +125,8 @@ def save_file(
         filename: where to; replaced in one step.
         metadata: texts to keep in the header.
     """
+    from rushlight.files import write_bytes
+
     library = _safetensors()
     arrays = {}
     for name, tensor in tensors.items():
