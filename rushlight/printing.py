@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,15 +20,22 @@ if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 
-@dataclass
 class PrintOptions:
     """How tensors are printed; ``set_printoptions`` explains each option."""
 
-    precision: int = 4
-    threshold: float = 1000
-    edgeitems: int = 3
-    linewidth: int = 80
-    sci_mode: bool | None = None
+    def __init__(
+        self,
+        precision: int = 4,
+        threshold: float = 1000,
+        edgeitems: int = 3,
+        linewidth: int = 80,
+        sci_mode: bool | None = None,
+    ) -> None:
+        self.precision = precision
+        self.threshold = threshold
+        self.edgeitems = edgeitems
+        self.linewidth = linewidth
+        self.sci_mode = sci_mode
 
 
 _PROFILES = {
@@ -86,7 +92,7 @@ def get_printoptions() -> dict[str, Any]:
     >>> get_printoptions()["edgeitems"]
     3
     """
-    return asdict(_options)
+    return dict(vars(_options))
 
 
 @contextmanager

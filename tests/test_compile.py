@@ -10,7 +10,7 @@ import pytest
 
 import rushlight as rl
 from rushlight import nn, optim
-from rushlight.compile import RecordingError
+from rushlight.compile.record import RecordingError
 from rushlight.nn import functional as F
 
 OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {

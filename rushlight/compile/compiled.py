@@ -181,18 +181,3 @@ def _outline(result: Any, found: list[Tensor]) -> Callable[[list[Any]], Any]:
         named = {name: _outline(each, found) for name, each in result.items()}
         return lambda made: {name: part(made) for name, part in named.items()}
     return lambda made: result
-
-
-def compile(fn: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
-    """Turn a step into a program: recorded at its first call, run as a whole afterwards. Also a decorator.
-
-    >>> import rushlight as torch
-    >>> @torch.compile
-    ... def double(x):
-    ...     return x * 2
-    >>> double(torch.tensor([1.0, 2.0])), double(torch.tensor([3.0, 4.0]))
-    (tensor([2., 4.]), tensor([6., 8.]))
-    """
-    if fn is None:
-        return functools.partial(compile, name=name)
-    return CompiledFunction(fn, name or str(getattr(fn, "__name__", type(fn).__name__)))

@@ -7,7 +7,6 @@ all derivatives follow. Invariant: operands are contracted from left to right.
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from rushlight.ops.matmul import bmm
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DOTS = "".join(chr(0x391 + i) for i in range(24))  # stand-ins for the dimensions of an ellipsis
 
 
@@ -32,7 +32,7 @@ def _parse(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
     for number, (term, operand) in enumerate(zip(terms, operands, strict=True)):
         letters = term.replace("...", "")
         for letter in letters:
-            if letter not in string.ascii_letters:
+            if letter not in _LETTERS:
                 raise RuntimeError(
                     f"einsum(): invalid subscript given at index {equation.find(letter)} in the equation "
                     "string, "
@@ -71,7 +71,7 @@ def _from_sublists(args: Sequence[Any]) -> tuple[str, list[Tensor]]:
     lists = list(args[1::2])
 
     def letters(numbers: Sequence[Any]) -> str:
-        return "".join("..." if each is Ellipsis else string.ascii_letters[each] for each in numbers)
+        return "".join("..." if each is Ellipsis else _LETTERS[each] for each in numbers)
 
     equation = ",".join(letters(each) for each in lists)
     if len(args) % 2:

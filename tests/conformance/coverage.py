@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import rushlight
+import rushlight.nn.functional  # enters the losses and norms that `nn` keeps with its layers
 from rushlight.ops.define import TABLE
 from tests.conformance.checks import EntryChecks, Report
 from tests.conformance.exemptions import WITHOUT_SAMPLES
