@@ -20,8 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from rushlight.cli.parser import build_parser
 
-    options = build_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        options = build_parser(given).parse_args(given)
         return options.run(options) or 0
     except JobError as error:
         print(f"rushlight: {error}", file=sys.stderr)

@@ -1,15 +1,22 @@
-"""The commands: from parsed options to a job, and from its result to printed text."""
+"""The command line of the digit job: its options, from parsed options to a job, and from its result to text.
+
+Invariant: nothing heavy is imported before a command runs.
+"""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 from pathlib import Path
 from typing import Any
 
+from rushlight.cli.shared import free_run_folder
 from rushlight.jobs.errors import JobError
 
+SUMMARY = "grey images in classes: mnist, fashion-mnist, kmnist, or a folder of IDX files"
+ACTIVATIONS = ("relu", "leaky-relu", "gelu", "silu", "elu", "tanh", "sigmoid")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "nadam", "radam")
+SCHEDULES = ("one-cycle", "cosine", "linear", "step", "constant")
 SETTINGS = (
     "hidden",
     "activation",
@@ -21,6 +28,55 @@ SETTINGS = (
     "validation",
     "seed",
 )
+
+
+def claims(found: argparse.Namespace) -> bool:
+    """Names of datasets and folders; a table is refused with what is missing."""
+    if Path(found.data).is_file():
+        raise JobError(
+            f"{found.data} is a file, and it is not said what to learn from it: name a column with --target"
+        )
+    return True
+
+
+def sizes(text: str) -> list[int]:
+    """Layer sizes as they are written on the command line.
+
+    >>> sizes("64,32")
+    [64, 32]
+    """
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of layer sizes such as 64,32") from None
+
+
+def train_options(train: argparse.ArgumentParser) -> None:
+    """The options of ``rushlight train mnist``."""
+    train.add_argument("--hidden", type=sizes, metavar="N,N", help="sizes of the hidden layers (64,32)")
+    train.add_argument("--activation", choices=ACTIVATIONS, help="what follows each hidden layer (relu)")
+    train.add_argument("--batch-size", type=int, metavar="N", help="images per step (64)")
+    train.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (10)")
+    train.add_argument("--lr", type=float, metavar="RATE", help="learning rate (by optimizer)")
+    train.add_argument("--optimizer", choices=OPTIMIZERS, help="how weights are updated (adam)")
+    train.add_argument("--schedule", choices=SCHEDULES, help="how the rate changes over the run (one-cycle)")
+    train.add_argument("--validation", type=float, metavar="SHARE", help="share of images held out (0.1)")
+    train.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
+    train.add_argument("--out", metavar="FOLDER", help="where the run is kept (runs/DATA-NUMBER)")
+    train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    train.add_argument("--download", action="store_true", help="fetch the dataset if it is not found")
+    train.add_argument("--no-report", action="store_true", help="leave out the picture")
+
+
+def evaluate_options(evaluate: argparse.ArgumentParser) -> None:
+    """The options of ``rushlight evaluate RUN``."""
+    evaluate.add_argument("--data", help="another dataset or folder of IDX files with the same classes")
+    evaluate.add_argument("--download", action="store_true", help="fetch the dataset if it is not found")
+
+
+def predict_options(predict: argparse.ArgumentParser) -> None:
+    """The arguments of ``rushlight predict RUN IMAGE ...``."""
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="grey or colour pictures of any size")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -39,16 +95,16 @@ def train(options: argparse.Namespace) -> int:
         settings.check()
     data = load_image_data(settings.data, options.download)
     if options.resume is None:
-        folder = RunFolder.create(options.out or _free_folder(settings.data))
+        folder = RunFolder.create(options.out or free_run_folder(Path(settings.data).name or "images"))
     trainer = Trainer(data, settings, folder)
     if options.resume is not None and folder.has_state():
         trainer.restore(folder.read_state())
     else:
         folder.write_config(trainer.config())
-    sizes = " x ".join(str(n) for n in (trainer.images.shape[1], *settings.hidden, len(data.classes)))
+    layers = " x ".join(str(n) for n in (trainer.images.shape[1], *settings.hidden, len(data.classes)))
     print(
         f"{len(trainer.images):,} images to train on, {len(trainer.validation_labels):,} to validate, "
-        f"{len(data.test_labels):,} to test; network {sizes}"
+        f"{len(data.test_labels):,} to test; network {layers}"
     )
     with Progress(settings.epochs, len(trainer.images)) as progress:
         trainer.run(progress)
@@ -59,7 +115,7 @@ def train(options: argparse.Namespace) -> int:
         from rushlight.jobs.report import write_picture
 
         picture = folder.path / "report.png"
-        write_picture(picture, trainer.history, result, f"{Path(settings.data).name}: {sizes}")
+        write_picture(picture, trainer.history, result, f"{Path(settings.data).name}: {layers}")
         print(f"picture of curves, confusion and worst mistakes: {picture}")
     print(f"run kept in {folder.path}")
     return 0
@@ -82,16 +138,6 @@ def _resumed_settings(kind: Any, folder: Any, options: argparse.Namespace, given
     if options.out is not None and Path(options.out) != Path(options.resume):
         raise JobError("--resume goes on in the run's own folder: leave out --out")
     return settings
-
-
-def _free_folder(data: str) -> str:
-    """``runs/mnist-1`` or the next number that is free."""
-    name = Path(data).name or "images"
-    for number in itertools.count(1):
-        path = Path("runs") / f"{name}-{number}"
-        if not path.exists():
-            return str(path)
-    raise AssertionError("unreachable")
 
 
 def _print_result(result: Any) -> None:

@@ -1,0 +1,41 @@
+"""Options that several kinds of jobs have in common."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any
+
+SPELLED = {"tab": "\t", r"\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """How a table is written, for files that do not show it themselves (`rushlight.jobs.reading`)."""
+    group = parser.add_argument_group("the file", "CSV, TSV or other text, also gzipped, or Parquet")
+    group.add_argument("--delimiter", metavar="TEXT", help="what divides the fields, or tab, space (found)")
+    group.add_argument("--encoding", metavar="NAME", help="of the text, such as latin-1 (utf-8)")
+    group.add_argument("--no-header", action="store_true", help="the first line holds data, not names")
+
+
+def reading_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said about the file, as the arguments of `look` and `read_table`.
+
+    >>> reading_arguments(argparse.Namespace(delimiter="tab", encoding=None, no_header=False))
+    {'delimiter': '\\t', 'encoding': None, 'header': None}
+    """
+    delimiter = options.delimiter
+    return {
+        "delimiter": SPELLED.get(delimiter, delimiter),
+        "encoding": options.encoding,
+        "header": False if options.no_header else None,
+    }
+
+
+def free_run_folder(name: str) -> str:
+    """``runs/NAME-1`` or the next number that is free."""
+    for number in itertools.count(1):
+        path = Path("runs") / f"{name}-{number}"
+        if not path.exists():
+            return str(path)
+    raise AssertionError("unreachable")
