@@ -104,11 +104,18 @@ class Expr:
         return id(self)
 
     def __repr__(self) -> str:
+        return self._text(8)
+
+    def _text(self, depth: int) -> str:
+        """The expression as calls, cut off at a depth: written out, shared parts take exponentially long."""
         if self.op == "const":
             return repr(self.args[0])
         if self.op == "load":
             return f"in{self.args[0]}"
-        return f"{self.op}({', '.join(map(repr, self.args))})"
+        if not depth:
+            return f"{self.op}(...)"
+        given = [each._text(depth - 1) if isinstance(each, Expr) else repr(each) for each in self.args]
+        return f"{self.op}({', '.join(given)})"
 
 
 class Symbols:
@@ -257,14 +264,19 @@ class Symbols:
                 return 1.0 / a
         return self._same("power", a, b)
 
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Expr:
+        """``a * b + c`` of floating-point numbers, rounded once."""
+        operands = self.common(a, b, c)
+        return self.make("fma", tuple(operands), operands[0].kind)
+
     def polynomial(self, x: Expr, double: tuple[float, ...], single: tuple[float, ...]) -> Expr:
         """A polynomial by Horner's rule, highest coefficient first, with the coefficients for the kind of
-        `x`.
+        `x`; each step is rounded once.
         """
         coefficients = single if x.kind == "f4" else double
         result: Any = self.const(coefficients[0], x.kind)
         for each in coefficients[1:]:
-            result = result * x + each
+            result = self.multiply_add(result, x, each)
         return result
 
 

@@ -40,6 +40,7 @@ LOG_2_PARTS = {
 EXP_BOUNDS = {"f4": (-104.0, 89.0), "f8": (-746.0, 710.0)}
 TANH_IS_1 = {"f4": 10.0, "f8": 20.0}
 TANH_NEAR = 0.625
+SINH_IS_X = 2.0**-27
 EXP2_BOUNDS = {"f4": (-151.0, 129.0), "f8": (-1076.0, 1025.0)}
 
 
@@ -152,8 +153,9 @@ def _hyperbolic(x: Expr, side: int) -> Expr:
 
 
 def sinh(x: Expr) -> Expr:
-    """The hyperbolic sine."""
-    return with_sign(_hyperbolic(x, -1), x)
+    """The hyperbolic sine; halves of the least denormals would be lost on the way."""
+    size = magnitude(x)
+    return with_sign(select(size < SINH_IS_X, size, _hyperbolic(x, -1)), x)
 
 
 def cosh(x: Expr) -> Expr:

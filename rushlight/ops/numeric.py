@@ -150,6 +150,11 @@ class Numpy:
         return np.power(a, b)
 
     @staticmethod
+    def multiply_add(a: Any, b: Any, c: Any) -> Any:
+        """``a * b + c``; generated code rounds it once, as it does each step of `polynomial`."""
+        return a * b + c
+
+    @staticmethod
     def polynomial(x: Any, double: tuple[float, ...], single: tuple[float, ...]) -> Any:
         """The polynomial with these coefficients, highest power first.
 

@@ -17,6 +17,7 @@ from rushlight.ops import coefficients as c
 INF, NAN = float("inf"), float("nan")
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 FARTHEST = 28.0  # erfc is 0 beyond, in every type
+ERF_IS_1 = 6.25  # from here on
 
 
 def _gaussian(k: Any, x: Any) -> Any:
@@ -45,11 +46,12 @@ def _center(k: Any, x: Any) -> Any:
 
 
 def erf(k: Any, x: Any) -> Any:
-    """The error function: 1 - exp(-y), y = a * (a + polynomial(a / (a + 4))), a the magnitude of x."""
+    """The error function: 1 - exp(-y), y = a + a * (a + polynomial(a / (a + 4))), a the magnitude of x."""
     size = k.abs(x)
-    fraction = 1 - 4 / (size + 4)
-    exponent = k.polynomial(fraction, c.ERF_EXPONENT_DOUBLE, c.ERF_EXPONENT_SINGLE) + size
-    return k.copysign(k.expm1(-(exponent * size)), x)
+    near = k.minimum(size, ERF_IS_1)
+    fraction = near / (near + 4)
+    slope = k.polynomial(fraction, c.ERF_EXPONENT_DOUBLE, c.ERF_EXPONENT_SINGLE) + size
+    return k.copysign(k.expm1(-k.multiply_add(slope, size, size)), x)
 
 
 def erfc(k: Any, x: Any) -> Any:
