@@ -19,6 +19,14 @@ from rushlight.random import manual_seed
 
 ROOT = Path(__file__).resolve().parent
 
+# Programs, and modules that answer for PyTorch as soon as they are imported.
+collect_ignore = [
+    "rushlight/alias/children",
+    "rushlight/as_torch.py",
+    "tests/conformance/notebooks",
+    "tests/conformance/scripts",
+]
+
 # Times vary on a shared machine; a slow example is no failure.
 settings.register_profile("rushlight", deadline=None)
 settings.load_profile("rushlight")

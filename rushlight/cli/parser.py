@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from rushlight.cli.kinds import KINDS, kind_named, kind_of_run, kind_to_train
+from rushlight.cli.run import run
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_train(commands, arguments)
     _add_evaluate(commands, arguments)
     _add_predict(commands, arguments)
+    _add_run(commands)
     return parser
 
 
@@ -80,3 +82,20 @@ def _add_predict(commands: argparse._SubParsersAction, arguments: Sequence[str])
     if kind is not None:
         kind.predict_options(predict)
         predict.set_defaults(run=kind.predict)
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    runner = commands.add_parser(
+        "run",
+        help="run a PyTorch script as it stands",
+        description="Run a PyTorch script, with Rushlight answering for torch and torchvision.",
+        allow_abbrev=False,
+    )
+    runner.add_argument(
+        "-m", nargs=argparse.REMAINDER, dest="module", metavar="MODULE", help="run a module, not a script"
+    )
+    runner.add_argument("script", nargs="?", metavar="SCRIPT", help="the script")
+    runner.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="what the script gets in sys.argv"
+    )
+    runner.set_defaults(run=run)

@@ -1,0 +1,11 @@
+"""Distances, where PyTorch keeps them: ``torch.nn.modules.distance``."""
+
+from rushlight.nn.loss import (
+    CosineSimilarity,
+    PairwiseDistance,
+)
+
+__all__ = [
+    "CosineSimilarity",
+    "PairwiseDistance",
+]

@@ -1,0 +1,15 @@
+"""Linear layers, where PyTorch keeps them: ``torch.nn.modules.linear``."""
+
+from rushlight.nn.linear import (
+    Bilinear,
+    Identity,
+    LazyLinear,
+    Linear,
+)
+
+__all__ = [
+    "Bilinear",
+    "Identity",
+    "LazyLinear",
+    "Linear",
+]
