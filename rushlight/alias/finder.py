@@ -104,7 +104,7 @@ def advice(place: str, name: str) -> str:
     for other in PLACES:
         if name in offered(other):
             return f"Rushlight has '{other}.{name}'"
-    near = difflib.get_close_matches(name, offered(place), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, offered(place), n=1)
     return "Rushlight does not have it" + (
         f"; the nearest name it has is '{place}.{near[0]}'" if near else ""
     )

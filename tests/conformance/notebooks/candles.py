@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import nn, tensor
 
 torch.manual_seed(2023)
+torch.initial_seed()
 
 # %%
 target = tensor(numbers["high"].values, dtype=torch.float)
