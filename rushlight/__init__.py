@@ -125,6 +125,7 @@ _SUBMODULES = (
     "accelerator",
     "backends",
     "cuda",
+    "fit",
     "jobs",
     "linalg",
     "nn",

@@ -21,7 +21,7 @@ import rushlight
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 500
-HEAVY = ("torch", "matplotlib", "rich", "safetensors", "PIL", "pandas", "polars", "llvmlite")
+HEAVY = ("torch", "matplotlib", "rich", "safetensors", "PIL", "pandas", "polars", "llvmlite", "IPython")
 
 
 def tracked(pattern: str) -> list[Path]:
@@ -64,6 +64,8 @@ def test_only_the_declared_dependencies_are_imported():
         "numpy",
         "safetensors",
         "rich",
+        "IPython",
+        "tensorboardX",
         "matplotlib",
         "PIL",
         "pandas",

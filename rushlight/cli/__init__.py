@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rushlight.jobs.errors import Interrupted, JobError
+from rushlight.fit.errors import FitError, Interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = build_parser(given).parse_args(given)
         return options.run(options) or 0
-    except JobError as error:
+    except FitError as error:
         print(f"rushlight: {error}", file=sys.stderr)
         return 2
     except Interrupted as stopped:

@@ -81,10 +81,9 @@ def predict_options(predict: argparse.ArgumentParser) -> None:
 
 def train(options: argparse.Namespace) -> int:
     """``rushlight train DATA``: train, test on the best model, and write the report."""
+    from rushlight.fit import RunFolder
     from rushlight.jobs.image_data import load_image_data
-    from rushlight.jobs.images import Settings, Trainer, load_best, test_result
-    from rushlight.jobs.progress import Progress
-    from rushlight.jobs.run_folder import RunFolder
+    from rushlight.jobs.images import Settings, load_best, prepare, test_result
 
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     if options.resume is not None:
@@ -96,19 +95,16 @@ def train(options: argparse.Namespace) -> int:
     data = load_image_data(settings.data, options.download)
     if options.resume is None:
         folder = RunFolder.create(options.out or free_run_folder(Path(settings.data).name or "images"))
-    trainer = Trainer(data, settings, folder)
-    if options.resume is not None and folder.has_state():
-        trainer.restore(folder.read_state())
-    else:
-        folder.write_config(trainer.config())
-    layers = " x ".join(str(n) for n in (trainer.images.shape[1], *settings.hidden, len(data.classes)))
+    job = prepare(data, settings, folder, resume=options.resume is not None)
+    trainer = job.trainer
+    layers = " x ".join(str(n) for n in (job.train[0].shape[1], *settings.hidden, len(data.classes)))
     print(
-        f"{len(trainer.images):,} images to train on, {len(trainer.validation_labels):,} to validate, "
-        f"{len(data.test_labels):,} to test; network {layers}"
+        f"{len(job.train[0]):,} images to train on, {len(job.validation[0]):,} to validate, "
+        f"{len(data.test_labels):,} to test; network {layers}",
+        flush=True,
     )
-    with Progress(settings.epochs, len(trainer.images)) as progress:
-        trainer.run(progress)
-    result = test_result(load_best(folder, folder.read_config()), data, trainer.mean, trainer.deviation)
+    trainer.fit()
+    result = test_result(load_best(folder, folder.read_config()), data, job.mean, job.deviation)
     _print_result(result)
     print(f"\nbest validation accuracy {trainer.best:.2%}\ntest accuracy {result.accuracy:.2%}")
     if not options.no_report:
@@ -152,9 +148,9 @@ def _print_result(result: Any) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """``rushlight evaluate RUN``: accuracy and confusion matrix on the test images."""
+    from rushlight.fit import RunFolder
     from rushlight.jobs.image_data import load_image_data
     from rushlight.jobs.images import load_best, test_result
-    from rushlight.jobs.run_folder import RunFolder
 
     folder = RunFolder.open(options.folder)
     config = folder.read_config()
@@ -180,10 +176,10 @@ def predict(options: argparse.Namespace) -> int:
     """
     import numpy as np
 
+    from rushlight.fit import RunFolder, predictions
     from rushlight.jobs.image_data import picture_as_sample, to_input
-    from rushlight.jobs.images import load_best, scores_of
+    from rushlight.jobs.images import load_best
     from rushlight.jobs.report import probabilities
-    from rushlight.jobs.run_folder import RunFolder
     from rushlight.tensor import new_tensor
 
     folder = RunFolder.open(options.folder)
@@ -201,7 +197,7 @@ def predict(options: argparse.Namespace) -> int:
             failed = True
             continue
         rows = new_tensor(to_input(sample[None], config["mean"], config["deviation"]))
-        chances = probabilities(scores_of(model, rows).numpy())[0]
+        chances = probabilities(predictions(model, [rows]).numpy())[0]
         order = np.argsort(-chances)[:3]
         others = ", ".join(f"{classes[i]} {chances[i]:.1%}" for i in order[1:])
         print(f"{path}: {classes[order[0]]}  {chances[order[0]]:.1%}  (then {others})")

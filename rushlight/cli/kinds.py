@@ -81,7 +81,7 @@ def kind_of_run(command: str, arguments: Sequence[str]) -> Kind | None:
     found = _scout("folder", arguments, lambda kind: getattr(kind, f"{command}_options"))
     if found.folder is None:
         return None
-    from rushlight.jobs.run_folder import RunFolder
+    from rushlight.fit.run_folder import RunFolder
 
     job = RunFolder.open(found.folder).read_config().get("job")
     if job not in KINDS:

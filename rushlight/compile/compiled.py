@@ -102,6 +102,11 @@ class CompiledFunction:
             del self.recordings[key]
         return self._record(key, tensors, args, kwargs)
 
+    def is_recorded(self, *args: Any, **kwargs: Any) -> bool:
+        """Whether a call with these arguments would run a program, and not be recorded first."""
+        known = self.recordings.get(_signature(args, kwargs)[0])
+        return known is not None and not known.guards.broken()
+
     def _record(self, key: Any, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the plain function once, noting every op, and keep the program."""
         recorder = Recorder(self.name, [(f"argument{place}", each) for place, each in enumerate(tensors)])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from rushlight.fit.errors import FitError
 
-class JobError(Exception):
+
+class JobError(FitError):
     """A problem with files, settings or data that the user can mend; the command line prints it and exits
     with 2.
     """
-
-
-class Interrupted(Exception):
-    """Training stopped by Ctrl-C, after what was learnt had been saved."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rushlight.files import replacing, write_bytes
-from rushlight.jobs.errors import JobError
+from rushlight.fit.errors import FitError
 from rushlight.serialize import load, load_file, save, save_file
 
 FORMAT = 1
@@ -34,10 +34,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """A new run folder; JobError if it cannot be written to or already holds a run."""
+        """A new run folder; FitError if it cannot be written to or already holds a run."""
         folder = cls(path)
         if (folder.path / "config.json").exists():
-            raise JobError(
+            raise FitError(
                 f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose "
                 "another --out."
             )
@@ -47,17 +47,17 @@ class RunFolder:
                 pass
             (folder.path / ".writable").unlink()
         except OSError as error:
-            raise JobError(f"cannot write to the folder {folder.path}: {error.strerror or error}") from None
+            raise FitError(f"cannot write to the folder {folder.path}: {error.strerror or error}") from None
         return folder
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """An existing run folder; JobError if there is none."""
+        """An existing run folder; FitError if there is none."""
         folder = cls(path)
         if not folder.path.is_dir():
-            raise JobError(f"there is no run folder {folder.path}")
+            raise FitError(f"there is no run folder {folder.path}")
         if not (folder.path / "config.json").is_file():
-            raise JobError(f"{folder.path} is not a run folder: it has no config.json")
+            raise FitError(f"{folder.path} is not a run folder: it has no config.json")
         return folder
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -66,15 +66,15 @@ class RunFolder:
         self._write("config.json", lambda path: write_bytes(path, content.encode()))
 
     def read_config(self) -> dict[str, Any]:
-        """The settings; JobError where they are damaged or of another version."""
+        """The settings; FitError where they are damaged or of another version."""
         path = self.path / "config.json"
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise JobError(f"{path} cannot be read: {error}") from None
+            raise FitError(f"{path} cannot be read: {error}") from None
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             found = config.get("format") if isinstance(config, dict) else None
-            raise JobError(
+            raise FitError(
                 f"{self.path} was written by another version of Rushlight (format {found}, this one reads "
                 f"{FORMAT}). "
                 "Use that version, or train again."
@@ -95,7 +95,7 @@ class RunFolder:
         self._write("model.safetensors", lambda path: save_file(state, path, metadata))
 
     def read_model(self) -> dict[str, Any]:
-        """The best model's tensors by name; JobError where they are damaged or missing."""
+        """The best model's tensors by name; FitError where they are damaged or missing."""
         return self._read("model.safetensors", load_file)
 
     def write_state(self, state: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ class RunFolder:
         self._write("last.pt", lambda path: save(dict(state), path))
 
     def read_state(self) -> dict[str, Any]:
-        """The state to resume from; JobError where it is damaged or missing."""
+        """The state to resume from; FitError where it is damaged or missing."""
         return self._read("last.pt", load)
 
     def has_state(self) -> bool:
@@ -115,7 +115,7 @@ class RunFolder:
         try:
             write(path)
         except OSError as error:
-            raise JobError(
+            raise FitError(
                 f"cannot write {path}: {error.strerror or error}. What was saved before is untouched."
             ) from None
 
@@ -124,10 +124,10 @@ class RunFolder:
         try:
             return read(path)
         except FileNotFoundError:
-            raise JobError(
+            raise FitError(
                 f"{self.path} has no {name}: the run was stopped before anything was saved"
             ) from None
         except OSError as error:
-            raise JobError(f"cannot read {path}: {error.strerror or error}") from None
+            raise FitError(f"cannot read {path}: {error.strerror or error}") from None
         except RuntimeError as error:
-            raise JobError(str(error)) from None
+            raise FitError(str(error)) from None
