@@ -67,8 +67,8 @@ def measure(parts: list[str] | tuple[str, ...], has_torch: bool) -> dict[str, An
     if "imports" in parts:
         from benchmarks.imports import import_costs
 
-        modules = ["numpy", "rushlight", *(["torch"] if has_torch else [])]
-        results["imports"] = {name: cost._asdict() for name, cost in import_costs(modules).items()}
+        packages = ["rushlight", *(["torch"] if has_torch else [])]
+        results["imports"] = {name: cost._asdict() for name, cost in import_costs(packages).items()}
     return results
 
 
@@ -88,9 +88,10 @@ def show(results: dict[str, Any]) -> None:
     for batch, row in results.get("steps", {}).items():
         print(f"step of 784-64-32-10 with SGD, batch of {batch:>2}: {_pair(row)}")
     if "imports" in results:
-        print("\nimport, ms         clock  processor")
+        print(f"\n{'import, ms':24} {'clock':>9} {'processor':>10}")
         for name, row in results["imports"].items():
-            print(f"{name:14} {row['wall']:9.1f} {row['processor']:10.1f}")
+            title = name if name == "numpy" else f"{name}, on top of numpy"
+            print(f"{title:24} {row['wall']:9.1f} {row['processor']:10.1f}")
 
 
 def _pair(row: dict[str, float]) -> str:

@@ -25,10 +25,10 @@ from rushlight.autograd import (
     no_grad,
     set_grad_enabled,
 )
-from rushlight.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from rushlight.compile import compile
 from rushlight.constants import e, inf, nan, newaxis, pi
 from rushlight.device import device, get_default_device, set_default_device
+from rushlight.directory import FUNCTIONS as _FUNCTIONS
 from rushlight.dtype import bool_ as bool
 from rushlight.dtype import (
     can_cast,
@@ -80,8 +80,6 @@ from rushlight.ops.convert import (
 )
 from rushlight.ops.convert import from_numpy_array as from_numpy
 from rushlight.ops.define import TABLE as _TABLE
-from rushlight.ops.legacy import eig, lstsq, matrix_rank, solve, symeig
-from rushlight.printing import get_printoptions, set_printoptions
 from rushlight.queries import (
     broadcast_shapes,
     get_device,
@@ -97,23 +95,11 @@ from rushlight.queries import (
     numel,
     typename,
 )
-from rushlight.random import (
-    Generator,
-    default_generator,
-    fork_rng,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
-)
-from rushlight.serialize import load, load_file, save, save_file
 from rushlight.size import Size
-from rushlight.storages import TypedStorage, UntypedStorage, is_storage
 from rushlight.tensor import Tensor
 from rushlight.threads import get_num_threads, set_num_threads
 
-# Every function of the table that PyTorch keeps as torch.<name>.
+# Every function of the table that PyTorch keeps as torch.<name>; those that `directory` lists come when used.
 for _entry in _TABLE.values():
     if "." not in _entry.torch_name:
         globals().setdefault(_entry.name, _entry.function)
@@ -142,10 +128,18 @@ def __getattr__(name: str) -> _Any:
 
     if name in _SUBMODULES:
         return importlib.import_module(f"rushlight.{name}")
+    found = ops.listed_function(name)
+    if found is not None:
+        globals()[name] = found
+        return found
     if name.startswith("__"):
         raise AttributeError(name)
     import difflib
 
-    near = difflib.get_close_matches(name, [*globals(), *_SUBMODULES], n=1)
+    near = difflib.get_close_matches(name, __dir__(), n=1)
     hint = f" The nearest name here is '{near[0]}'." if near else ""
     raise AttributeError(f"module 'rushlight' has no attribute '{name}'.{hint}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES, *_FUNCTIONS})

@@ -17,7 +17,7 @@ DEVICE_TYPES = (
     "lazy", "vulkan", "mps", "meta", "hpu", "mtia", "privateuseone",
 )  # fmt: skip
 
-_DEVICE_TEXT = re.compile(r"([A-Za-z_]+)(?::(0|[1-9][0-9]*))?")
+_DEVICE_TEXT = r"([A-Za-z_]+)(?::(0|[1-9][0-9]*))?"
 
 
 @final
@@ -107,7 +107,7 @@ def _parse(text: str, index: int | None) -> tuple[str, int | None]:
     """The type and index that ``text`` names, where ``index`` was given beside it."""
     if not text:
         raise RuntimeError("Device string must not be empty")
-    match = _DEVICE_TEXT.fullmatch(text)
+    match = re.fullmatch(_DEVICE_TEXT, text)
     if match is None:
         raise RuntimeError(f"Invalid device string: '{text}'")
     kind, index_text = match.groups()

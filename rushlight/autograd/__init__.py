@@ -7,18 +7,13 @@ single element.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rushlight.autograd import anomaly as anomaly_mode
-from rushlight.autograd import function as function
-from rushlight.autograd import functional as functional
-from rushlight.autograd import graph as graph
 from rushlight.autograd import mode as grad_mode
-from rushlight.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from rushlight.autograd.engine import run_backward
-from rushlight.autograd.function import Function
 from rushlight.autograd.gradcheck import gradcheck, gradgradcheck
 from rushlight.autograd.mode import (
     enable_grad,
@@ -29,8 +24,33 @@ from rushlight.autograd.mode import (
     set_grad_enabled,
 )
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time these are imported when first asked for
+    from rushlight.autograd import anomaly as anomaly_mode
+    from rushlight.autograd import function as function
+    from rushlight.autograd import functional as functional
+    from rushlight.autograd import graph as graph
+    from rushlight.autograd.anomaly import detect_anomaly, set_detect_anomaly
+    from rushlight.autograd.function import Function
     from rushlight.tensor import Tensor
+
+_ON_FIRST_USE = {
+    "anomaly_mode": "anomaly",
+    "detect_anomaly": "anomaly",
+    "set_detect_anomaly": "anomaly",
+    "function": "function",
+    "Function": "function",
+    "functional": "functional",
+    "graph": "graph",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module 'rushlight.autograd' has no attribute '{name}'")
+    module = importlib.import_module(f"rushlight.autograd.{_ON_FIRST_USE[name]}")
+    found = globals()[name] = getattr(module, name, module)
+    return found
+
 
 __all__ = [
     "Function",

@@ -1,155 +1,150 @@
-"""The ops: importing this package fills the table and attaches its entries to Tensor as methods."""
+"""The ops: importing this package fills the table with the common families and attaches them to Tensor.
 
-from rushlight import queries, storages
+What every script needs (operators, indexing, shapes, reductions, products) is imported here, once. The other
+families are imported when one of their names is first used; `rushlight.directory` says which names are whose.
+Invariant: a user cannot tell the two apart, except by the time that ``import rushlight`` takes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from rushlight import directory, queries
 from rushlight.autograd import tensor_backward
 from rushlight.ops import (
     activations,
-    arrange,
-    bessel,
     broadcast,
-    clamp,
     compare,
     convert,
     copies,
     create,
-    decompose,
-    distributions,
-    dropout,
-    einsum,
-    elements,
     elementwise,
     extreme,
-    fill,
     functions,
     gather,
-    identity,
     index,
     index_assign,
-    index_dim,
-    index_reduce,
-    integrate,
     join,
-    legacy,
-    lookup,
-    loss,
-    masks,
     matmul,
-    matrices,
-    memory_layouts,
-    norm,
     operators,
-    pad,
-    pairs,
-    places,
-    product,
-    random,
     ranges,
     reduce,
-    rounding,
-    scan,
-    scatter_reduce,
-    scatters,
     select,
     shape,
     slicing,
-    smooth,
     softmax,
-    sort,
-    special,
     split,
     transpose,
-    triangle,
     truth,
-    variance,
-    vector_products,
-    view_copies,
-    window,
     writes,
 )
 from rushlight.ops.define import TABLE
+from rushlight.ops.table import Entry
 from rushlight.tensor import Tensor
 
 # Each fills the table; some have METHODS of their own besides.
-FAMILIES = (
+COMMON = (
     activations,
-    arrange,
-    bessel,
     broadcast,
-    clamp,
     compare,
     convert,
     copies,
-    decompose,
-    distributions,
-    dropout,
-    einsum,
-    elements,
+    create,
     elementwise,
     extreme,
-    fill,
     functions,
     gather,
-    identity,
     index,
     index_assign,
-    index_dim,
-    index_reduce,
-    integrate,
     join,
-    legacy,
-    lookup,
-    loss,
-    masks,
     matmul,
-    matrices,
-    memory_layouts,
-    norm,
     operators,
-    pad,
-    pairs,
-    places,
-    product,
     queries,
-    random,
     ranges,
     reduce,
-    rounding,
-    scan,
-    scatter_reduce,
-    scatters,
     select,
     shape,
     slicing,
-    smooth,
     softmax,
-    sort,
-    special,
     split,
-    storages,
     transpose,
-    triangle,
     truth,
-    variance,
-    vector_products,
-    view_copies,
-    window,
     writes,
 )
 
 
+def _imported(module: str) -> ModuleType:
+    return importlib.import_module(f"rushlight.{module}")
+
+
+def full_table() -> dict[str, Entry]:
+    """The op table with the families in it that are imported on first use: what tests and lists of ops go by.
+
+    >>> from rushlight.ops import full_table
+    >>> full_table()["i0"].torch_name
+    'i0'
+    """
+    for module in directory.MODULES:
+        _imported(module)
+    _imported("nn.functional")  # keeps the losses and norms with its layers
+    return TABLE
+
+
+def listed_function(name: str) -> Any:
+    """A function of the package that its `directory` lists, imported now; None for other names."""
+    if name not in directory.FUNCTIONS:
+        return None
+    module = _imported(directory.FUNCTIONS[name])
+    for entry_name in (name, name.removesuffix("_")):
+        entry = TABLE.get(entry_name)
+        if entry is not None and "." not in entry.torch_name:
+            return entry.function if entry_name == name else entry.inplace
+    return getattr(module, name)
+
+
+class _ListedMethod:
+    """Stands on Tensor for a method that the `directory` lists; the first use puts that in its place."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _arrive(self) -> None:
+        name = self.name
+        own = vars(_imported(directory.METHODS[name])).get("METHODS", {})
+        if name in own:
+            method = own[name]
+        elif name in TABLE:
+            method = TABLE[name].function
+        else:
+            method = TABLE[name.removesuffix("_")].inplace
+        setattr(Tensor, name, method)
+
+    def __get__(self, tensor: Tensor | None, owner: type[Tensor]) -> Any:
+        self._arrive()
+        return getattr(owner if tensor is None else tensor, self.name)
+
+    def __set__(self, tensor: Tensor, value: Any) -> None:
+        self._arrive()  # it may be a property, which does not let itself be set
+        setattr(tensor, self.name, value)
+
+
 def _attach() -> None:
-    """Give Tensor its methods: every table entry marked as one, and the conversions."""
+    """Give Tensor its methods."""
     for entry in TABLE.values():
         if entry.method:
             setattr(Tensor, entry.name, entry.function)
         if entry.inplace is not None:
             setattr(Tensor, entry.name + "_", entry.inplace)
     Tensor.backward = tensor_backward
-    for family in FAMILIES:
-        for name, method in vars(family).get("METHODS", {}).items():
+    for module in COMMON:
+        for name, method in vars(module).get("METHODS", {}).items():
             setattr(Tensor, name, method)
-    for method in (create.new_zeros, create.new_ones, create.new_empty, create.new_full):
-        setattr(Tensor, method.__name__, method)
+    for name in directory.METHODS:
+        setattr(Tensor, name, _ListedMethod(name))
 
 
 _attach()

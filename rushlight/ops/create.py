@@ -377,3 +377,10 @@ def triangle_indices(name: str, keep: Callable[..., np.ndarray]) -> Callable[...
 
 tril_indices = triangle_indices("tril_indices", np.tril)
 triu_indices = triangle_indices("triu_indices", np.triu)
+
+METHODS: dict[str, Callable[..., Tensor]] = {
+    "new_zeros": new_zeros,
+    "new_ones": new_ones,
+    "new_empty": new_empty,
+    "new_full": new_full,
+}

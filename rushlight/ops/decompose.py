@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.ops import return_types
 from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.matmul import regrouping
+from rushlight.ops.return_types import return_type
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
@@ -25,11 +25,10 @@ class _LinAlgError(RuntimeError):
 
 
 _LinAlgError.__name__ = _LinAlgError.__qualname__ = "LinAlgError"
-_slogdet_type = return_types.return_type("linalg_slogdet", ("sign", "logabsdet"))
-_eigh_type = return_types.return_type("linalg_eigh", ("eigenvalues", "eigenvectors"))
-_svd_type = return_types.return_type("linalg_svd", ("U", "S", "Vh"))
-_qr_type = return_types.return_type("linalg_qr", ("Q", "R"))
-_lstsq_type = return_types.return_type("linalg_lstsq", ("solution", "residuals", "rank", "singular_values"))
+_slogdet_type = return_type("linalg_slogdet", ("sign", "logabsdet"))
+_eigh_type = return_type("linalg_eigh", ("eigenvalues", "eigenvectors"))
+_svd_type = return_type("linalg_svd", ("U", "S", "Vh"))
+_qr_type = return_type("linalg_qr", ("Q", "R"))
 
 
 def _square(name: str, A: Tensor) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.ops import return_types
 from rushlight.ops.along import pick, put
 from rushlight.ops.arguments import numpy_names, pytorch_names, require_tensor
 from rushlight.ops.define import apply, labelled, write_out
@@ -19,8 +18,11 @@ from rushlight.ops.dims import check_keepdim, dims_of, kept_shape
 from rushlight.ops.fused import fused
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.reduce import like_input
+from rushlight.ops.return_types import return_type, values_and_indices
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor, normal_dim
+
+_aminmax_type = return_type("aminmax", ("min", "max"))
 
 
 def check_not_empty(name: str, input: Tensor, dim: int | None) -> None:
@@ -357,7 +359,7 @@ max = _max_or_min(
     "max",
     MAX_ALL,
     MAX_DIM,
-    return_types.max,
+    values_and_indices("max"),
     """The largest element of all, ``(values, indices)`` along `dim`, or elementwise of two tensors.
 
     >>> import rushlight as torch
@@ -369,7 +371,7 @@ min = _max_or_min(
     "min",
     MIN_ALL,
     MIN_DIM,
-    return_types.min,
+    values_and_indices("min"),
     """The smallest element of all, ``(values, indices)`` along `dim`, or elementwise of two tensors.
 
     >>> import rushlight as torch
@@ -410,4 +412,4 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
         raise IndexError(f"aminmax: Expected reduction dim {dim} to have non-zero size.")
     dims = () if dim is None else dim
     pair = tuple(labelled(each(input, dims, keepdim), "AminmaxBackward0") for each in (amin, amax))
-    return return_types.aminmax(pair if out is None else write_out(out, pair))
+    return _aminmax_type(pair if out is None else write_out(out, pair))

@@ -188,6 +188,7 @@ def elementwise(
     else:
         raise ValueError(f"op {name}: write its function by hand and enter it with @public")
     function.__name__ = function.__qualname__ = short
+    function.__module__ = formula.__module__
     function.__doc__ = doc
     if example is not None:
         function.__doc__ += f"\n\n>>> import rushlight as torch\n>>> {example[0]}\n{example[1]}\n"

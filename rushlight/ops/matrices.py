@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import int64
-from rushlight.ops import return_types
 from rushlight.ops.decompose import _spd, _square, inv, svd, svdvals
 from rushlight.ops.define import labelled, write_out
 from rushlight.ops.kinds import composite
 from rushlight.ops.norm import vector_norm
+from rushlight.ops.return_types import return_type
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
-_lstsq_type = return_types.return_type("linalg_lstsq", ("solution", "residuals", "rank", "singular_values"))
+_lstsq_type = return_type("linalg_lstsq", ("solution", "residuals", "rank", "singular_values"))
 
 
 @composite(

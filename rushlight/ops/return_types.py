@@ -36,13 +36,6 @@ def return_type(name: str, fields: tuple[str, ...]) -> Any:
     return type(name, (tuple,), members)
 
 
-def _values(name: str) -> Any:
+def values_and_indices(name: str) -> Any:
+    """The `return_type` of an op that picks elements."""
     return return_type(name, ("values", "indices"))
-
-
-cummax, cummin = _values("cummax"), _values("cummin")
-kthvalue, max, median, min, mode = (_values(each) for each in ("kthvalue", "max", "median", "min", "mode"))
-nanmedian, sort, topk = (_values(each) for each in ("nanmedian", "sort", "topk"))
-aminmax = return_type("aminmax", ("min", "max"))
-frexp = return_type("frexp", ("mantissa", "exponent"))
-histogram = return_type("histogram", ("hist", "bin_edges"))

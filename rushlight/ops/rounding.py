@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.ops import return_types
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.create import zeros_like
 from rushlight.ops.define import INT_TO_FLOAT, apply
 from rushlight.ops.functions import exp2
 from rushlight.ops.kinds import alias, composite, elementwise, elementwise_op, only, primitive, public
+from rushlight.ops.return_types import return_type
 from rushlight.ops.samples import Sample, T, unary
 from rushlight.tensor import Tensor
 
 INF, NAN = float("inf"), float("nan")
+_frexp_type = return_type("frexp", ("mantissa", "exponent"))
 HALVES = T(values=[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, -0.2, INF, NAN])
 
 
@@ -139,7 +140,7 @@ def frexp(input: Tensor, *, out: Any = None) -> Any:
     require_tensor("frexp", "input", 1, input)
     if not input.is_floating_point():
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
-    return return_types.frexp(apply(FREXP, (input,), out=out))
+    return _frexp_type(apply(FREXP, (input,), out=out))
 
 
 angle = elementwise(

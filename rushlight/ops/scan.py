@@ -12,13 +12,13 @@ import numpy as np
 
 from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import F16, from_numpy
-from rushlight.ops import return_types
 from rushlight.ops.arguments import numpy_names, require_tensor
 from rushlight.ops.create import numpy_type
 from rushlight.ops.define import C_NAMES, INPLACE, TITLES, apply
 from rushlight.ops.join import cat
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.reduce import accumulate_type
+from rushlight.ops.return_types import values_and_indices
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import Tensor, normal_dim
 
@@ -205,7 +205,7 @@ def _running_extreme(name: str, ufunc: np.ufunc, result_type: Any, summary: str)
 cummax = _running_extreme(
     "cummax",
     np.maximum,
-    return_types.cummax,
+    values_and_indices("cummax"),
     """The largest element so far and its index, along `dim`.
 
     >>> import rushlight as torch
@@ -216,7 +216,7 @@ cummax = _running_extreme(
 cummin = _running_extreme(
     "cummin",
     np.minimum,
-    return_types.cummin,
+    values_and_indices("cummin"),
     """The smallest element so far and its index, along `dim`.
 
     >>> import rushlight as torch

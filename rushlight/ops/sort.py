@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import get_default_dtype
-from rushlight.ops import return_types
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.extreme import check_not_empty, chosen_rule
 from rushlight.ops.kinds import composite, primitive, public
+from rushlight.ops.return_types import return_type, values_and_indices
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor, new_tensor, normal_dim
+
+_sort_type, _topk_type, _kthvalue_type, _mode_type = map(
+    values_and_indices, ("sort", "topk", "kthvalue", "mode")
+)
+_histogram_type = return_type("histogram", ("hist", "bin_edges"))
 
 
 def _order(input: np.ndarray, dim: int, descending: bool) -> np.ndarray:
@@ -75,7 +80,7 @@ def sort(
     indices=tensor([1, 2, 0]))
     """
     params = {"dim": normal_dim(dim, input._array.ndim), "descending": bool(descending)}
-    return return_types.sort(apply(SORT, (input,), params, out))
+    return _sort_type(apply(SORT, (input,), params, out))
 
 
 @composite(samples=_sort_samples)
@@ -124,7 +129,7 @@ def topk(
         raise RuntimeError(
             f"selected index k out of range: k is {k}, dimension {place} has {length} elements"
         )
-    return return_types.topk(apply(TOPK, (input,), {"k": k, "dim": place, "largest": largest}, out))
+    return _topk_type(apply(TOPK, (input,), {"k": k, "dim": place, "largest": largest}, out))
 
 
 # -- order statistics ----------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     length = input._array.shape[place] if input._array.ndim else 1
     if not 1 <= k <= length:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {place}")
-    return return_types.kthvalue(apply(KTH, (input,), {"k": k - 1, "dim": place, "keepdim": keepdim}, out))
+    return _kthvalue_type(apply(KTH, (input,), {"k": k - 1, "dim": place, "keepdim": keepdim}, out))
 
 
 def _median(input: np.ndarray, *, dim: int, keepdim: bool, skip_nan: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -212,10 +217,12 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
 
 median = _median_pair(
     "median",
-    return_types.median,
+    values_and_indices("median"),
     "The median: of an even number of elements the lower one. Of all, or along `dim`.",
 )
-nanmedian = _median_pair("nanmedian", return_types.nanmedian, "The median of the elements that are not NaN.")
+nanmedian = _median_pair(
+    "nanmedian", values_and_indices("nanmedian"), "The median of the elements that are not NaN."
+)
 
 
 def _mode(input: np.ndarray, *, dim: int, keepdim: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -247,7 +254,7 @@ MODE = primitive(
 @numpy_names
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The most frequent element along `dim` (the smallest of several) and the last place it stands."""
-    return return_types.mode(
+    return _mode_type(
         apply(MODE, (input,), {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim}, out)
     )
 
@@ -473,4 +480,4 @@ def histogram(
     weights = None if weight is None else weight._array.reshape(-1)
     counts, edges = np.histogram(input._array.reshape(-1), edges, range, density=density, weights=weights)
     pair = (new_tensor(counts.astype(kind)), new_tensor(edges.astype(kind)))
-    return return_types.histogram(pair if out is None else write_out(out, pair))
+    return _histogram_type(pair if out is None else write_out(out, pair))

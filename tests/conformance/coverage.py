@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 import rushlight
-import rushlight.nn.functional  # enters the losses and norms that `nn` keeps with its layers
-from rushlight.ops.define import TABLE
+from rushlight.ops import full_table
 from tests.conformance.checks import EntryChecks, Report
 from tests.conformance.exemptions import WITHOUT_SAMPLES
 from tests.conformance.matrix import samples_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "coverage.md"
+TABLE = full_table()
 COLUMNS = ("value", "gradient", "second order", "noncontiguous", "zero-size", "0-d", "in-place", "out")
 FUNCTIONS = (types.BuiltinFunctionType, types.FunctionType, types.MethodDescriptorType)
 

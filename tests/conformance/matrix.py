@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 import rushlight
-from rushlight.ops.define import TABLE, Entry
+from rushlight.ops import full_table
+from rushlight.ops.define import Entry
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.tensor import wrap
 
@@ -66,7 +67,7 @@ def samples_of(entry: Entry) -> list[Sample]:
     """The samples of an entry; an alias has those of the function it names."""
     if entry.samples is not None:
         return entry.samples()
-    for other in TABLE.values():
+    for other in full_table().values():
         if other.function is entry.function and other.samples is not None:
             return other.samples()
     return []

@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the conformance extra")
 
 import rushlight
-from rushlight.ops.define import INT_TO_FLOAT, TABLE, Entry, apply
+from rushlight.ops.define import INT_TO_FLOAT, Entry, apply
 from rushlight.ops.kinds import elementwise_op
 from rushlight.ops.samples import Sample, T, unary
 from tests.conformance.checks import EntryChecks
-from tests.conformance.coverage import PAGE
+from tests.conformance.coverage import PAGE, TABLE
 from tests.conformance.exemptions import METHODS, NODES, WITHOUT_SAMPLES
 
 
