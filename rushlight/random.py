@@ -200,6 +200,18 @@ class Generator:
         return halves[0::2] << np.uint64(32) | halves[1::2]
 
     @contextmanager
+    def shared_state(self) -> Iterator[int]:
+        """The address of the engine's memory, for native code that draws; other threads wait meanwhile.
+
+        There are the 624 words of the state as uint32, then the number of those used up as int32. It is the
+        same memory for as long as the generator lives.
+        """
+        engine = self._engine_now()
+        with engine.lock:
+            self._untouched = False
+            yield engine.ctypes.state_address
+
+    @contextmanager
     def one_at_a_time(self) -> Iterator[Callable[[], float]]:
         """A function that draws single float64 numbers in [0, 1), for those who cannot foresee how many.
 
