@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.mode import RECORDING, state
+from rushlight.autograd.mode import RECORDING, reading, state
 from rushlight.autograd.node import LEAF_HOOKS, Hooks, Node, RemovableHandle
 from rushlight.device import CPU, device
 from rushlight.dtype import dtype, from_numpy, get_default_dtype
@@ -220,17 +220,16 @@ class Tensor(_Attached):
     @property
     def grad(self) -> Tensor | None:
         """The accumulated gradient, of the tensor's own shape and type."""
+        if state.mode & RECORDING:
+            state.recorder.note_grad(self)
         if self._grad is None and self._node is not None and not self.retains_grad:
             import warnings
 
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
-                "attribute won't "
-                "be populated during autograd.backward(). If you indeed want the .grad field to be "
-                "populated for a "
-                "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf "
-                "Tensor by "
-                "mistake, make sure you access the leaf Tensor instead.",
+                "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+                "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
+                "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead.",
                 stacklevel=2,
             )
         return self._grad
@@ -256,15 +255,19 @@ class Tensor(_Attached):
                     f"{value.dtype.name}' to a tensor with dtype '{self.dtype.name}'. "
                     "Please ensure that the gradient and the tensor have the same dtype"
                 )
+        if state.mode & RECORDING:
+            state.recorder.note_grad_set(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        self._grad = None
+        self.grad = None
 
     @property
     def data(self) -> Tensor:
         """The same memory without history and with a version of its own."""
+        if state.mode & RECORDING:
+            state.recorder.window(self)
         return new_tensor(self._array)
 
     @data.setter
@@ -311,6 +314,8 @@ class Tensor(_Attached):
 
     def detach(self) -> Tensor:
         """The same memory without history; in-place changes are still counted together."""
+        if state.mode & RECORDING:
+            state.recorder.window(self)
         alias = new_tensor(self._array)
         alias._root = self if self._root is None else self._root
         return alias
@@ -320,11 +325,10 @@ class Tensor(_Attached):
         if self._base is not None:
             raise RuntimeError(
                 "Can't detach views in-place. Use detach() instead. If you are using "
-                "DistributedDataParallel (DDP) for "
-                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, "
-                "and hence "
-                "detach_() cannot be called on these gradients. To fix this error, please refer to the "
-                "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
+                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, "
+                "gradients are views of DDP buckets, and hence detach_() cannot be called on these "
+                "gradients. To fix this error, please refer to the Optimizer.zero_grad() function in "
+                "torch/optim/optimizer.py as the solution."
             )
         self._node, self._requires_grad, self._output_nr = None, False, 0
         return self
@@ -381,13 +385,12 @@ class Tensor(_Attached):
         if self._array.size != 1:
             raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
         if state.mode & RECORDING:
-            state.recorder.refuse_read(self, "item()")
+            reading("item()", self)
         return self._array.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers (a number for 0-d)."""
-        if state.mode & RECORDING:
-            state.recorder.refuse_read(self, "tolist()")
+        reading("tolist()", self)
         return self._array.tolist()
 
     def __len__(self) -> int:
@@ -431,8 +434,7 @@ class Tensor(_Attached):
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         from rushlight.printing import tensor_text
 
-        if state.mode & RECORDING:
-            state.recorder.refuse_read(self, "print")
+        reading("print", self)
         return tensor_text(self, tensor_contents)
 
     def __format__(self, spec: str) -> str:
@@ -447,14 +449,13 @@ class Tensor(_Attached):
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._fresh_node() is not None:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
-                "at the moment.  "
-                "If you were attempting to deepcopy a module, this may be because of a "
-                "torch.nn.utils.weight_norm usage, "
-                "see https://github.com/pytorch/pytorch/pull/103001"
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at "
+                "the moment.  If you were attempting to deepcopy a module, this may be because of a "
+                "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001"
             )
         if id(self) in memo:
             return memo[id(self)]
+        reading("deepcopy()", self)
         twin = new_tensor(self._array.copy(order="K"), type(self))
         twin._requires_grad = self._requires_grad
         memo[id(self)] = twin

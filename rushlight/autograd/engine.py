@@ -253,6 +253,8 @@ def accumulate(leaf: Tensor, grad: Tensor, ours: bool, create_graph: bool) -> No
     """Add a gradient to ``leaf.grad``; a first gradient that nobody else holds is taken without a copy."""
     if not leaf._requires_grad:  # switched off since the graph was made
         return
+    if state.mode & RECORDING:
+        state.recorder.note_grad(leaf)
     with _accumulating:
         present = leaf._grad
         if present is None:
@@ -457,6 +459,8 @@ def run_backward(
     roots: list[Any] = [tensor._fresh_node() or tensor for tensor in tensors]
     goal = Goal(roots, inputs, accumulate) if inputs is not None else None
     backward = _Pass(create_graph, keep_graph, goal)
+    if state.mode & RECORDING and not keep_graph:
+        state.recorder.note_backward(roots)
     if LEAF_HOOKS:
         backward.expected = _expected(roots, goal)
     before = state.mode

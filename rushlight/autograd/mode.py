@@ -53,6 +53,17 @@ class _State(threading.local):
 state = _State()
 
 
+def reading(what: str, *tensors: Any) -> None:
+    """Say that Python is about to look at values: a step being recorded would freeze them, and refuses.
+
+    Every function that computes from elements outside of `apply` calls this first; shapes and types may be
+    looked at freely.
+    """
+    if state.mode & RECORDING:
+        for each in tensors:
+            state.recorder.refuse_read(each, what)
+
+
 class _Switch:
     """Context manager and decorator that holds the grad and inference flags at given values."""
 

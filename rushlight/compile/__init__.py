@@ -11,9 +11,42 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+BACKENDS = ("inductor", "replay")
 
-def compile(fn: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
-    """Turn a step into a program: recorded at its first call, run as a whole afterwards. Also a decorator.
+BACKENDS = ("inductor", "replay")
+
+
+def compile(
+    model: Callable[..., Any] | None = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: str = "inductor",
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
+    name: str | None = None,
+    disable: bool = False,
+    recompile_limit: int | None = None,
+) -> Any:
+    """Turn a step, a function or a module into a program: recorded at its first call, run as a whole later.
+
+    Args:
+        model: a function (also as a decorator), or an `nn.Module`.
+        fullgraph: always in force here: a function is compiled as a whole, or an error names the line.
+        dynamic: True, one program for all shapes, is not supported: a new shape is a new recording.
+        backend: "inductor", PyTorch's default, means the best there is; "replay" runs the recorded ops one by
+            one with NumPy.
+        mode: only "default": there is one way to compile.
+        options: must be empty.
+        name: what the program is called; the function's name by default.
+        disable: return `model` as it is.
+        recompile_limit: how many recordings there may be before calls that fit none run uncompiled.
+
+    Returns:
+        The compiled function, or for a module an `OptimizedModule` around it.
+
+    Raises:
+        NotImplementedError: naming an argument that is not supported.
 
     >>> import rushlight as torch
     >>> @torch.compile
@@ -22,8 +55,28 @@ def compile(fn: Callable[..., Any] | None = None, *, name: str | None = None) ->
     >>> double(torch.tensor([1.0, 2.0])), double(torch.tensor([3.0, 4.0]))
     (tensor([2., 4.]), tensor([6., 8.]))
     """
-    if fn is None:
-        return functools.partial(compile, name=name)
-    from rushlight.compile.compiled import CompiledFunction
+    if disable:
+        return (lambda function: function) if model is None else model
+    if dynamic:
+        raise NotImplementedError(
+            "compile(): dynamic=True is not supported: every shape is recorded by itself"
+        )
+    if backend not in BACKENDS:
+        raise NotImplementedError(f"compile(): backend={backend!r}: only {', '.join(BACKENDS)} are supported")
+    if mode not in (None, "default"):
+        raise NotImplementedError(f"compile(): mode={mode!r} is not supported: there is one way to compile")
+    if options:
+        raise NotImplementedError(f"compile(): options={options} are not supported")
+    if recompile_limit is not None and recompile_limit < 1:
+        raise ValueError(f"compile(): recompile_limit={recompile_limit} must be positive")
+    if model is None:
+        return functools.partial(compile, backend=backend, name=name, recompile_limit=recompile_limit)
+    from rushlight.compile.compiled import LIMIT, CompiledFunction
+    from rushlight.nn.module import Module
 
-    return CompiledFunction(fn, name or str(getattr(fn, "__name__", type(fn).__name__)))
+    if isinstance(model, Module):
+        from rushlight.compile.module import OptimizedModule
+
+        return OptimizedModule(model, name or type(model).__name__, backend, recompile_limit or LIMIT)
+    title = name or str(getattr(model, "__name__", type(model).__name__))
+    return CompiledFunction(model, title, backend, recompile_limit or LIMIT)

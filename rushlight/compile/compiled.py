@@ -1,82 +1,32 @@
 """`compile`: a function whose first call is recorded and whose later calls run as one program.
 
-This file is the front: which recording fits a call, when to record anew, and what Python sees afterwards.
-Invariant: a call either does exactly what the plain function would have done, or raises naming the line
-that cannot be compiled.
+This file is the front: which recording fits a call, and when to record anew. Invariant: a call either does
+exactly what the plain function would have done, or raises naming the line that cannot be compiled.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import gc
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import ANOMALY, PACKING, RECORDING, state
+from rushlight.compile import surroundings
+from rushlight.compile.differentiable import Differentiable, differentiable_results
 from rushlight.compile.guards import Guards
-from rushlight.compile.program import TEMPORARY, Program
 from rushlight.compile.record import Recorder, RecordingError, recording
-from rushlight.compile.replay import Replay
-from rushlight.tensor import Tensor, new_tensor
+from rushlight.compile.recording import Recording, executor_for
+from rushlight.compile.results import Results
+from rushlight.compile.stand_in import replaced, signature, stand_in
+from rushlight.tensor import Tensor
 
-_PLAIN = (int, float, bool, str, bytes, type(None))
-
-
-class Recording:
-    """One recorded program with its guards, and how to call it."""
-
-    def __init__(
-        self, program: Program, guards: Guards, recorder: Recorder, shape_result: Callable[[list[Any]], Any]
-    ) -> None:
-        self.program = program
-        self.guards = guards
-        self.live = recorder.live
-        self.after = recorder.after
-        self.written = _written_states(recorder)
-        self.shape_result = shape_result
-        self.grads = _kept_grads(recorder)
-        self.replay = Replay(program)
-
-    def run(self, arguments: list[np.ndarray]) -> Any:
-        """One call."""
-        for buffer, read in self.live:
-            assert buffer.array is not None
-            buffer.array[...] = read()
-        results = self.replay.run(arguments)
-        for tensor in self.written:
-            tensor._bump_version()
-        for leaf, window in self.grads:
-            leaf._grad = None if window is None else new_tensor(self.replay.memory.view(window).copy())
-        for effect in self.after:
-            effect()
-        return self.shape_result([new_tensor(each) for each in results])
-
-
-def _written_states(recorder: Recorder) -> list[Tensor]:
-    """The captured tensors whose memory the program writes: their versions count on."""
-    written = {each.buffer.number for call in recorder.program.calls for each in call.outputs}
-    found: dict[int, Tensor] = {}
-    for tensor in recorder.states.values():
-        if recorder.window(tensor).buffer.number in written:
-            root = tensor if tensor._root is None else tensor._root
-            found[id(root)] = root
-    return list(found.values())
-
-
-def _kept_grads(recorder: Recorder) -> list[tuple[Tensor, Any]]:
-    """What ``.grad`` of each captured leaf is after the step: a temporary's window, or None."""
-    kept: list[tuple[Tensor, Any]] = []
-    for tensor in recorder.states.values():
-        if not tensor._requires_grad or tensor._node is not None:
-            continue
-        grad = tensor._grad
-        if grad is None:
-            kept.append((tensor, None))
-        else:
-            window = recorder.window(grad)
-            if window.buffer.kind == TEMPORARY:
-                kept.append((tensor, window))
-    return kept
+# So many recordings a function may have, all in all and for arguments of the same shapes.
+LIMIT, LIMIT_ALIKE = 32, 8
 
 
 class CompiledFunction:
@@ -86,103 +36,175 @@ class CompiledFunction:
     changed, are recorded anew.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+    def __init__(
+        self, function: Callable[..., Any], name: str, backend: str = "inductor", limit: int = LIMIT
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name
-        self.recordings: dict[Any, Recording] = {}
-        self._ran_once: set[Any] = set()
+        self.backend = backend
+        self.backend = backend
+        self.limit = limit
+        self.recordings: dict[Any, list[Recording]] = {}
+        self._refused: dict[Any, str] = {}
+        self._warned = False
+        self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        key, tensors = _signature(args, kwargs)
-        known = self.recordings.get(key)
-        if known is not None:
-            if not known.guards.broken():
-                return known.run([each._array for each in tensors])
-            del self.recordings[key]
-        return self._record(key, tensors, args, kwargs)
+        if state.mode & (RECORDING | ANOMALY | PACKING):
+            return self.function(*args, **kwargs)
+        key, tensors = signature(args, kwargs)
+        reason = ""
+        for each in self.recordings.get(key, ()):
+            reason = each.unfit(tensors)
+            if not reason:
+                if each.shares_written(tensors):
+                    return self.function(*args, **kwargs)
+                return each.run(tensors)
+        with self._lock:
+            if self._is_full(reason):
+                return self.function(*args, **kwargs)
+            return _Attempt(self, key, tensors).run(args, kwargs)
 
     def is_recorded(self, *args: Any, **kwargs: Any) -> bool:
         """Whether a call with these arguments would run a program, and not be recorded first."""
-        known = self.recordings.get(_signature(args, kwargs)[0])
-        return known is not None and not known.guards.broken()
+        key, tensors = signature(args, kwargs)
+        return any(not each.unfit(tensors) for each in self.recordings.get(key, ()))
 
-    def _record(self, key: Any, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the plain function once, noting every op, and keep the program."""
-        recorder = Recorder(self.name, [(f"argument{place}", each) for place, each in enumerate(tensors)])
-        with recording(recorder):
-            result = self.function(*args, **kwargs)
-        found: list[Tensor] = []
-        shape_result = _outline(result, found)
-        recorder.program.results = [recorder.window(each) for each in found]
-        recorder.program.verify()
-        kept = recorder.kept_tensors(found)
-        if kept:
-            # The first call may make what later calls find there, such as an optimizer's state: it was run,
-            # not
-            # recorded. If the next call keeps tensors again, the step cannot be repeated by a program.
-            if key in self._ran_once:
-                raise RecordingError(
-                    f"the step keeps a tensor that it made (at {kept[0]}): a compiled step would not renew "
-                    "it. "
-                    "Return the tensor from the step instead of storing it."
-                )
-            self._ran_once.add(key)
-            for effect in recorder.after:
-                effect()
-            return result
-        guards = Guards(
-            self.function,
-            recorder.states.values(),
-            recorder.modules.values(),
-            recorder.optimizers.values(),
-            recorder.live_settings,
-        )
-        self.recordings[key] = Recording(recorder.program, guards, recorder, shape_result)
-        for effect in recorder.after:
-            effect()
-        return result
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: bound to its instance."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def all_recordings(self) -> Iterator[Recording]:
+        """Every recording there is."""
+        for alike in self.recordings.values():
+            yield from alike
+
+    def _is_full(self, reason: str) -> bool:
+        """Whether there are so many recordings that one more cannot be worth it; says so once."""
+        if sum(1 for _ in self.all_recordings()) < self.limit:
+            return False
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self.name} has been recorded {self.limit} times, and runs uncompiled where none of the "
+                f"recordings fits. The last call did not fit because "
+                f"{reason or 'its arguments have shapes, types or plain values not seen before'}. Pass what "
+                "changes at every call as a tensor.",
+                stacklevel=3,
+            )
+        return True
+
+    def keep(self, key: Any, made: Recording) -> None:
+        """Enter a recording, the newest first."""
+        self._refused.pop(key, None)
+        self.recordings[key] = [made, *self.recordings.get(key, [])[: LIMIT_ALIKE - 1]]
+
+    def refuse(self, key: Any, reason: str) -> None:
+        """A run could not be kept: the first time that may be because it made what later runs find there."""
+        if key in self._refused:
+            raise RecordingError(reason)
+        self._refused[key] = reason
 
     def __repr__(self) -> str:
-        return f"<compiled {self.name}, {len(self.recordings)} recorded>"
+        return f"<compiled {self.name}, {sum(1 for _ in self.all_recordings())} recorded>"
 
 
-def _signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Tensor]]:
-    """What tells calls apart, and the tensors among the arguments in order."""
-    tensors: list[Tensor] = []
-    key = tuple(_describe(each, tensors) for each in args)
-    if kwargs:
-        key = (*key, *((name, _describe(kwargs[name], tensors)) for name in sorted(kwargs)))
-    return key, tensors
+class _Attempt:
+    """One run of the plain function, noted as a recording."""
 
+    def __init__(self, compiled: CompiledFunction, key: Any, given: list[Tensor]) -> None:
+        self.compiled = compiled
+        self.key = key
+        self.given = given
+        self.guards = Guards()
+        surroundings.watch(compiled.function, self.guards)
+        self.recorder = Recorder(compiled.name, [stand_in(each) for each in given], given, self.guards)
 
-def _describe(value: Any, tensors: list[Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        tensors.append(value)
-        return value._array.shape, value._array.dtype, value._requires_grad, type(value)
-    if isinstance(value, _PLAIN):
-        return type(value), value
-    if isinstance(value, (tuple, list)):
-        return type(value), tuple(_describe(each, tensors) for each in value)
-    if isinstance(value, dict):
-        return dict, tuple((name, _describe(each, tensors)) for name, each in value.items())
-    return "object", id(value)
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of the call."""
+        recorder = self.recorder
+        draws = surroundings.OtherDraws()
+        try:
+            with recording(recorder):
+                results, half = self._noted(args, kwargs)
+        except BaseException:
+            self._hand_back()
+            for effect in recorder.after:
+                effect()
+            raise
+        made = self._recording(results)
+        arrays = [recorder.array(each) for each in results.windows]
+        self._hand_back()
+        tensors = results.build(arrays, self.given)
+        if half is not None:
+            half.executor = executor_for(half.program, self.compiled.backend)
+            half.attach(tensors, arrays, self.given)
+            made.half = half
+        value = results.shape_of_value(tensors)
+        reason = self._why_not(draws)
+        if reason:
+            self.compiled.refuse(self.key, reason)
+        elif not recorder.made_state():
+            self.compiled.keep(self.key, made)
+        made.advance()
+        return value
 
+    def _noted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Results, Differentiable | None]:
+        """Run the function, and its backward pass if somebody may want that later."""
+        table = {id(each): twin for each, twin in zip(self.given, self.recorder.arguments, strict=True)}
+        arguments = replaced(args, table)
+        value = self.compiled.function(*arguments, **replaced(kwargs, table))
+        results = Results(value, self.recorder)
+        chosen = differentiable_results(self.recorder, results)
+        half = Differentiable(self.recorder, results, chosen) if chosen else None
+        self.recorder.finish()
+        return results, half
 
-def _outline(result: Any, found: list[Tensor]) -> Callable[[list[Any]], Any]:
-    """A function that rebuilds the result's structure from its tensors."""
-    if isinstance(result, Tensor):
-        place = len(found)
-        found.append(result)
-        return lambda made: made[place]
-    if isinstance(result, (tuple, list)):
-        parts = [_outline(each, found) for each in result]
-        if hasattr(result, "_fields") and type(result) is not tuple:
-            kind = type(result)
-            return lambda made: kind(*(part(made) for part in parts))
-        kind = type(result)
-        return lambda made: kind(part(made) for part in parts)
-    if isinstance(result, dict):
-        named = {name: _outline(each, found) for name, each in result.items()}
-        return lambda made: {name: part(made) for name, part in named.items()}
-    return lambda made: result
+    def _recording(self, results: Results) -> Recording:
+        made = Recording(self.recorder, results, self.compiled.backend)
+        results.tensors.clear()
+        self.recorder.roots.clear()
+        return made
+
+    def _hand_back(self) -> None:
+        """Give the arguments what the run did to their stand-ins."""
+        recorder = self.recorder
+        looks = recorder.program.arguments[: len(self.given)]
+        for given, twin, look in zip(self.given, recorder.arguments, looks, strict=True):
+            if look.buffer.number in recorder.written:
+                np.copyto(given._array, twin._array)
+                given._bump_version()
+            if twin._grad is not given._grad:
+                if given._fresh_node() is not None:
+                    raise RecordingError(
+                        "backward() inside a compiled step goes on beyond an argument, which was computed "
+                        "outside: detach() the argument, or call backward() outside."
+                    )
+                given._grad = twin._grad
+
+    def _why_not(self, draws: surroundings.OtherDraws) -> str:
+        """Why the run cannot be repeated by a program, or an empty text."""
+        recorder = self.recorder
+        if recorder.kept_tensors():
+            gc.collect()  # what only a cycle holds is not kept
+        kept = recorder.kept_tensors()
+        if kept:
+            return (
+                f"the step keeps a tensor that it made (at {kept[0]}): a compiled step would not renew it. "
+                "Return the tensor from the step instead of storing it."
+            )
+        drawn = draws.made()
+        if drawn:
+            return (
+                f"the step {self.compiled.name} draws from {drawn}: a compiled step would repeat the same "
+                "numbers for ever. Draw with rushlight's own functions, or outside."
+            )
+        changed = self.guards.broken()
+        if changed:
+            return (
+                f"the step {self.compiled.name} changes something in Python that it also reads, which a "
+                f"compiled step would not repeat: {changed}. Return what is to be kept, or keep it in a "
+                "tensor."
+            )
+        return ""

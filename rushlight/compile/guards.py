@@ -1,125 +1,302 @@
 """What a recording took for granted, and the check that it still holds before every call.
 
-Recorded are: grad mode; the memory of every captured tensor; of the modules that ran their parameters,
-buffers, children, hooks, training flags and plain numbers; the optimizers' fixed settings; and the plain
-values the function closes over or reads from its module. If anything differs the step is recorded again,
-never run wrongly. Invariant: the check is a flat list of dictionary look-ups, some ten nanoseconds each, so
-a call of a small step stays cheap.
+Recorded are: the modes of this thread; the memory of every captured tensor; of the modules and optimizers
+that ran what they hold; and every value the step's Python code can reach by name (`surroundings`). If
+anything differs the step is recorded again, never run wrongly. Invariant: as long as nothing changed the
+check is a few loops in C over flat lists, some thirty nanoseconds an entry, so a call of a small step stays
+cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Collection, Sequence
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 
 from rushlight.autograd.mode import GRAD, INFERENCE, state
+from rushlight.dtype import get_default_dtype
+from rushlight.nn.hooks import global_hooks
+from rushlight.optim import optimizer as optimizers
 from rushlight.tensor import Tensor
 
-_PLAIN = (int, float, bool, str, bytes, complex)
+PLAIN = (int, float, bool, str, bytes, complex, type(None))
+
+_MISSING = object()
+_array_of, _requires_grad_of, _hooks_of = (
+    attrgetter("_array"),
+    attrgetter("_requires_grad"),
+    attrgetter("_hooks"),
+)
+_contents_of = attrgetter("cell_contents")
 
 # What schedules keep in an optimizer's groups for themselves.
 _OF_SCHEDULES = frozenset({"initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"})
 
 
-def _plain(value: Any) -> bool:
-    return (
-        value is None or isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_plain, value)))
+def is_plain(value: Any) -> bool:
+    """Whether a value is compared by what it is, not by which object it is."""
+    return isinstance(value, PLAIN) or (type(value) is tuple and all(map(is_plain, value)))
+
+
+def _unchanged(before: Any, now: Any) -> bool:
+    return now is before or (
+        type(now) is type(before) and is_plain(now) and is_plain(before) and now == before
     )
 
 
 class Guards:
-    """A snapshot of a step's surroundings.
+    """A growing snapshot of a step's surroundings; each entry is taken when it is first watched."""
 
-    Args:
-        function: the step.
-        states: the captured tensors.
-        modules: the modules whose forward ran.
-        optimizers: the optimizers that stepped.
-        live: the settings, by group and name, that the program reads anew at each call.
-    """
+    def __init__(self) -> None:
+        self._mode = state.mode & (GRAD | INFERENCE)
+        self._default_dtype = get_default_dtype()
+        self._seen: set[Any] = set()
+        # dictionary look-ups
+        self._tables: list[dict[Any, Any]] = []
+        self._names: list[Any] = []
+        self._values: list[Any] = []
+        # tensors
+        self._tensors: list[Tensor] = []
+        self._arrays: list[np.ndarray] = []
+        self._requires_grad: list[bool] = []
+        self._hooks: list[Any] = []
+        # everything else
+        self._cells: list[Any] = []
+        self._contents: list[Any] = []
+        self._sized: list[Collection[Any]] = []
+        self._lengths: list[int] = []
+        self._empty: list[Collection[Any]] = []
+        self._sequences: list[tuple[Sequence[Any], tuple[Any, ...]]] = []
+        self._read: list[tuple[Tensor, np.ndarray]] = []
+        self._attributes: list[tuple[type, str, Any]] = []
+        self._nonzero: list[tuple[dict[str, Any], str]] = []
+        self._live: set[tuple[int, str]] = set()
+        for hooks in (global_hooks, optimizers._global_pre_hooks, optimizers._global_post_hooks):
+            self.watch_hooks(hooks)
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        states: Iterable[Tensor],
-        modules: Iterable[Any],
-        optimizers: Iterable[Any],
-        live: set[tuple[int, str]],
-    ) -> None:
-        self.live = live
-        self.mode = state.mode & (GRAD | INFERENCE)
-        self.states = [(each, each._array, each._requires_grad) for each in states]
-        self.same: list[tuple[dict[str, Any], str, Any]] = []  # values that must be the very same object
-        self.equal: list[tuple[dict[str, Any], str, Any]] = []  # values that must be equal
-        self.lengths: list[tuple[Any, int]] = []
-        self.cells: list[tuple[Any, Any]] = []
-        for module in modules:
-            self._watch_module(module)
-        for optimizer in optimizers:
-            self._watch_optimizer(optimizer)
-        self._watch_function(function)
+    # -- what to watch ---------------------------------------------------------------------------------------
 
-    def _watch_module(self, module: Any) -> None:
-        own = module.__dict__
-        for name, value in own.items():
-            if isinstance(value, dict) and (
-                name in ("_parameters", "_buffers", "_modules") or name.endswith("_hooks")
-            ):
-                self.lengths.append((value, len(value)))
-                self.same += [(value, key, each) for key, each in value.items()]
-            elif _plain(value):
-                self.equal.append((own, name, value))
+    def watch(self, table: dict[Any, Any], name: Any) -> None:
+        """The value of a key, or that there is none."""
+        key = id(table), name
+        if key not in self._seen:
+            self._seen.add(key)
+            self._tables.append(table)
+            self._names.append(name)
+            self._values.append(table.get(name, _MISSING))
 
-    def _watch_optimizer(self, optimizer: Any) -> None:
-        self.lengths.append((optimizer.param_groups, len(optimizer.param_groups)))
-        for group in optimizer.param_groups:
-            self.lengths.append((group["params"], len(group["params"])))
-            for name, value in group.items():
-                if (id(group), name) not in self.live and name not in _OF_SCHEDULES and _plain(value):
-                    self.equal.append((group, name, value))
+    def watch_all(self, table: dict[Any, Any]) -> None:
+        """All values of a dictionary, and that no key comes or goes."""
+        self.watch_length(table)
+        for name in table:
+            self.watch(table, name)
 
-    def _watch_function(self, function: Callable[..., Any]) -> None:
-        code = getattr(function, "__code__", None)
-        if code is None:
-            return
-        for cell in function.__closure__ or ():
+    def watch_length(self, container: Collection[Any]) -> None:
+        """How many elements something has."""
+        if ("length", id(container)) not in self._seen:
+            self._seen.add(("length", id(container)))
+            self._sized.append(container)
+            self._lengths.append(len(container))
+
+    def watch_sequence(self, sequence: Sequence[Any]) -> None:
+        """Which elements a list has."""
+        if ("sequence", id(sequence)) not in self._seen:
+            self._seen.add(("sequence", id(sequence)))
+            self.watch_length(sequence)
+            self._sequences.append((sequence, tuple(sequence)))
+
+    def watch_hooks(self, table: dict[Any, Any]) -> None:
+        """A table of hooks, nearly always an empty one."""
+        if table:
+            self.watch_all(table)
+        else:
+            self._empty.append(table)
+
+    def watch_cell(self, cell: Any) -> None:
+        """A variable that a function closes over."""
+        if ("cell", id(cell)) not in self._seen:
+            self._seen.add(("cell", id(cell)))
             try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
-            if _plain(value) or isinstance(value, (Tensor, np.ndarray)):
-                self.cells.append((cell, value))
-        names = function.__globals__
-        for name in code.co_names:
-            if name in names:
-                value = names[name]
-                if _plain(value):
-                    self.equal.append((names, name, value))
-                elif isinstance(value, (Tensor, np.ndarray)):
-                    self.same.append((names, name, value))
+                contents = cell.cell_contents
+            except ValueError:  # not assigned yet
+                return
+            self._cells.append(cell)
+            self._contents.append(contents)
+
+    def watch_attribute(self, kind: type, name: str) -> None:
+        """An attribute of a class."""
+        if ("attribute", kind, name) not in self._seen:
+            self._seen.add(("attribute", kind, name))
+            self._attributes.append((kind, name, getattr(kind, name, _MISSING)))
+
+    def watch_tensor(self, tensor: Tensor) -> None:
+        """The memory of a captured tensor, and whether it takes part in autograd."""
+        self._tensors.append(tensor)
+        self._arrays.append(tensor._array)
+        self._requires_grad.append(tensor._requires_grad)
+        self._hooks.append(tensor._hooks)
+        hooks = tensor._hooks
+        if hooks is not None:
+            for table in (hooks.tensor, hooks.before, hooks.after, hooks.accumulated):
+                self.watch_hooks(table)
+
+    def watch_read(self, tensor: Tensor) -> None:
+        """The values of a captured tensor that Python looked at."""
+        self._read.append((tensor, tensor._array.copy()))
+
+    def watch_module(self, module: Any) -> None:
+        """What a module's forward depends on."""
+        own = module.__dict__
+        for name in ("_parameters", "_buffers", "_modules"):
+            self.watch_all(own[name])
+        for name in ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"):
+            self.watch_hooks(own[name])
+        names = names_of_methods(type(module))
+        for name, value in own.items():
+            if name in names and is_plain(value):
+                self.watch(own, name)
+
+    def watch_optimizer(self, optimizer: Any) -> None:
+        """What an optimizer's step depends on, other than the settings that are read anew at each call."""
+        own = vars(optimizer)
+        for name in ("param_groups", "state"):
+            self.watch(own, name)
+        self.watch_sequence(optimizer.param_groups)
+        for group in optimizer.param_groups:
+            self.watch_length(group)
+            for name, value in group.items():
+                if name not in _OF_SCHEDULES and (is_plain(value) or isinstance(value, (Tensor, list))):
+                    self.watch(group, name)
+            self.watch_sequence(group["params"])
+            for param in group["params"]:
+                if param in optimizer.state:
+                    self.watch_all(optimizer.state[param])
+        self.watch_hooks(optimizer._optimizer_step_pre_hooks)
+        self.watch_hooks(optimizer._optimizer_step_post_hooks)
+
+    def set_live(self, group: dict[str, Any], name: str) -> None:
+        """A setting of an optimizer is read anew at each call: any number is right, but not zero, which
+        switches a term off (a learning rate may be zero too).
+        """
+        if (id(group), name) not in self._live:
+            self._live.add((id(group), name))
+            if name != "lr":
+                self._nonzero.append((group, name))
+
+    def seal(self) -> None:
+        """Forget what turned out to be read anew at each call."""
+        if self._live:
+            kept = [
+                each
+                for each in zip(self._tables, self._names, self._values, strict=True)
+                if (id(each[0]), each[1]) not in self._live
+            ]
+            self._tables, self._names, self._values = (list(each) for each in zip(*kept, strict=True))
+
+    # -- the check -------------------------------------------------------------------------------------------
 
     def broken(self) -> str:
-        """Why the recording cannot be used any more, or an empty text."""
-        if state.mode & (GRAD | INFERENCE) != self.mode:
+        """Why the recording cannot be used now, or an empty text."""
+        if state.mode & (GRAD | INFERENCE) != self._mode:
             return "the grad mode changed"
-        for tensor, array, requires_grad in self.states:
+        if (
+            any(self._empty)
+            or not all(
+                map(is_, map(dict.get, self._tables, self._names, itertools.repeat(_MISSING)), self._values)
+            )
+            or not all(map(is_, map(_array_of, self._tensors), self._arrays))
+            or not all(map(is_, map(_requires_grad_of, self._tensors), self._requires_grad))
+            or not all(map(is_, map(_hooks_of, self._tensors), self._hooks))
+            or not all(map(is_, map(_contents_of, self._cells), self._contents))
+            or list(map(len, self._sized)) != self._lengths
+        ):
+            reason = self._what_changed()
+            if reason:
+                return reason
+        for sequence, elements in self._sequences:
+            if not all(map(is_, sequence, elements)):
+                return "an element of a list was replaced"
+        for tensor, values in self._read:
+            if not np.array_equal(tensor._array, values, equal_nan=tensor._array.dtype.kind == "f"):
+                return "a tensor whose value the step read in Python has changed"
+        for kind, name, value in self._attributes:
+            if not _unchanged(value, getattr(kind, name, _MISSING)):
+                return _change(name, value, getattr(kind, name, _MISSING))
+        for group, name in self._nonzero:
+            if _is_zero(group.get(name)):
+                return f"{name} became zero"
+        return "" if get_default_dtype() is self._default_dtype else "the default dtype changed"
+
+    def _what_changed(self) -> str:
+        """The slow half of `broken`: equal plain values are unchanged too, and are taken over."""
+        if any(self._empty):
+            return "a hook was added"
+        for place, (table, name, value) in enumerate(
+            zip(self._tables, self._names, self._values, strict=True)
+        ):
+            now = table.get(name, _MISSING)
+            if not _unchanged(value, now):
+                return _change(name, value, now)
+            self._values[place] = now
+        for tensor, array, requires_grad, hooks in zip(
+            self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True
+        ):
             if tensor._array is not array:
                 return "a captured tensor got other memory"
             if tensor._requires_grad is not requires_grad:
                 return "requires_grad of a captured tensor changed"
-        for table, name, value in self.same:
-            if table.get(name) is not value:
-                return f"{name} was replaced"
-        for table, name, value in self.equal:
-            if table.get(name) != value:
-                return f"{name} changed from {value!r} to {table.get(name)!r}"
-        for table, length in self.lengths:
-            if len(table) != length:
-                return "something was added to or removed from a module or an optimizer"
-        for cell, value in self.cells:
+            if tensor._hooks is not hooks:
+                return "a hook was added to a captured tensor"
+        for place, (cell, value) in enumerate(zip(self._cells, self._contents, strict=True)):
             now = cell.cell_contents
-            if now is not value and (isinstance(value, (Tensor, np.ndarray)) or now != value):
-                return "a value the step closes over changed"
+            if not _unchanged(value, now):
+                return "a variable the step closes over: " + _change("it", value, now)
+            self._contents[place] = now
+        if list(map(len, self._sized)) != self._lengths:
+            return "something was added to or removed from a container, a module or an optimizer"
         return ""
+
+
+def _is_zero(value: Any) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(each, (int, float)) and each == 0 for each in values)
+
+
+def _change(name: Any, before: Any, now: Any) -> str:
+    what = name if isinstance(name, str) else "an entry of a table"
+    if now is _MISSING or before is _MISSING:
+        return f"{what} was {'added' if before is _MISSING else 'removed'}"
+    if is_plain(before) and is_plain(now):
+        return f"{what} changed from {before!r} to {now!r}"
+    return f"{what} was replaced"
+
+
+_METHOD_NAMES: dict[type, frozenset[str]] = {}
+
+
+def names_of_methods(kind: type) -> frozenset[str]:
+    """The attribute names that a class's ``forward``, and the methods it may call, mention."""
+    found = _METHOD_NAMES.get(kind)
+    if found is None:
+        names: set[str] = set()
+        pending = {"forward"}
+        while pending:
+            name = pending.pop()
+            names.add(name)
+            code = getattr(getattr(kind, name, None), "__code__", None)
+            if code is not None:
+                pending |= names_in(code) - names
+        found = _METHOD_NAMES[kind] = frozenset(names)
+    return found
+
+
+def names_in(code: Any) -> set[str]:
+    """The global and attribute names that a piece of code mentions, functions inside it included."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if hasattr(constant, "co_names"):
+            names |= names_in(constant)
+    return names

@@ -118,6 +118,14 @@ class Window:
         return text
 
 
+def look(memory: np.ndarray, window: Window) -> np.ndarray:
+    """The ndarray of a window on a flat memory."""
+    size = memory.itemsize
+    return np.lib.stride_tricks.as_strided(
+        memory[window.offset :], window.shape, tuple(stride * size for stride in window.strides)
+    )
+
+
 Operand = Window | int | float | bool | None
 
 
@@ -151,6 +159,7 @@ class Program:
     """A recorded step.
 
     `arguments` are the windows of the tensors handed in, in order; `results` those of the tensors returned.
+    `kept` are windows that must be readable after a run besides: gradients, and arguments that were changed.
     """
 
     name: str
@@ -158,6 +167,7 @@ class Program:
     calls: list[Call] = field(default_factory=list)
     arguments: list[Window] = field(default_factory=list)
     results: list[Window] = field(default_factory=list)
+    kept: list[Window] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"program {self.name}({', '.join(repr(each) for each in self.arguments)})"]
@@ -181,6 +191,6 @@ class Program:
                 if window.buffer.number not in written:
                     raise AssertionError(f"{window!r} is read before it is written in {call!r}")
             written.update(window.buffer.number for window in call.outputs)
-        for window in self.results:
+        for window in (*self.results, *self.kept):
             if window.buffer.number not in written:
-                raise AssertionError(f"the result {window!r} is never written")
+                raise AssertionError(f"{window!r} is to be returned, and never written")

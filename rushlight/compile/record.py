@@ -2,12 +2,14 @@
 
 While a recorder is in place, `apply` tells it of every op. Operands are noted as windows on the buffers
 that own their memory, so views need no calls of their own and an in-place op is a write. Reading a value in
-Python (``.item()``, ``print``) would freeze it into the recording, so that raises. Invariant: the arrays
-seen are kept alive while recording, so no address is used twice.
+Python (``.item()``, ``print``) would freeze it into the recording, so that raises, unless it is a captured
+value that can be guarded. Invariant: the arrays seen are kept alive while recording, so no address is used
+twice.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -16,25 +18,34 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import RECORDING, state
-from rushlight.autograd.node import Node
-from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window
+from rushlight.compile.guards import Guards
+from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window, look
+from rushlight.compile.surroundings import watch_forward
 from rushlight.ops.define import Op
-from rushlight.tensor import Tensor
+from rushlight.storage import address, owner_of, storage_of
+from rushlight.tensor import Tensor, new_tensor
+
+# A captured tensor of so many elements may be read in Python: its values are then guarded.
+READABLE = 64
 
 
 class RecordingError(RuntimeError):
     """Something in the step cannot be part of a compiled program."""
 
 
-def owner_of(array: np.ndarray) -> np.ndarray:
-    """The array that owns the memory `array` looks into."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+@functools.cache
+def _shaped_by_values() -> dict[Op, str]:
+    """The ops whose result has a shape that depends on values, and what to use instead."""
+    from rushlight.ops import arrange, masks, picking
 
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+    select = "use torch.where(mask, x, 0), or multiply by the mask"
+    return {
+        picking.INDEX_MASK: select,
+        masks.MASKED_SELECT: select,
+        masks.NONZERO: "keep the mask instead of the places",
+        picking.NONZERO_TUPLE: "keep the mask instead of the places",
+        arrange.REPEAT_NUMBERS: "make the repeated indices outside of the step",
+    }
 
 
 class Recorder:
@@ -42,24 +53,39 @@ class Recorder:
 
     Args:
         name: the step's name.
-        arguments: the tensors handed to the step, with their names.
+        arguments: the tensors the step runs on: stand-ins with memory of their own.
+        given: the tensors that were handed to the step, one for each stand-in.
+        guards: gets what the recording takes for granted.
     """
 
-    def __init__(self, name: str, arguments: Sequence[tuple[str, Tensor]]) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[Tensor], given: Sequence[Tensor], guards: Guards
+    ) -> None:
         self.program = Program(name)
+        self.guards = guards
         self._buffers: dict[int, Buffer] = {}
         self._kept: list[np.ndarray] = []
+        self.arguments = arguments
+        self.given = given
         self.states: dict[int, Tensor] = {}
         self.modules: dict[int, Any] = {}
         self.optimizers: dict[int, Any] = {}
+        self.generators: dict[int, Any] = {}
         self.live: list[tuple[Buffer, Callable[[], Any]]] = []
         self.after: list[Callable[[], Any]] = []
+        self.written: dict[int, str] = {}
+        self.roots: list[Any] = []
+        # Leaves whose .grad the step looked at or set; of those looked at first: the gradient found there.
+        self.touched_grads: dict[int, Tensor] = {}
+        self.found_grads: list[tuple[Tensor, Tensor | None]] = []
+        self.grad_arguments: list[Any] = []
+        self.fixed_grads: list[tuple[Tensor, Tensor]] = []
         self._live_numbers: dict[Any, Tensor] = {}
-        self.live_settings: set[tuple[int, str]] = set()
+        self._scheduled: dict[int, str] = {}
+        self._read: list[tuple[Tensor, str]] = []
         self._made: list[tuple[weakref.ref[Tensor], str]] = []
-        for text, tensor in arguments:
-            self._known(tensor._array, ARGUMENT, text)
-            self.program.arguments.append(self.window(tensor))
+        for place, tensor in enumerate(arguments):
+            self.program.arguments.append(self.argument(tensor, f"argument{place}"))
 
     # -- being told ------------------------------------------------------------------------------------------
 
@@ -68,10 +94,16 @@ class Recorder:
         made = outputs if isinstance(outputs, tuple) else (outputs,)
         if self._is_window_only(op, inputs, made):
             return
+        if op in _shaped_by_values():
+            raise RecordingError(
+                f"{op.name}: the shape of the result depends on values, and a compiled step has fixed "
+                f"shapes. {where()}\nEither {_shaped_by_values()[op]}, or do this outside the compiled "
+                "function."
+            )
         operands = tuple(self._operand(each) for each in inputs)
         for each in made:
             self._known(each._array, TEMPORARY, "")
-            self._made.append((weakref.ref(each), self._where()))
+            self._made.append((weakref.ref(each), where()))
         self._add(op, operands, params, tuple(self.window(each) for each in made))
 
     def note_inplace(self, op: Op, inputs: Sequence[Any], params: dict[str, Any], target: Tensor) -> None:
@@ -79,74 +111,148 @@ class Recorder:
         written = self.window(target)
         operands = (written, *(self._operand(each) for each in inputs[1:]))
         self._add(op, operands, params, (written,))
+        if written.buffer.kind != TEMPORARY and written.buffer.number not in self.written:
+            self.written[written.buffer.number] = where()
+            self._refuse_shared_writes()
 
     def note_module(self, module: Any) -> None:
-        """A module's forward is running."""
-        self.modules[id(module)] = module
+        """A module's forward is about to run."""
+        if id(module) not in self.modules:
+            self.modules[id(module)] = module
+            self.guards.watch_module(module)
+            watch_forward(module, self.guards)
 
     def note_optimizer(self, optimizer: Any) -> None:
-        """An optimizer's step is running."""
-        self.optimizers[id(optimizer)] = optimizer
+        """An optimizer's step is about to run."""
+        if id(optimizer) in self._scheduled:
+            raise RecordingError(
+                "optimizer.step() after scheduler.step() in a compiled step: schedules advance when the "
+                f"step has ended, so call the schedule last. {self._scheduled[id(optimizer)]}"
+            )
+        if id(optimizer) not in self.optimizers:
+            self.optimizers[id(optimizer)] = optimizer
+            self.guards.watch_optimizer(optimizer)
+
+    def note_backward(self, roots: list[Any]) -> None:
+        """A backward pass that frees the graph begins at these nodes and leaves."""
+        self.roots += roots
+
+    def note_grad(self, leaf: Tensor) -> None:
+        """The step looks at ``leaf.grad``: what it finds there is an argument, or the lack of one guarded."""
+        if id(leaf) in self.touched_grads or self._is_temporary(leaf):
+            return
+        self.touched_grads[id(leaf)] = leaf
+        self.window(leaf)
+        grad = leaf._grad
+        self.found_grads.append((leaf, grad))
+        if grad is None:
+            return
+        if owner_of(grad._array) is grad._array and id(grad._array) not in self._buffers:
+            self.program.arguments.append(self.argument(grad, "grad"))
+            self.grad_arguments.append(leaf)
+        else:
+            self.fixed_grads.append((leaf, grad))
+
+    def note_grad_set(self, leaf: Tensor) -> None:
+        """The step sets ``leaf.grad`` without having looked at it."""
+        if not self._is_temporary(leaf):
+            self.window(leaf)
+            self.touched_grads.setdefault(id(leaf), leaf)
 
     def live_setting(self, group: dict[str, Any], name: str) -> Any:
         """An optimizer's setting as 0-d tensors that are read anew at every call; zero, which switches a term
-        off, stays a number and is guarded."""
+        off, stays a number and is guarded.
+        """
         value = group[name]
         if isinstance(value, Tensor):
             return value.squeeze() if value.dim() else value
-        if value == 0:
+        if value == 0 and name != "lr":
             return value
-        self.live_settings.add((id(group), name))
+        self.guards.set_live(group, name)
         if isinstance(value, tuple):
             return tuple(self._live_part(group, name, place) for place in range(len(value)))
         return self.live_number((id(group), name), lambda: group[name], np.dtype(np.float64))
 
-    def _live_part(self, group: dict[str, Any], name: str, place: int) -> Tensor:
+    def _live_part(self, group: dict[str, Any], name: str, place: int) -> Any:
+        value = group[name][place]
+        if isinstance(value, Tensor):
+            return value
         return self.live_number((id(group), name, place), lambda: group[name][place], np.dtype(np.float64))
 
     def live_number(self, key: Any, read: Callable[[], float], dtype: np.dtype) -> Tensor:
         """A 0-d tensor that holds ``read()`` anew at every call of the program: a learning rate, say."""
         known = self._live_numbers.get(key)
         if known is None:
-            from rushlight.tensor import new_tensor
-
             known = self._live_numbers[key] = new_tensor(np.asarray(read(), dtype=dtype))
-            self.states[id(known)] = known
-            self.live.append((self._known(known._array, STATE, str(key[-1])), read))
+            self.live.append((self._known(known._array, STATE, str(key[1])), read))
         return known
 
-    def run_after(self, effect: Callable[[], Any]) -> None:
+    def run_after(self, effect: Callable[[], Any], optimizer: Any = None) -> None:
         """Something Python must do after every call of the program, such as stepping a schedule."""
         self.after.append(effect)
+        if optimizer is not None:
+            self._scheduled[id(optimizer)] = where()
 
     def refuse_read(self, tensor: Tensor, what: str) -> None:
-        """Python is about to read a value: fine for memory from before the step, an error for what it
-        computes.
+        """Python is about to read a value: an error for what the step computes or is given; a small tensor
+        from before the step is guarded.
         """
         buffer = self._buffers.get(id(owner_of(tensor._array)))
-        if buffer is None:
+        known = buffer is None or buffer.kind == STATE
+        if known and tensor._array.size <= READABLE:
+            self.guards.watch_read(tensor)
+            self._read.append((tensor, where()))
             return
         raise RecordingError(
-            f"{what} inside a compiled step: the value would be frozen into the program. {self._where()}\n"
+            f"{what} inside a compiled step: the value would be frozen into the program. {where()}\n"
             "Return the tensor from the step and read it outside, or call this part outside the compiled "
             "function."
         )
 
-    def kept_tensors(self, results: Sequence[Tensor]) -> list[str]:
-        """Where tensors were made that Python still holds after the step, other than results and gradients.
+    def array(self, window: Window) -> np.ndarray:
+        """What a window shows in the run that was recorded."""
+        return look(storage_of(self._kept[window.buffer.number]), window)
 
-        Running the program again would not renew them: an optimizer's first state, say, or a loss put in a
-            list.
+    # -- looking back ----------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """What can only be seen when the run is over."""
+        for tensor, place in self._read:
+            buffer = self._buffers.get(id(owner_of(tensor._array)))
+            if buffer is not None and buffer.number in self.written:
+                raise RecordingError(
+                    "a value is read in Python that the compiled step itself changes: it would be frozen "
+                    f"into the program. {place}"
+                )
+        self.guards.seal()
+
+    def kept_tensors(self) -> list[str]:
+        """Where tensors were made that Python still holds after the step, other than gradients and the state
+        of optimizers. Running the program again would not renew them: a loss put in a list, say.
         """
-        accounted = {id(each) for each in results} | _saved_by_graphs(results)
-        for tensor in self.states.values():
-            accounted.add(id(tensor._grad))
-        found = []
-        for reference, where in self._made:
-            made = reference()
-            if made is not None and id(made) not in accounted:
-                found.append(where)
-        return found
+        accounted = {id(each._grad) for each in self.touched_grads.values()}
+        for optimizer in self.optimizers.values():
+            for entries in optimizer.state.values():
+                if isinstance(entries, dict):
+                    accounted |= {id(each) for each in entries.values()}
+        alive = ((reference(), place) for reference, place in self._made)
+        return [place for made, place in alive if made is not None and id(made) not in accounted]
+
+    def made_state(self) -> bool:
+        """Whether an optimizer made its state in this run: the next run is the one to keep."""
+        made = {id(tensor) for reference, _ in self._made if (tensor := reference()) is not None}
+        return any(
+            id(each) in made
+            for optimizer in self.optimizers.values()
+            for entries in optimizer.state.values()
+            if isinstance(entries, dict)
+            for each in entries.values()
+        )
+
+    def argument(self, tensor: Tensor, name: str) -> Window:
+        """Enter a tensor whose values differ from call to call."""
+        self._known(tensor._array, ARGUMENT, name)
+        return self.window(tensor)
 
     # -- windows ---------------------------------------------------------------------------------------------
 
@@ -161,27 +267,33 @@ class Recorder:
             self._buffers[id(owner)] = found
             self.program.buffers.append(found)
             self._kept.append(owner)
+            if kind == STATE and self.written:
+                self._refuse_shared_writes()
         return found
 
     def window(self, tensor: Tensor) -> Window:
         """Where a tensor lies."""
         array = tensor._array
         buffer = self._known(array, STATE, "")
-        if buffer.kind == STATE:
-            self.states.setdefault(id(tensor), tensor)
+        if buffer.kind == STATE and id(tensor) not in self.states:
+            self.states[id(tensor)] = tensor
+            self.guards.watch_tensor(tensor)
         if array.dtype != buffer.dtype:
             raise RecordingError(
-                f"a view of another type ({array.dtype} of {buffer.dtype}) cannot be compiled. "
-                f"{self._where()}"
+                f"a view of another type ({array.dtype} of {buffer.dtype}) cannot be compiled. {where()}"
             )
         size = array.itemsize
-        offset = (_address(array) - _address(owner_of(array))) // size if array.size else 0
+        offset = (address(array) - address(owner_of(array))) // size if array.size else 0
         return Window(buffer, offset, array.shape, tuple(stride // size for stride in array.strides))
 
     def _operand(self, value: Any) -> Operand:
         if isinstance(value, Tensor):
             return self.window(value)
         return value.item() if isinstance(value, np.generic) else value
+
+    def _is_temporary(self, tensor: Tensor) -> bool:
+        buffer = self._buffers.get(id(owner_of(tensor._array)))
+        return buffer is not None and buffer.kind == TEMPORARY
 
     def _is_window_only(self, op: Op, inputs: Sequence[Any], made: Sequence[Tensor]) -> bool:
         """Whether the op only looked at memory that is already known."""
@@ -191,34 +303,34 @@ class Recorder:
         self.window(inputs[0])
         return all(id(owner_of(each._array)) == source for each in made)
 
+    def _refuse_shared_writes(self) -> None:
+        """A program has its own memory for its arguments, so what is written must not be shared with them."""
+        given = [(each._array, self.program.arguments[place].buffer) for place, each in enumerate(self.given)]
+        for array, buffer in given:
+            others: list[tuple[Any, Buffer]] = [each for each in given if each[1] is not buffer]
+            others += [(each.array, each) for each in self.program.buffers if each.kind == STATE]
+            for other_array, other in others:
+                place = self.written.get(buffer.number) or self.written.get(other.number)
+                if place and other_array is not None and np.may_share_memory(array, other_array):
+                    raise RecordingError(
+                        f"the step changes {buffer!r} or {other!r} in place, and they share memory: that "
+                        f"cannot be compiled. {place}\nPass a clone()."
+                    )
+
     def _add(
         self, op: Op, inputs: tuple[Operand, ...], params: dict[str, Any], outputs: tuple[Window, ...]
     ) -> None:
-        self.program.calls.append(Call(op, inputs, params, outputs, self._where()))
-
-    @staticmethod
-    def _where() -> str:
-        """The line of the user's code that led here."""
-        frame: Any = sys._getframe(1)
-        while frame is not None and frame.f_globals.get("__name__", "").startswith("rushlight."):
-            frame = frame.f_back
-        return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+        if "generator" in params:
+            self.generators[id(params["generator"])] = params["generator"]
+        self.program.calls.append(Call(op, inputs, params, outputs, where()))
 
 
-def _saved_by_graphs(results: Sequence[Tensor]) -> set[int]:
-    """The tensors that the histories of results hold on to."""
-    pending = [each._node for each in results if each._node is not None]
-    seen, held = set(pending), set()
-    while pending:
-        node = pending.pop()
-        held |= {id(each) for each in node.saved or ()}
-        for edge in node.edges:
-            if isinstance(edge, Node) and edge not in seen:
-                seen.add(edge)
-                pending.append(edge)
-            elif isinstance(edge, Tensor):
-                held.add(id(edge))
-    return held
+def where() -> str:
+    """The line of the user's code that led here."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("rushlight."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
 
 
 class recording:
@@ -228,10 +340,6 @@ class recording:
         self.recorder = recorder
 
     def __enter__(self) -> Recorder:
-        if state.mode & RECORDING:
-            raise RecordingError(
-                "a compiled function was called while another one is being recorded for the first time"
-            )
         state.recorder = self.recorder
         state.mode |= RECORDING
         return self.recorder

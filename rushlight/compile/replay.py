@@ -12,17 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.program import STATE, Call, Program, Window
+from rushlight.compile.program import STATE, Call, Program, Window, look
 from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import new_tensor
-
-
-def look(memory: np.ndarray, window: Window) -> np.ndarray:
-    """The ndarray of a window on a flat memory."""
-    size = memory.itemsize
-    return np.lib.stride_tricks.as_strided(
-        memory[window.offset :], window.shape, tuple(stride * size for stride in window.strides)
-    )
 
 
 def flat(array: np.ndarray) -> np.ndarray:

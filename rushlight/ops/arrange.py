@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import reading
 from rushlight.dtype import I64
 from rushlight.ops.arguments import array_of, int_tuple, int_varargs, numpy_names
 from rushlight.ops.broadcast import expand
@@ -193,6 +194,7 @@ def repeat_interleave(
 
 def _repeated_numbers(repeats: Tensor, output_size: int | None = None) -> Tensor:
     """0, 1, 2, ..., each as often as its place in `repeats` says."""
+    reading("repeat_interleave() with a tensor of repeats", repeats)
     array = repeats._array
     if array.ndim != 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import RECORDING, state
+from rushlight.autograd.mode import reading, state
 from rushlight.dtype import ALL, BOOL_NUMPY, I64, bool_, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
 from rushlight.ops.create import check_options, numpy_type
@@ -265,8 +265,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
-    if state.mode & RECORDING:
-        state.recorder.refuse_read(self, "numpy()")
+    reading("numpy()", self)
     return self._array
 
 
@@ -289,6 +288,7 @@ def dlpack(self: Tensor, **kwargs: Any) -> Any:
     """DLPack's ``__dlpack__``: hands out the memory."""
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    reading("DLPack", self)
     return self._array.__dlpack__(**kwargs)
 
 

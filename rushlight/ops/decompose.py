@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import reading
 from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.matmul import regrouping
@@ -106,6 +107,7 @@ DET = primitive(
 
 def _det_rule(g: Tensor, A: Tensor, out: Tensor) -> Tensor:
     """``g * det * inv(A).T``; through the cofactors where the matrix is singular."""
+    reading("the gradient of det()", out)
     if (np.abs(out._array) > 1e-12).all():
         return (g * out).unsqueeze(-1).unsqueeze(-1) * inv(A).mT
     U, S, Vh = svd(A)
@@ -412,6 +414,7 @@ QR = primitive(
 def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     """``A = Q @ R`` with orthonormal Q and upper triangular R; `mode` "reduced", "complete" or "r"."""
     if mode == "r":
+        reading("linalg.qr() with mode='r'", A)
         R = A.new_tensor(np.linalg.qr(A._array, "r"))
         return _qr_type((A.new_empty(0), R))
     if A.requires_grad and A.numel() and (mode != "reduced" or A.shape[-2] < A.shape[-1]):

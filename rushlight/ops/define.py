@@ -352,6 +352,10 @@ def write_out(out: Any, result: Any) -> Any:
         out._resize_output(source.shape)
     np.copyto(out._array, source, casting="unsafe")
     out._bump_version()
+    if state.mode & RECORDING:
+        from rushlight.ops.writes import COPY
+
+        state.recorder.note_inplace(COPY, (out, result), NO_PARAMS, out)
     return out
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import reading
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.broadcast import expand
 from rushlight.ops.copies import tensor_type
@@ -24,6 +25,7 @@ def _written(name: str, target: Tensor, function: Callable[..., Any], *others: T
         raise RuntimeError(
             f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead."
         )
+    reading(f"{name}()", target, *others)
     rows = [target, *(expand(each, tuple(target.shape)) for each in others)]
     values = [each._array.reshape(-1).tolist() for each in rows]
     integral = target._array.dtype.kind in "iu"

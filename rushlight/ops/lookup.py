@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import reading
 from rushlight.dtype import I64, result_type_of
 from rushlight.ops.accumulate import add_rows
 from rushlight.ops.arguments import array_of
@@ -196,6 +197,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if array.size == 0 and num_classes <= 0:
         raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    if num_classes == -1:
+        reading("one_hot() without num_classes", input)
     return apply(ONE_HOT, (input,), {"num_classes": num_classes})
 
 

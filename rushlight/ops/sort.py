@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import reading
 from rushlight.dtype import get_default_dtype
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import apply, labelled, write_out
@@ -278,6 +279,7 @@ def _quantile(
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     if ((wanted._array < 0) | (wanted._array > 1)).any():
         raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {float(wanted._array.max())}")
+    reading(f"{name}()", input, wanted)
     line = input.reshape(-1) if dim is None else input.transpose(dim, -1)
     ordered = sort(line, -1)[0]
     missing = np.isnan(ordered._array).sum(-1, keepdims=True)
@@ -384,6 +386,7 @@ def unique(
     """The distinct elements (or slices along `dim`), in order; on request where each went and how often it
     stands.
     """
+    reading("unique()", input)
     place = None if dim is None else normal_dim(dim, input._array.ndim)
     values, inverse, counts = np.unique(
         input._array, return_inverse=True, return_counts=True, axis=place, equal_nan=False
@@ -414,6 +417,7 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements (or slices along `dim`) without those equal to the one before."""
+    reading("unique_consecutive()", input)
     array = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, dim, 0)
     first = _first_of_runs(array, dim)
     values = array[first] if dim is None else np.moveaxis(array[first], 0, dim)
@@ -432,6 +436,7 @@ def unique_consecutive(
 )
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative int stands in a 1-D tensor, or the sum of its weights."""
+    reading("bincount()", input)
     array = input._array
     if array.ndim != 1 or array.dtype.kind == "f" or (array.size and array.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
@@ -448,6 +453,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 )
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Any = None) -> Tensor:
     """Counts of elements in equal bins between `min` and `max` (the data's own limits if both are 0)."""
+    reading("histc()", input)
     array = input._array
     low, high = (min, max) if (min, max) != (0, 0) or not array.size else (array.min(), array.max())
     if low == high:
@@ -475,6 +481,7 @@ def histogram(
     out: Any = None,
 ) -> Any:
     """Counts of elements in bins (a number of equal ones, or their edges), and the edges."""
+    reading("histogram()", input)
     kind = input._array.dtype if input._array.dtype.kind == "f" else get_default_dtype().numpy
     edges = bins._array if isinstance(bins, Tensor) else bins
     weights = None if weight is None else weight._array.reshape(-1)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from rushlight.ops.create import full, ones, zeros_like
+from rushlight.ops.select import where
 from rushlight.optim.common import (
     Group,
     add_,
     as_number,
     check_learning_rate,
     check_not_negative,
+    chosen,
     count_of,
     counter_dtype,
     new_counter,
@@ -97,9 +99,13 @@ class ASGD(Optimizer):
             average = state["ax"]
             param.mul_(1 - lambd * eta)
             add_(param, grad, -eta)
-            if mu == 1:
+            is_start = mu == 1
+            if isinstance(is_start, Tensor):  # a recorded step holds both ways
+                average.copy_(where(is_start, param, average + param.sub(average).mul_(mu)))
+            elif is_start:
                 average.copy_(param)
             else:
                 average.add_(param.sub(average).mul_(mu))
             state["eta"].fill_(lr / (1 + lambd * lr * step) ** alpha)
-            state["mu"].fill_(1 / max(1, step - t0))
+            averaged = step - t0
+            state["mu"].fill_(1 / chosen(averaged > 1, averaged, 1))

@@ -12,6 +12,7 @@ from typing import Any
 from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import dtype, float32, float64, get_default_dtype
 from rushlight.ops.create import zeros
+from rushlight.ops.select import where
 from rushlight.tensor import Tensor
 
 Group = dict[str, Any]
@@ -64,6 +65,13 @@ def count_of(counter: Tensor) -> Any:
     """The value of a 0-d counter of the state, a number (a tensor while a step is recorded): in double, as
     the bias corrections computed from it are."""
     return counter.to(float64) if state.mode & RECORDING else counter.item()
+
+
+def chosen(condition: Any, then: Any, otherwise: Any) -> Any:
+    """``then`` where a condition on a counter holds, else ``otherwise``; a recorded step has tensors."""
+    if isinstance(condition, Tensor):
+        return where(condition, then, otherwise)
+    return then if condition else otherwise
 
 
 def kept(tensor: Tensor, group: Group) -> Tensor:

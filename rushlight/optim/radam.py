@@ -15,6 +15,7 @@ from rushlight.optim.common import (
     check_betas,
     check_learning_rate,
     check_not_negative,
+    chosen,
     count_of,
     move_,
     new_counter,
@@ -104,10 +105,13 @@ class RAdam(Optimizer):
             # The length of the mean square's memory decides whether its variance is bounded.
             longest = 2 / (1 - beta2) - 1
             length = longest - 2 * step * beta2**step / correction2
-            if length > 5.0:
+            is_bounded = length > 5.0
+            # A recorded step holds both ways: its count is a tensor.
+            if isinstance(is_bounded, Tensor) or is_bounded:
                 denominator = mean_square.sqrt() + group["eps"]
                 rectification = (
                     (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
                 ) ** 0.5
-                update = update * (correction2**0.5 / denominator) * rectification
+                rectified = update * (correction2**0.5 / denominator) * rectification
+                update = chosen(is_bounded, rectified, update)
             param.add_(update, alpha=-1.0)

@@ -144,8 +144,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Advance by one epoch, or (deprecated) jump to ``epoch``, and write the new rates."""
-        if state.mode & RECORDING:  # a compiled step advances after each of its calls
-            state.recorder.run_after(lambda: self.step(epoch))
+        if self._postponed(epoch):
             return
         if self._step_count == 1:
             self._warn_if_optimizer_did_not_step()
@@ -153,6 +152,13 @@ class LRScheduler:
         if epoch is not None:
             warnings.warn(EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
         self._update_lr(epoch)
+
+    def _postponed(self, *args: Any) -> bool:
+        """Whether a step is being recorded: a compiled step advances schedules after each of its calls."""
+        if state.mode & RECORDING:
+            state.recorder.run_after(lambda: self.step(*args), self.optimizer)
+            return True
+        return False
 
     def _update_lr(self, epoch: int | None = None) -> None:
         self._get_lr_called_within_step = True

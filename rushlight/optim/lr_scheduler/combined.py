@@ -97,6 +97,8 @@ class SequentialLR(_Combination):
 
     def step(self) -> None:  # type: ignore[override]
         """Advance by one epoch the scheduler whose turn it is."""
+        if self._postponed():
+            return
         self.last_epoch += 1
         index = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[index]
@@ -148,6 +150,8 @@ class ChainedScheduler(_Combination):
 
     def step(self) -> None:  # type: ignore[override]
         """Advance every scheduler by one epoch."""
+        if self._postponed():
+            return
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = group_values(self.optimizer, "lr")

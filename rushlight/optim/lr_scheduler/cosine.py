@@ -103,6 +103,8 @@ class CosineAnnealingWarmRestarts(BuiltInScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Advance by one epoch, or go to ``epoch``, which may be a fraction: ``epoch + batch / batches``."""
+        if self._postponed(epoch):
+            return
         if epoch is None and self.last_epoch >= 0:
             epoch = self.last_epoch + 1
             self.T_cur += 1

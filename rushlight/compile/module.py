@@ -1,0 +1,62 @@
+"""A compiled module: called like the module it wraps, with the same parameters and attributes.
+
+The wrapped module is its child ``_orig_mod``, so its parameters are the very same and the keys of a state
+dict begin with ``_orig_mod.``, as with PyTorch. Hooks, training mode and parameters are the wrapped module's
+own affair: a change of them is a new recording. Invariant: this file computes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rushlight.compile.compiled import CompiledFunction
+from rushlight.nn.module import Module
+
+
+class OptimizedModule(Module):
+    """What `compile` makes of a module.
+
+    >>> import rushlight as torch
+    >>> model = torch.nn.Linear(2, 1)
+    >>> compiled = torch.compile(model)
+    >>> x = torch.ones(3, 2)
+    >>> torch.equal(compiled(x), model(x)), compiled.in_features, compiled.weight is model.weight
+    (True, 2, True)
+    """
+
+    _orig_mod: Module
+
+    def __init__(self, module: Module, name: str, backend: str, limit: int) -> None:
+        super().__init__()
+        self._orig_mod = module
+        self.training = module.training
+        object.__setattr__(self, "_compiled", CompiledFunction(module, name, backend, limit))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The compiled call of the module."""
+        return self._compiled(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The same as a call."""
+        return self._compiled(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        members = self.__dict__.get("_modules", {})
+        if name == "_orig_mod" or "_orig_mod" not in members:
+            return super().__getattr__(name)
+        return getattr(members["_orig_mod"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("_orig_mod", "training") or "_orig_mod" not in self.__dict__.get("_modules", {}):
+            super().__setattr__(name, value)
+        else:
+            setattr(self._orig_mod, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._orig_mod, name)
+
+    def __len__(self) -> int:
+        return len(self._orig_mod)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._orig_mod[index]  # type: ignore[index]

@@ -1,0 +1,230 @@
+"""A recorded program with everything around it: how one call of it runs, and what Python sees afterwards.
+
+The program computes; this file hands it the arguments, refreshes the numbers that Python may change between
+calls (learning rates), and afterwards counts versions, copies back what was changed, puts gradients in
+their places and runs what had to wait (schedules). Invariant: after a call, everything the plain step would
+have changed is as it would have left it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from rushlight.compile.differentiable import Differentiable
+from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Program, Window
+from rushlight.compile.record import Recorder, RecordingError
+from rushlight.compile.replay import Replay
+from rushlight.compile.results import Results
+from rushlight.storage import owner_of
+from rushlight.tensor import Tensor, new_tensor
+
+
+class Memory(Protocol):
+    """Where the windows of a program lie."""
+
+    def view(self, window: Window) -> np.ndarray:
+        """A window as an ndarray on the program's own memory."""
+
+
+class Executor(Protocol):
+    """What runs a program: `replay.Replay`, or native code with the same interface.
+
+    `run` copies the arguments in (one array for each of ``program.arguments``, in any layout), runs every
+    call and returns a fresh array for each of ``program.results``. Afterwards `memory.view` shows the windows
+    in ``program.kept`` (gradients, arguments that were changed); other temporaries may be gone.
+    """
+
+    @property
+    def memory(self) -> Memory:
+        """Where the windows of the program lie."""
+
+    def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """One run."""
+
+
+def executor_for(program: Program, backend: str) -> Executor:
+    """What runs a program; the replay is what there is for both backends."""
+    return Replay(program)
+
+
+class Recording:
+    """One recorded program, ready to be called.
+
+    Args:
+        recorder: of the run.
+        results: what the run returned.
+        backend: what is to run the program.
+    """
+
+    def __init__(self, recorder: Recorder, results: Results, backend: str) -> None:
+        self.program = recorder.program
+        self.guards = recorder.guards
+        self.live = recorder.live
+        self.after = recorder.after
+        self.results = results
+        self.generators = list(recorder.generators.values())
+        self.grad_arguments = recorder.grad_arguments
+        self.written_roots = _roots_written(recorder)
+        self.written_owners = {
+            id(each.array)
+            for each in self.program.buffers
+            if each.kind == STATE and each.number in recorder.written
+        }
+        given = self.program.arguments[: len(recorder.arguments)]
+        self.written_arguments = [
+            (place, look) for place, look in enumerate(given) if look.buffer.number in recorder.written
+        ]
+        self.written_grads = [
+            (leaf, look)
+            for leaf, look in zip(self.grad_arguments, self.program.arguments[len(given) :], strict=True)
+            if look.buffer.number in recorder.written
+        ]
+        self._fixed_grads = recorder.fixed_grads
+        self._found_grads = _grads_to_find(recorder)
+        self._grads = _grads_to_leave(recorder)
+        kept = [look for _, look in (*self.written_arguments, *self.written_grads)]
+        kept += [look for _, look in self._grads if isinstance(look, Window)]
+        self.program.kept = kept
+        self.program.results = list(results.windows)
+        self.program.verify()
+        self.half: Differentiable | None = None
+        self.lock = threading.Lock()
+        self.executor = executor_for(self.program, backend)
+
+    # -- whether it fits -------------------------------------------------------------------------------------
+
+    def unfit(self, given: Sequence[Tensor]) -> str:
+        """Why this recording cannot be used for a call now, or an empty text."""
+        for leaf, fixed in self._fixed_grads:
+            if leaf._grad is not fixed:
+                return "a gradient was replaced"
+        for leaf, shape in self._found_grads:
+            grad = _owner_of_grad(leaf, given)._grad
+            if (None if grad is None else (grad._array.shape, grad._array.dtype)) != shape:
+                return "a gradient is there that was not, or the other way round"
+        return self.guards.broken()
+
+    def shares_written(self, given: Sequence[Tensor]) -> bool:
+        """Whether something that the program changes shares memory with an argument, which it cannot know."""
+        if not self.written_owners and not self.written_arguments:
+            return False
+        owners = [id(owner_of(each._array)) for each in given]
+        if not self.written_owners.isdisjoint(owners):
+            return True
+        return bool(self.written_arguments) and len(set(owners)) < len(owners)
+
+    # -- one call --------------------------------------------------------------------------------------------
+
+    def run(self, given: Sequence[Tensor]) -> Any:
+        """One call with these tensors."""
+        with self.lock:
+            self.refresh()
+            arrays = [each._array for each in given]
+            if self.grad_arguments:
+                arrays += [_grad_array(leaf, given) for leaf in self.grad_arguments]
+            made = self.executor.run(arrays)
+            self.leave(given)
+        tensors = self.results.build(made, given)
+        if self.half is not None:
+            self.half.attach(tensors, made, given)
+        value = self.results.shape_of_value(tensors)
+        self.advance()
+        return value
+
+    def refresh(self) -> None:
+        """Read anew the numbers that Python may have changed."""
+        for buffer, read in self.live:
+            assert buffer.array is not None
+            buffer.array[...] = read()
+
+    def leave(self, given: Sequence[Tensor]) -> None:
+        """After the program ran: versions, changed arguments and gradients as the plain step leaves them."""
+        view = self.executor.memory.view
+        for root in self.written_roots:
+            root._version_count += 1
+        for place, look in self.written_arguments:
+            np.copyto(given[place]._array, view(look))
+            given[place]._bump_version()
+        for leaf, look in self.written_grads:
+            grad = _owner_of_grad(leaf, given)._grad
+            assert grad is not None
+            np.copyto(grad._array, view(look))
+            grad._bump_version()
+        for leaf, left in self._grads:
+            owner = _owner_of_grad(leaf, given)
+            owner._grad = new_tensor(view(left).copy(order="K")) if isinstance(left, Window) else left
+
+    def advance(self) -> None:
+        """Run what had to wait for the end of the step: schedules."""
+        for effect in self.after:
+            effect()
+
+
+class GivenLeaf:
+    """Stands for argument number `place` where a leaf is meant."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+def _owner_of_grad(leaf: Any, given: Sequence[Tensor]) -> Tensor:
+    return given[leaf.place] if isinstance(leaf, GivenLeaf) else leaf
+
+
+def _grad_array(leaf: Any, given: Sequence[Tensor]) -> np.ndarray:
+    grad = _owner_of_grad(leaf, given)._grad
+    assert grad is not None
+    return grad._array
+
+
+def _roots_written(recorder: Recorder) -> list[Tensor]:
+    """The captured tensors whose memory the program writes: their versions count on."""
+    found: dict[int, Tensor] = {}
+    for tensor in recorder.states.values():
+        if recorder.window(tensor).buffer.number in recorder.written:
+            root = tensor if tensor._root is None else tensor._root
+            found[id(root)] = root
+    return list(found.values())
+
+
+def _leaf(recorder: Recorder, tensor: Tensor) -> Any:
+    """A leaf as later calls know it: itself, or the place of the argument it stands in for."""
+    for place, each in enumerate(recorder.arguments):
+        if each is tensor:
+            return GivenLeaf(place)
+    return tensor
+
+
+def _grads_to_find(recorder: Recorder) -> list[tuple[Any, Any]]:
+    """Of leaves whose .grad the step looks at: what must be there, None or a shape and type."""
+    recorder.grad_arguments = [_leaf(recorder, each) for each in recorder.grad_arguments]
+    return [
+        (_leaf(recorder, leaf), None if grad is None else (grad._array.shape, grad._array.dtype))
+        for leaf, grad in recorder.found_grads
+    ]
+
+
+def _grads_to_leave(recorder: Recorder) -> list[tuple[Any, Window | Tensor | None]]:
+    """What .grad of each leaf is after the step: a temporary's window, a captured tensor, or None."""
+    before = {id(leaf): grad for leaf, grad in recorder.found_grads}
+    left: list[tuple[Any, Window | Tensor | None]] = []
+    for leaf in recorder.touched_grads.values():
+        grad = leaf._grad
+        if grad is not None and grad is before.get(id(leaf)):
+            continue
+        if grad is None:
+            left.append((_leaf(recorder, leaf), None))
+            continue
+        look = recorder.window(grad)
+        if look.buffer.kind == ARGUMENT:
+            raise RecordingError(
+                "an argument, or a view of one, becomes .grad in a compiled step: clone() it"
+            )
+        left.append((_leaf(recorder, leaf), look if look.buffer.kind == TEMPORARY else grad))
+    return left

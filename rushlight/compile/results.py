@@ -1,0 +1,136 @@
+"""What a compiled call hands back: fresh tensors in the structure that the step returned.
+
+A step returns tensors in tuples, lists and dictionaries, and some of them share memory: two results that are
+views of one another, an argument handed back, a captured tensor. `Results` notes how, says which windows the
+program must return (`windows`), and builds the results of a call from those arrays. Nothing is computed.
+Invariant: results share memory exactly where those of the plain step do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight.compile.guards import is_plain
+from rushlight.compile.program import ARGUMENT, STATE, Buffer, Window
+from rushlight.compile.record import Recorder, RecordingError
+from rushlight.compile.stand_in import with_values
+from rushlight.device import device
+from rushlight.dtype import dtype
+from rushlight.tensor import Tensor, new_tensor
+
+Build = Callable[[Sequence[np.ndarray], Sequence[Tensor]], Tensor]
+
+
+class Results:
+    """How to make the results of a call.
+
+    Args:
+        value: what the step returned in the run that was recorded.
+        recorder: of that run.
+    """
+
+    def __init__(self, value: Any, recorder: Recorder) -> None:
+        self.tensors: list[Tensor] = []
+        self.shape_of_value = self._outline(value)
+        self._refuse_live(value, recorder)
+        self.windows: list[Window] = []
+        self.builders: list[Build] = []
+        looks = [recorder.window(each) for each in self.tensors]
+        self.buffers = [each.buffer for each in looks]
+        shared = {
+            look.buffer
+            for place, look in enumerate(looks)
+            if any(other != look and other.buffer is look.buffer for other in looks[:place])
+        }
+        shared |= {look.buffer for look in looks if not look.is_contiguous()}
+        slots: dict[Buffer, int] = {}
+        for tensor, look in zip(self.tensors, looks, strict=True):
+            self.builders.append(self._builder(tensor, look, look.buffer in shared, slots, recorder))
+
+    def _outline(self, value: Any) -> Callable[[Sequence[Any]], Any]:
+        """A function that rebuilds the structure of a value from its tensors."""
+        if isinstance(value, Tensor):
+            place = next((i for i, each in enumerate(self.tensors) if each is value), len(self.tensors))
+            if place == len(self.tensors):
+                self.tensors.append(value)
+            return lambda made: made[place]
+        if isinstance(value, (tuple, list)):
+            parts = [self._outline(each) for each in value]
+            kind: Any = type(value)
+            if hasattr(value, "_fields"):
+                return lambda made: kind(*(part(made) for part in parts))
+            return lambda made: kind(part(made) for part in parts)
+        if isinstance(value, dict):
+            named = {name: self._outline(each) for name, each in value.items()}
+            blank = with_values(value, dict.fromkeys(value))  # holds no tensor alive
+            return lambda made: with_values(blank, {name: part(made) for name, part in named.items()})
+        if not is_plain(value) and not isinstance(value, (np.generic, dtype, device, type)):
+            raise RecordingError(
+                f"a compiled step returns tensors, plain values, and tuples, lists and dictionaries of them, "
+                f"but this one returned a {type(value).__name__}"
+            )
+        return lambda made: value
+
+    def _refuse_live(self, value: Any, recorder: Recorder) -> None:
+        """A learning rate among the results would be the one of the run that was recorded, for ever."""
+        if isinstance(value, (tuple, list)):
+            for each in value:
+                self._refuse_live(each, recorder)
+        elif isinstance(value, dict):
+            self._refuse_live(list(value.values()), recorder)
+        elif type(value) is float and any(value == read() for _, read in recorder.live):
+            raise RecordingError(
+                f"the step {recorder.program.name} returns the number {value}, which is a setting of its "
+                "optimizer: a compiled step would return the same number at every call. Read it outside."
+            )
+
+    def _builder(
+        self, tensor: Tensor, look: Window, shared: bool, slots: dict[Buffer, int], recorder: Recorder
+    ) -> Build:
+        """How one result comes about; notes the window that the program must return for it."""
+        if look.buffer.kind == ARGUMENT:
+            return self._of_argument(tensor, look, recorder)
+        if look.buffer.kind == STATE:
+            return self._of_state(tensor, look, recorder)
+        place = slots.get(look.buffer)
+        if place is None:
+            place = slots[look.buffer] = len(self.windows)
+            whole = Window(look.buffer, 0, (look.buffer.size,), (1,))
+            self.windows.append(whole if shared else look)
+        if not shared:
+            return lambda arrays, _: new_tensor(arrays[place])
+        size, shape = look.dtype.itemsize, look.shape
+        steps = tuple(stride * size for stride in look.strides)
+        start = look.offset * size
+        return lambda arrays, _: new_tensor(np.ndarray(shape, look.dtype, arrays[place], start, steps))
+
+    @staticmethod
+    def _of_argument(tensor: Tensor, look: Window, recorder: Recorder) -> Build:
+        """An argument handed back, or a view of it."""
+        for place, each in enumerate(recorder.arguments):
+            if each is tensor:
+                return lambda _, given: given[place]
+            if recorder.program.arguments[place].buffer is look.buffer:
+                start = look.offset - recorder.program.arguments[place].offset
+                return lambda _, given: given[place].as_strided(
+                    look.shape, look.strides, given[place].storage_offset() + start
+                )
+        leaf = next(
+            each for each in recorder.grad_arguments if each._grad is tensor
+        )  # a gradient handed back
+        return lambda *_: leaf._grad
+
+    @staticmethod
+    def _of_state(tensor: Tensor, look: Window, recorder: Recorder) -> Build:
+        """A captured tensor handed back, or a view of it."""
+        if tensor._base is None:
+            return lambda *_: tensor
+        base = tensor._base
+        return lambda *_: base.as_strided(look.shape, look.strides, look.offset)
+
+    def build(self, arrays: Sequence[np.ndarray], given: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors of a call, from the arrays of `windows` and the arguments of the call."""
+        return [make(arrays, given) for make in self.builders]
