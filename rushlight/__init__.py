@@ -118,6 +118,7 @@ _SUBMODULES = (
     "optim",
     "random",
     "special",
+    "testing",
     "utils",
     "vision",
 )

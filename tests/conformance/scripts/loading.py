@@ -41,7 +41,7 @@ print(type(DataLoader(dataset)), len(DataLoader(dataset, batch_size=4, drop_last
 
 numbers = TensorDataset(torch.arange(12).float(), torch.arange(12) % 3)
 train, test = random_split(numbers, [0.75, 0.25], generator=torch.Generator().manual_seed(42))
-print(train.indices, [pair for pair in test])
+print(train.indices, list(test))
 for x, y in DataLoader(train, batch_size=5, shuffle=True):
     print(x, y)
 print(next(iter(DataLoader(ConcatDataset([test, Subset(numbers, [0, 1])]), batch_size=5))))

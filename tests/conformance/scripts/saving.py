@@ -17,7 +17,7 @@ def make():
 model = make()
 optimizer = optim.Adam(model.parameters(), lr=0.01)
 x, y = torch.randn(16, 4), torch.randint(0, 2, (16,))
-for epoch in range(3):
+for _ in range(3):
     optimizer.zero_grad()
     loss = nn.functional.cross_entropy(model(x), y)
     loss.backward()
@@ -35,7 +35,7 @@ with tempfile.TemporaryDirectory() as folder:
     print(torch.equal(other(x), model(x)))
     checkpoint = os.path.join(folder, "checkpoint.tar")
     torch.save(
-        {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "loss": loss},
+        {"epoch": 3, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "loss": loss},
         checkpoint,
     )
     loaded = torch.load(checkpoint, weights_only=True, map_location="cpu")

@@ -50,14 +50,12 @@ print(f"t: {t}", f"n: {n}")
 
 X = torch.arange(12, dtype=torch.float32).reshape(3, 4)
 print(X.sum(axis=0), X.mean(), X.numel(), X[1:3], X[X > 5], torch.exp(X[0]))
-print(
-    torch.linspace(0, 1, 5), torch.randint(0, 10, (2, 5)), torch.randperm(6), torch.normal(0.0, 1.0, (2, 2))
-)
+print(torch.linspace(0, 1, 5), torch.randint(0, 10, (2, 5)), torch.randperm(6))
+print(torch.normal(0.0, 1.0, (2, 2)))
 values, indices = torch.topk(X, 2, dim=1)
 print(values, indices, X.max(dim=1), torch.sort(torch.tensor([3, 1, 2])))
-print(
-    X.view(-1, 6).unsqueeze(0).shape, X.permute(1, 0)[0], X.flatten().squeeze(), torch.stack([X[0], X[1]]).T
-)
+print(X.view(-1, 6).unsqueeze(0).shape, X.permute(1, 0)[0], X.flatten().squeeze())
+print(torch.stack([X[0], X[1]]).T)
 print(torch.where(X > 4, X, torch.zeros_like(X)), X.clamp(2, 8), X.cumsum(0), torch.einsum("ij,kj->ik", X, X))
 torch.set_printoptions(precision=2, sci_mode=False)
 print(torch.tensor([1234.5678, 0.00012]), torch.randn(2, 2))
