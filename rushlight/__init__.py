@@ -118,7 +118,6 @@ _SUBMODULES = (
     "optim",
     "random",
     "special",
-    "testing",
     "utils",
     "vision",
 )

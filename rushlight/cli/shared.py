@@ -7,6 +7,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from rushlight.jobs.errors import JobError
+
 SPELLED = {"tab": "\t", r"\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 
 
@@ -39,3 +41,22 @@ def free_run_folder(name: str) -> str:
         if not path.exists():
             return str(path)
     raise AssertionError("unreachable")
+
+
+def resumed_settings(kind: Any, folder: Any, options: argparse.Namespace, given: dict[str, Any]) -> Any:
+    """The settings of the run to resume; an option that contradicts them is refused."""
+    config = folder.read_config()
+    try:
+        settings = kind(**config["settings"])
+    except (KeyError, TypeError) as error:
+        raise JobError(f"{options.resume}/config.json does not describe a run: {error!r}") from None
+    for name, value in {"data": options.data, **given}.items():
+        if getattr(settings, name) != value:
+            flag = "the data" if name == "data" else "--" + name.replace("_", "-")
+            raise JobError(
+                f"the run in {options.resume} has {flag} {getattr(settings, name)}, not {value}: "
+                "resume it with its own settings, or start a new run"
+            )
+    if options.out is not None and Path(options.out) != Path(options.resume):
+        raise JobError("--resume goes on in the run's own folder: leave out --out")
+    return settings

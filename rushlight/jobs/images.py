@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -84,7 +84,24 @@ class Settings:
         return self.lr if self.lr is not None else DEFAULT_RATES.get(self.optimizer, 0.003)
 
 
-def build_model(inputs: int, settings: Settings, classes: int) -> nn.Sequential:
+class Architecture(Protocol):
+    """What of a job's settings a network of linear layers needs."""
+
+    hidden: list[int]
+    activation: str
+
+
+class Learning(Protocol):
+    """What of a job's settings a schedule needs."""
+
+    schedule: str
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate."""
+
+
+def build_model(inputs: int, settings: Architecture, classes: int) -> nn.Sequential:
     """Linear layers of the sizes asked for, with an activation after each but the last."""
     layers: list[nn.Module] = []
     width = inputs
@@ -94,7 +111,7 @@ def build_model(inputs: int, settings: Settings, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
-def build_schedule(optimizer: optim.Optimizer, settings: Settings, steps: int) -> Any:
+def build_schedule(optimizer: optim.Optimizer, settings: Learning, steps: int) -> Any:
     """The learning-rate schedule over all `steps` of the run; it is stepped after every batch."""
     if settings.schedule == "one-cycle":
         # OneCycleLR would give momentum to an optimizer that was asked for without

@@ -74,7 +74,8 @@ def _half_blocks(image: np.ndarray) -> list[str]:
     return lines
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
+    """matplotlib for drawing into files; JobError where it is missing."""
     try:
         import matplotlib
     except ImportError:
@@ -90,7 +91,7 @@ def _pyplot() -> Any:
 
 def write_picture(path: Path, history: list[dict[str, Any]], result: Result, title: str) -> None:
     """Draw the report as one PNG."""
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure = pyplot.figure(figsize=(13, 9), layout="constrained")
     try:
         upper, lower = figure.subfigures(2, 1, height_ratios=(1.25, 1))
