@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.mode import state
+from rushlight.autograd.mode import RECORDING, no_grad, state
 from rushlight.autograd.node import Node
 from rushlight.storage import address, owner_of
 from rushlight.tensor import Tensor, new_tensor
@@ -178,7 +178,11 @@ def _keep_retaining(tensor: Tensor, node: Node) -> None:
 
 def overwritten_copy(target: Tensor) -> Tensor:
     """The value that an in-place op is about to destroy, still attached to its history."""
-    kept = new_tensor(target._array.copy())
+    if state.mode & RECORDING:
+        with no_grad():
+            kept = target.clone()  # an op, so that a program copies anew
+    else:
+        kept = new_tensor(target._array.copy())
     kept._node, kept._requires_grad, kept._output_nr = (
         target._fresh_node(),
         target.requires_grad,

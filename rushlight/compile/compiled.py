@@ -64,7 +64,7 @@ class CompiledFunction:
         with self._lock:
             if self._is_full(reason):
                 return self.function(*args, **kwargs)
-            return _Attempt(self, key, tensors).run(args, kwargs)
+            return _Attempt(self, key, tensors, [*args, *kwargs.values()]).run(args, kwargs)
 
     def is_recorded(self, *args: Any, **kwargs: Any) -> bool:
         """Whether a call with these arguments would run a program, and not be recorded first."""
@@ -113,12 +113,14 @@ class CompiledFunction:
 class _Attempt:
     """One run of the plain function, noted as a recording."""
 
-    def __init__(self, compiled: CompiledFunction, key: Any, given: list[Tensor]) -> None:
+    def __init__(
+        self, compiled: CompiledFunction, key: Any, given: list[Tensor], arguments: list[Any]
+    ) -> None:
         self.compiled = compiled
         self.key = key
         self.given = given
         self.guards = Guards()
-        surroundings.watch(compiled.function, self.guards)
+        surroundings.watch(compiled.function, self.guards, arguments)
         self.recorder = Recorder(compiled.name, [stand_in(each) for each in given], given, self.guards)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

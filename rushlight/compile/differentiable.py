@@ -37,7 +37,8 @@ class Differentiable:
         self.chosen = list(chosen)
         roots = [results.tensors[place] for place in chosen]
         self.outputs = [(each._array.shape, each._array.dtype) for each in roots]
-        inputs = _inputs_of(roots, recorder)
+        ends = _inputs_of(roots, recorder)
+        inputs = [leaf for _, leaf in ends]
         start = len(recorder.program.calls)
         incoming = [_ones(recorder, number, each) for number, each in enumerate(roots)]
         grads = _gradients(roots, incoming, inputs)
@@ -46,7 +47,7 @@ class Differentiable:
         del recorder.program.calls[start:]
         split = _Split(recorder, calls)
         self.program = split.program
-        self.inputs = [_reference(recorder, each) for each in inputs]
+        self.inputs = [_reference(recorder, tensor) for tensor, _ in ends]
         self.wanted = [look is not None for look in made]
         self.program.results = [split.window(look) for look in made if look is not None]
         gradients = [split.window(recorder.window(each)) for each in incoming]
@@ -149,19 +150,42 @@ def _nodes_from(roots: Sequence[Any]) -> list[Node]:
     return found
 
 
-def _inputs_of(roots: Sequence[Tensor], recorder: Recorder) -> list[Tensor]:
-    """The leaves that the graph of some tensors ends in, and the captured tensors with a history."""
-    nodes = _nodes_from([each._fresh_node() for each in roots])
-    known = set(nodes)
-    leaves: dict[int, Tensor] = {}
-    for node in nodes:
-        for edge in node.edges:
-            if edge is not None and not isinstance(edge, Node):
-                leaves[id(edge)] = edge
+def _inputs_of(roots: Sequence[Tensor], recorder: Recorder) -> list[tuple[Tensor, Tensor]]:
+    """Where the graph of some tensors ends: leaves, and captured tensors with a history.
+
+    Each comes with the leaf that stands for it in the graph: itself, or one that is put there now, so that
+    the backward pass goes no further.
+    """
+    found: dict[Any, tuple[Tensor, Tensor]] = {}
+    pending = [each._fresh_node() for each in roots]
+    seen = set(pending)
+    while pending:
+        node = pending.pop()
+        assert node is not None
+        for index, edge in enumerate(node.edges):
+            if edge is None:
+                continue
+            if not isinstance(edge, Node):
+                found[id(edge)] = edge, edge
+            elif edge.sequence < recorder.first_node:
+                number = (node.numbers or {}).get(index, 0)
+                if (edge, number) not in found:
+                    found[edge, number] = _cut(edge, number, recorder)
+                node.edges = [*node.edges[:index], found[edge, number][1], *node.edges[index + 1 :]]
+            elif edge not in seen:
+                seen.add(edge)
+                pending.append(edge)
+    return list(found.values())
+
+
+def _cut(node: Node, number: int, recorder: Recorder) -> tuple[Tensor, Tensor]:
+    """The captured tensor that is an output of a node, and a leaf to take its place."""
     for tensor in recorder.states.values():
-        if tensor.requires_grad and tensor._fresh_node() in known and tensor._base is None:
-            leaves[id(tensor)] = tensor
-    return list(leaves.values())
+        if tensor._fresh_node() is node and tensor._output_nr == number:
+            leaf: Tensor = new_tensor(tensor._array)
+            leaf._requires_grad = True
+            return tensor, leaf
+    raise RecordingError(f"gradients flow to {node!r} of a tensor that the compiled function has not seen")
 
 
 def _ones(recorder: Recorder, number: int, like: Tensor) -> Tensor:

@@ -172,6 +172,7 @@ class Guards:
                     self.watch(group, name)
             self.watch_sequence(group["params"])
             for param in group["params"]:
+                self.watch(optimizer.state, param)
                 if param in optimizer.state:
                     self.watch_all(optimizer.state[param])
         self.watch_hooks(optimizer._optimizer_step_pre_hooks)
@@ -274,23 +275,27 @@ def _change(name: Any, before: Any, now: Any) -> str:
     return f"{what} was replaced"
 
 
-_METHOD_NAMES: dict[type, frozenset[str]] = {}
-
-
-def names_of_methods(kind: type) -> frozenset[str]:
-    """The attribute names that a class's ``forward``, and the methods it may call, mention."""
-    found = _METHOD_NAMES.get(kind)
+def names_of_methods(kind: type, start: frozenset[str] = frozenset({"forward"})) -> frozenset[str]:
+    """These names, and those that the methods of a class mention which are reached through them."""
+    found = _METHOD_NAMES.get((kind, start))
     if found is None:
-        names: set[str] = set()
-        pending = {"forward"}
-        while pending:
-            name = pending.pop()
-            names.add(name)
-            code = getattr(getattr(kind, name, None), "__code__", None)
-            if code is not None:
-                pending |= names_in(code) - names
-        found = _METHOD_NAMES[kind] = frozenset(names)
+        found = _METHOD_NAMES[kind, start] = frozenset(_names_reached(kind, start))
     return found
+
+
+_METHOD_NAMES: dict[tuple[type, frozenset[str]], frozenset[str]] = {}
+
+
+def _names_reached(kind: type, start: frozenset[str]) -> set[str]:
+    names: set[str] = set()
+    pending = set(start)
+    while pending:
+        name = pending.pop()
+        names.add(name)
+        code = getattr(getattr(kind, name, None), "__code__", None)
+        if code is not None:
+            pending |= names_in(code) - names
+    return names
 
 
 def names_in(code: Any) -> set[str]:

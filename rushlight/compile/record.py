@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import RECORDING, state
+from rushlight.autograd.node import Node
 from rushlight.compile.guards import Guards
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window, look
-from rushlight.compile.surroundings import watch_forward
+from rushlight.compile.surroundings import watch_forward, watch_hooks
 from rushlight.ops.define import Op
 from rushlight.storage import address, owner_of, storage_of
 from rushlight.tensor import Tensor, new_tensor
@@ -75,6 +76,7 @@ class Recorder:
         self.after: list[Callable[[], Any]] = []
         self.written: dict[int, str] = {}
         self.roots: list[Any] = []
+        self.first_node = Node(None, None, None).sequence
         # Leaves whose .grad the step looked at or set; of those looked at first: the gradient found there.
         self.touched_grads: dict[int, Tensor] = {}
         self.found_grads: list[tuple[Tensor, Tensor | None]] = []
@@ -132,6 +134,8 @@ class Recorder:
         if id(optimizer) not in self.optimizers:
             self.optimizers[id(optimizer)] = optimizer
             self.guards.watch_optimizer(optimizer)
+            hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+            watch_hooks(self.guards, *hooks)
 
     def note_backward(self, roots: list[Any]) -> None:
         """A backward pass that frees the graph begins at these nodes and leaves."""
@@ -278,6 +282,8 @@ class Recorder:
         if buffer.kind == STATE and id(tensor) not in self.states:
             self.states[id(tensor)] = tensor
             self.guards.watch_tensor(tensor)
+            if tensor._hooks is not None:
+                watch_hooks(self.guards, tensor._hooks.tensor, tensor._hooks.accumulated)
         if array.dtype != buffer.dtype:
             raise RecordingError(
                 f"a view of another type ({array.dtype} of {buffer.dtype}) cannot be compiled. {where()}"

@@ -67,7 +67,7 @@ class Recording:
         self.after = recorder.after
         self.results = results
         self.generators = list(recorder.generators.values())
-        self.grad_arguments = recorder.grad_arguments
+        self.grad_arguments = [_leaf(recorder, each) for each in recorder.grad_arguments]
         self.written_roots = _roots_written(recorder)
         self.written_owners = {
             id(each.array)
@@ -203,7 +203,6 @@ def _leaf(recorder: Recorder, tensor: Tensor) -> Any:
 
 def _grads_to_find(recorder: Recorder) -> list[tuple[Any, Any]]:
     """Of leaves whose .grad the step looks at: what must be there, None or a shape and type."""
-    recorder.grad_arguments = [_leaf(recorder, each) for each in recorder.grad_arguments]
     return [
         (_leaf(recorder, leaf), None if grad is None else (grad._array.shape, grad._array.dtype))
         for leaf, grad in recorder.found_grads

@@ -61,12 +61,17 @@ class Replay:
         for place, given in zip(self.arguments, arguments, strict=True):
             np.copyto(place, given)
         token = error_state.set(QUIET)
+        number = 0
         try:
             for op, inputs, params, outputs in self.steps:
                 operands, _ = op.prepare(op, inputs)
                 made = op.forward(*operands, **params)
                 for place, value in zip(outputs, made if type(made) is tuple else (made,), strict=True):
                     np.copyto(place, value, casting="unsafe")
+                number += 1
+        except Exception as error:
+            error.add_note(f"in the compiled step {self.program.name}, at {self.program.calls[number].where}")
+            raise
         finally:
             error_state.reset(token)
         return [each.copy() for each in self.results]

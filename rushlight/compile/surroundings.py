@@ -11,15 +11,16 @@ is watched where it is stored, so replacing it is seen.
 from __future__ import annotations
 
 import functools
+import inspect
 import random
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from rushlight.compile.guards import PLAIN, Guards, names_in
+from rushlight.compile.guards import PLAIN, Guards, names_in, names_of_methods
 from rushlight.nn.module import Module
 from rushlight.optim.lr_scheduler.base import LRScheduler
 from rushlight.optim.optimizer import Optimizer
@@ -33,16 +34,35 @@ _LIBRARIES = frozenset(sys.stdlib_module_names) | {"rushlight", "numpy", "torch"
 _LEFT_ALONE = (*PLAIN, Tensor, np.ndarray, np.generic, np.dtype, Optimizer, LRScheduler)
 
 
-def watch(function: Callable[..., Any], guards: Guards) -> None:
-    """Enter everything that a function's code names into the guards."""
-    _Walk(guards).value(function, frozenset())
+def watch(function: Callable[..., Any], guards: Guards, arguments: Iterable[Any] = ()) -> None:
+    """Enter everything that a function's code names, of its surroundings and of objects it is given."""
+    walk = _Walk(guards)
+    walk.value(function, frozenset())
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is not None:
+        names = frozenset(names_in(code))
+        for each in arguments:
+            walk.value(each, names)
 
 
 def watch_forward(module: Module, guards: Guards) -> None:
-    """The same for the forward of a module of the user's own."""
+    """The same for the hooks of a module and, if it is the user's own, for its forward."""
+    walk = _Walk(guards)
+    own = module.__dict__
+    for table in (own["_forward_pre_hooks"], own["_forward_hooks"], own["_backward_pre_hooks"]):
+        walk.functions(table)
+    walk.functions(own["_backward_hooks"])
     forward = type(module).forward
     if not _of_a_library(forward):
-        _Walk(guards).value(forward, frozenset())
+        walk.value(forward, frozenset())
+        walk.value(module, frozenset(names_in(forward.__code__)))
+
+
+def watch_hooks(guards: Guards, *tables: dict[Any, Any]) -> None:
+    """The same for functions in tables of hooks."""
+    walk = _Walk(guards)
+    for table in tables:
+        walk.functions(table)
 
 
 def _of_a_library(thing: Any) -> bool:
@@ -91,9 +111,17 @@ class _Walk:
                 self.class_attributes(value, names)
         elif hasattr(value, "__wrapped__") and not isinstance(value, type):
             self.value(value.__wrapped__, names)
-        elif hasattr(value, "__dict__") and not _of_a_library(type(value)):
+        elif hasattr(value, "__dict__"):
+            kind = type(value)
+            if not _of_a_library(kind):
+                names = names_of_methods(kind, names)
+                self.class_attributes(kind, names)
             self.attributes(vars(value), names)
-            self.class_attributes(type(value), names)
+
+    def functions(self, table: dict[Any, Any]) -> None:
+        """The functions in a table of hooks."""
+        for each in table.values():
+            self.value(each, frozenset())
 
     def function(self, function: types.FunctionType) -> None:
         """The variables, globals and defaults of a function."""
@@ -132,6 +160,8 @@ class _Walk:
 
     def module(self, module: Module, names: frozenset[str]) -> None:
         """The members of a module that the code names; its forward is watched when it runs."""
+        if not _of_a_library(type(module)):
+            names = names_of_methods(type(module), names)
         own = module.__dict__
         for table in (own, own["_parameters"], own["_buffers"], own["_modules"]):
             for name in names & table.keys():
