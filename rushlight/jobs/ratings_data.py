@@ -7,7 +7,7 @@ numbering the same ids with the same vocabulary gives the same rows, in training
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Vocabulary:
         return found["row"].fill_null(UNKNOWN).to_numpy().astype(np.int64)
 
 
-def find_columns(form: Form, given: dict[str, str | None], where: str) -> dict[str, str]:
+def find_columns(form: Form, given: Mapping[str, str | None], where: str) -> dict[str, str]:
     """Which column holds users, items and ratings: as said, by its usual name, or by place without a header.
 
     >>> find_columns(Form(["userId", "movieId", "rating", "timestamp"], ","), {}, "ratings.csv")
@@ -96,10 +96,8 @@ def find_columns(form: Form, given: dict[str, str | None], where: str) -> dict[s
 
 def read_ratings(
     path: str | Path,
-    given: dict[str, str | None],
-    *,
-    delimiter: str | None = None,
-    encoding: str | None = None,
+    given: Mapping[str, str | None],
+    reading: Mapping[str, Any],
     need_rating: bool = True,
 ) -> Ratings:
     """Read who rated what how much.
@@ -107,15 +105,14 @@ def read_ratings(
     Args:
         path: any table `rushlight.jobs.reading` knows; MovieLens' ``u.data`` without a header too.
         given: names of columns by role (``user``, ``item``, ``rating``); what is missing is found.
-        delimiter: what divides the fields, where the first lines mislead.
-        encoding: of the text, where it is not UTF-8.
+        reading: what `read_table` is told about the file's form (delimiter, encoding, header).
         need_rating: whether a file without ratings is refused.
 
     Raises:
         JobError: a column is missing, or nothing usable is left.
     """
     where = str(path)
-    form = look(path, delimiter=delimiter, encoding=encoding)
+    form = look(path, **reading)
     columns = find_columns(form, given, where)
     roles = ("user", "item", "rating") if need_rating else ("user", "item")
     for role in roles:
@@ -124,7 +121,7 @@ def read_ratings(
                 f"which column of {where} holds the {role}s? Say --{role} NAME "
                 f"(columns: {', '.join(form.columns[:20])})"
             )
-    table = read_table(path, columns=list(columns.values()), delimiter=delimiter, encoding=encoding)
+    table = read_table(path, columns=list(columns.values()), **reading)
     frame = table.frame
     users, items = (as_text(frame[columns[role]]) for role in ("user", "item"))
     notes = list(table.notes)
