@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rushlight.cli.shared import free_run_folder
+from rushlight.cli.shared import free_run_folder, resumed_settings
 from rushlight.jobs.errors import JobError
 
 SUMMARY = "grey images in classes: mnist, fashion-mnist, kmnist, or a folder of IDX files"
@@ -88,7 +88,7 @@ def train(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     if options.resume is not None:
         folder = RunFolder.open(options.resume)
-        settings = _resumed_settings(Settings, folder, options, given)
+        settings = resumed_settings(Settings, folder, options, given)
     else:
         settings = Settings(data=options.data, **given)
         settings.check()
@@ -115,25 +115,6 @@ def train(options: argparse.Namespace) -> int:
         print(f"picture of curves, confusion and worst mistakes: {picture}")
     print(f"run kept in {folder.path}")
     return 0
-
-
-def _resumed_settings(kind: Any, folder: Any, options: argparse.Namespace, given: dict[str, Any]) -> Any:
-    """The settings of the run to resume; an option that contradicts them is refused."""
-    config = folder.read_config()
-    try:
-        settings = kind(**config["settings"])
-    except (KeyError, TypeError) as error:
-        raise JobError(f"{options.resume}/config.json does not describe a run: {error!r}") from None
-    for name, value in {"data": options.data, **given}.items():
-        if getattr(settings, name) != value:
-            flag = "the dataset" if name == "data" else "--" + name.replace("_", "-")
-            raise JobError(
-                f"the run in {options.resume} has {flag} {getattr(settings, name)}, not {value}: "
-                "resume it with its own settings, or start a new run"
-            )
-    if options.out is not None and Path(options.out) != Path(options.resume):
-        raise JobError("--resume goes on in the run's own folder: leave out --out")
-    return settings
 
 
 def _print_result(result: Any) -> None:

@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 
 from rushlight.jobs.errors import JobError
 
-KINDS = ("candles", "images")  # the last one takes what no other claims
+KINDS = ("ratings", "candles", "images")  # the last one takes what no other claims
 
 
 class Kind(Protocol):

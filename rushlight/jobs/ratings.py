@@ -220,9 +220,12 @@ def prepare(split: Split, settings: Settings, folder: RunFolder, resume: bool = 
         wording=Wording(rate="--lr {}", resume=f"rushlight train {settings.data} --resume {{folder}}"),
     )
     ids = {"users": split.users.ids, "items": split.items.ids, "names": names}
-    write_bytes(folder.path / "ids.json", json.dumps(ids, ensure_ascii=False).encode())
     rated = np.concatenate([split.train[0], split.test[0]])
-    save_file({"rated": new_tensor(rated)}, folder.path / "rated.safetensors")
+    try:
+        write_bytes(folder.path / "ids.json", json.dumps(ids, ensure_ascii=False).encode())
+        save_file({"rated": new_tensor(rated)}, folder.path / "rated.safetensors")
+    except OSError as error:
+        raise JobError(f"cannot write to the folder {folder.path}: {error.strerror or error}") from None
     return trainer
 
 
