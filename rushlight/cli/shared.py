@@ -52,7 +52,7 @@ def resumed_settings(kind: Any, folder: Any, options: argparse.Namespace, given:
         raise JobError(f"{options.resume}/config.json does not describe a run: {error!r}") from None
     for name, value in {"data": options.data, **given}.items():
         if getattr(settings, name) != value:
-            flag = "the data" if name == "data" else "--" + name.replace("_", "-")
+            flag = "the dataset" if name == "data" else "--" + name.replace("_", "-")
             raise JobError(
                 f"the run in {options.resume} has {flag} {getattr(settings, name)}, not {value}: "
                 "resume it with its own settings, or start a new run"
