@@ -10,7 +10,7 @@ import functools
 import gc
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,47 @@ class CompiledFunction:
 
     def is_recorded(self, *args: Any, **kwargs: Any) -> bool:
         """Whether a call with these arguments would run a program, and not be recorded first."""
+        return self.recording_for(*args, **kwargs) is not None
+
+    def recording_for(self, *args: Any, **kwargs: Any) -> Recording | None:
+        """The recording that a call with these arguments would run now, if there is one."""
+        if state.mode & (RECORDING | ANOMALY | PACKING):
+            return None
         key, tensors = signature(args, kwargs)
-        return any(not each.unfit(tensors) for each in self.recordings.get(key, ()))
+        for each in self.recordings.get(key, ()):
+            if not each.unfit(tensors):
+                return None if each.shares_written(tensors) else each
+        return None
+
+    def over(self, loader: Iterable[Any], *, scheduler: Any = None, progress: Any = None) -> Any:
+        """Run the step on every batch of a loader: ``step(*batch)`` for a tuple or list, ``step(**batch)``
+        for a dictionary, ``step(batch)`` for anything else.
+
+        Data in memory (a `TensorDataset`, or `Subset` of one, in a `DataLoader` without workers) is picked by
+        rows and run in chunks of about a tenth of a second. Batches, their order and all random draws are
+        those of an ordinary loop. Ctrl-C takes effect between two steps.
+
+        Args:
+            loader: anything iterable.
+            scheduler: its ``step()`` is called after each step.
+            progress: called as ``progress(done, total)`` after each chunk; ``total`` is None where the loader
+                has no length.
+
+        Returns:
+            What the steps returned, stacked along a new first dimension; for losses one tensor of shape
+            ``(steps,)``. Results whose shapes differ between steps are a list.
+
+        >>> import rushlight as torch
+        >>> from rushlight.utils.data import DataLoader, TensorDataset
+        >>> @torch.compile
+        ... def step(x):
+        ...     return x.sum()
+        >>> step.over(DataLoader(TensorDataset(torch.arange(5)), batch_size=2))
+        tensor([1, 5, 4])
+        """
+        from rushlight.compile.over import epoch
+
+        return epoch(self, loader, scheduler, progress)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: bound to its instance."""

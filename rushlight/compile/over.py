@@ -1,0 +1,280 @@
+"""`step.over(loader)`: an epoch through a compiled step, and what the steps returned as one tensor.
+
+Where the data lies in memory (a `TensorDataset`, or a `Subset` of one) only the sampler runs in Python:
+batches are picked by their row numbers, and steps run in chunks of about a tenth of a second (`run_many`),
+between which progress is told and Ctrl-C obeyed. Any other loader is iterated in the ordinary way. Invariant:
+the batches, their order and every random draw are those of ``for batch in loader: step(*batch)``, and an
+interrupt leaves everything as it is between two steps.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight.compile.recording import Recording
+from rushlight.compile.stand_in import with_values
+from rushlight.data import collate
+from rushlight.data.dataset import Subset, TensorDataset
+from rushlight.data.loader import DataLoader
+from rushlight.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+from rushlight.tensor import Tensor, new_tensor
+
+CHUNK_SECONDS = 0.1
+
+# Samplers that look at nothing but their own random numbers, so that they may run ahead of the steps.
+_FORESEEABLE = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+
+Progress = Callable[[int, int | None], None]
+
+
+def run_many(
+    recording: Recording,
+    columns: Sequence[np.ndarray],
+    batches: Sequence[np.ndarray],
+    advance: Callable[[], None],
+) -> list[Any]:
+    """Run one step for each of several batches of equal size, by one recording.
+
+    Args:
+        recording: fits batches of this size.
+        columns: the data: the arguments of a step are the rows of each that a batch names.
+        batches: row numbers.
+        advance: called after each step.
+
+    Returns:
+        What the steps returned. Fewer than there are batches if the recording stopped fitting on the way.
+    """
+    results: list[Any] = []
+    for rows in batches:
+        given = [new_tensor(column.take(rows, axis=0)) for column in columns]
+        if results and recording.unfit(given):
+            break
+        results.append(recording.run(given))
+        advance()
+    return results
+
+
+def epoch(step: Any, loader: Iterable[Any], scheduler: Any = None, progress: Progress | None = None) -> Any:
+    """Run `step` on every batch of a loader; see `CompiledFunction.over`."""
+    if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+        raise TypeError(f"over(): scheduler must have a step() method, but got {type(scheduler).__name__}")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"over(): progress must be callable, but got {type(progress).__name__}")
+    columns = _columns(loader)
+    run = _Epoch(step, scheduler, progress, _length(loader))
+    with _Interrupts() as interrupts:
+        if columns is None:
+            run.plainly(loader, interrupts)
+        else:
+            run.by_rows(loader, columns, interrupts)
+    return stacked(run.results)
+
+
+class _Epoch:
+    """One pass: the results so far, and how fast the steps are."""
+
+    def __init__(self, step: Any, scheduler: Any, progress: Progress | None, total: int | None) -> None:
+        self.step = step
+        self.scheduler = scheduler
+        self.progress = progress
+        self.total = total
+        self.results: list[Any] = []
+        self.started = time.perf_counter()
+        self.chunk = 1
+
+    def plainly(self, loader: Iterable[Any], interrupts: _Interrupts) -> None:
+        """Batch by batch, as they come."""
+        for batch in loader:
+            self._call(batch)
+            if time.perf_counter() - self.started >= CHUNK_SECONDS:
+                self._chunk_ended(0)
+                interrupts.obey()
+        self._chunk_ended(0)
+        interrupts.obey()
+
+    def by_rows(self, loader: Iterable[Any], data: _Columns, interrupts: _Interrupts) -> None:
+        """By row numbers, in chunks of batches of equal size."""
+        batches = _LookAhead(data.batches(loader))
+        while (first := batches.peek()) is not None:
+            given = data.batch(first)
+            recording = self.step.recording_for(*given)
+            count = len(self.results)
+            if recording is None:
+                batches.take(1, first)
+                self._call(given)
+            else:
+                rows = batches.take(self.chunk if data.is_foreseeable(recording) else 1, first)
+                made = run_many(recording, data.arrays, rows, self._advance)
+                self.results += made
+                batches.put_back(rows[len(made) :])
+            self._chunk_ended(0 if recording is None else len(self.results) - count)
+            interrupts.obey()
+
+    def _call(self, batch: Any) -> None:
+        if isinstance(batch, (tuple, list)):
+            self.results.append(self.step(*batch))
+        elif isinstance(batch, dict):
+            self.results.append(self.step(**batch))
+        else:
+            self.results.append(self.step(batch))
+        self._advance()
+
+    def _advance(self) -> None:
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def _chunk_ended(self, steps: int) -> None:
+        """Tell progress, and choose how many steps the next chunk has."""
+        now = time.perf_counter()
+        if steps:
+            fitting = int(CHUNK_SECONDS * steps / max(now - self.started, 1e-9))
+            self.chunk = max(1, min(fitting, 8 * self.chunk))
+        self.started = now
+        if self.progress is not None:
+            self.progress(len(self.results), self.total)
+            self.started = time.perf_counter()
+
+
+class _Columns:
+    """The tensors behind a loader, and the rows its batches are made of."""
+
+    def __init__(self, loader: DataLoader, tensors: Sequence[Tensor], subsets: Sequence[np.ndarray]) -> None:
+        self.arrays = [each._array for each in tensors]
+        self.subsets = subsets
+        sampler = loader.batch_sampler
+        inner = sampler.sampler if type(sampler) is BatchSampler else None
+        self._foreseeable = type(inner) in _FORESEEABLE
+        self._generator = getattr(inner, "generator", None)
+
+    def batches(self, loader: Iterable[Any]) -> Iterator[np.ndarray]:
+        """The row numbers of each batch; drawn from the generators as in ordinary iteration."""
+        iterator: Any = iter(loader)
+        for indices in iterator._indices:
+            rows = np.asarray(indices, dtype=np.int64)
+            for subset in self.subsets:
+                rows = subset[rows]
+            yield rows
+
+    def batch(self, rows: np.ndarray) -> list[Tensor]:
+        """One batch."""
+        return [new_tensor(each.take(rows, axis=0)) for each in self.arrays]
+
+    def is_foreseeable(self, recording: Recording) -> bool:
+        """Whether later batches may be asked for before the steps on earlier ones have run."""
+        return self._foreseeable and not any(each is self._generator for each in recording.generators)
+
+
+def _columns(loader: Any) -> _Columns | None:
+    """The columns of a loader whose data lies in memory; None for any other."""
+    if type(loader) is not DataLoader or loader.num_workers or not loader._auto_collation:
+        return None
+    dataset, subsets = loader.dataset, []
+    while type(dataset) is Subset:
+        subsets.append(np.asarray(dataset.indices, dtype=np.int64))
+        dataset = dataset.dataset
+    if type(dataset) is not TensorDataset or not collate.is_standard(loader.collate_fn):
+        return None
+    if any(type(each) is not Tensor or each.requires_grad for each in dataset.tensors):
+        return None
+    return _Columns(loader, dataset.tensors, subsets)
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except TypeError:  # a stream
+        return None
+
+
+class _LookAhead:
+    """Batches that can be looked at before they are taken."""
+
+    def __init__(self, batches: Iterator[np.ndarray]) -> None:
+        self.batches = batches
+        self.waiting: deque[np.ndarray] = deque()
+
+    def peek(self) -> np.ndarray | None:
+        """The next batch, None at the end."""
+        if not self.waiting:
+            following = next(self.batches, None)
+            if following is None:
+                return None
+            self.waiting.append(following)
+        return self.waiting[0]
+
+    def take(self, count: int, like: np.ndarray) -> list[np.ndarray]:
+        """The next batches, up to `count`, as long as they are of the same size."""
+        taken: list[np.ndarray] = []
+        while len(taken) < count and (following := self.peek()) is not None and following.size == like.size:
+            taken.append(self.waiting.popleft())
+        return taken
+
+    def put_back(self, batches: Sequence[np.ndarray]) -> None:
+        """Undo `take` for the last ones."""
+        self.waiting.extendleft(reversed(batches))
+
+
+class _Interrupts:
+    """Holds Ctrl-C back until `obey` is called, so that no step is left half done."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self.before: Any = None
+
+    def __enter__(self) -> _Interrupts:
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self.before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, *_: Any) -> None:
+        self.came = True
+
+    def obey(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        if self.came:
+            self.came = False
+            raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+
+def stacked(results: Sequence[Any]) -> Any:
+    """Results of many steps as one: tensors of the same shape as one tensor with a new first dimension.
+
+    Tuples, lists and dictionaries keep their structure; what cannot be stacked becomes a list.
+
+    >>> import rushlight as torch
+    >>> stacked([(torch.tensor(1.0), None), (torch.tensor(2.0), None)])
+    (tensor([1., 2.]), None)
+    """
+    if not results:
+        return new_tensor(np.zeros(0, np.float32))
+    first = results[0]
+    if isinstance(first, Tensor):
+        arrays = [each._array for each in results]
+        if any(each.shape != arrays[0].shape for each in arrays):
+            return [each.detach() for each in results]
+        return new_tensor(np.stack(arrays))
+    if isinstance(first, dict):
+        return with_values(first, {name: stacked([each[name] for each in results]) for name in first})
+    if isinstance(first, (tuple, list)):
+        kind: Any = type(first)
+        parts = [stacked(each) for each in zip(*results, strict=True)]
+        return kind(*parts) if hasattr(first, "_fields") else kind(parts)
+    return None if all(each is None for each in results) else list(results)
