@@ -73,6 +73,8 @@ def kind_to_train(arguments: Sequence[str]) -> Kind | None:
         return kind_named(found.kind) if found.kind in KINDS else None
     if found.data is None:
         return None
+    if found.resume is not None:
+        return _kind_of_folder(found.resume)
     return next(kind for kind in map(kind_named, KINDS) if kind.claims(found))
 
 
@@ -81,12 +83,17 @@ def kind_of_run(command: str, arguments: Sequence[str]) -> Kind | None:
     found = _scout("folder", arguments, lambda kind: getattr(kind, f"{command}_options"))
     if found.folder is None:
         return None
+    return _kind_of_folder(found.folder)
+
+
+def _kind_of_folder(path: str) -> Kind:
+    """The kind of job that a run folder holds."""
     from rushlight.fit.run_folder import RunFolder
 
-    job = RunFolder.open(found.folder).read_config().get("job")
+    job = RunFolder.open(path).read_config().get("job")
     if job not in KINDS:
         raise JobError(
-            f"{Path(found.folder) / 'config.json'} describes a job of the kind {job!r}; this version knows "
+            f"{Path(path) / 'config.json'} describes a job of the kind {job!r}; this version knows "
             + ", ".join(KINDS)
         )
     return kind_named(job)

@@ -17,7 +17,7 @@ import numpy as np
 
 import rushlight as rl
 from rushlight import nn
-from rushlight.fit import Metric, RunFolder, Trainer, Wording, predictions
+from rushlight.fit import Interrupted, Metric, RunFolder, Trainer, Wording, predictions
 from rushlight.jobs.candles_settings import LOSSES, Settings
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.images import OPTIMIZERS, build_model, build_schedule
@@ -233,7 +233,15 @@ def train(data: Data, settings: Settings, folder: RunFolder, resume: bool = Fals
         trainer = _trainer(data, settings, fold, scaling, folder if last else None, resume and last)
         if len(data.folds) > 1:
             print(f"fold {number} of {len(data.folds)}: {len(fitted.index):,} rows to train on", flush=True)
-        trainer.fit()
+        try:
+            trainer.fit()
+        except Interrupted as stopped:
+            if last:
+                raise
+            raise Interrupted(
+                f"stopped in fold {number} of {len(data.folds)}, before the network that is kept: nothing is "
+                "saved yet"
+            ) from stopped
         trainer.load_best()
         test = data.rows.take(fold.test)
         result = tested(trainer.model, scaling, data.series, settings, test, number)
