@@ -16,7 +16,7 @@ from rushlight.cli.shared import add_reading_options, free_run_folder, reading_a
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
-    from rushlight.jobs.candles import Data, Saved, Tested
+    from rushlight.jobs.candles import Data, Outcome, Saved
     from rushlight.jobs.candles_settings import Settings
     from rushlight.jobs.series_features import FeatureFunction
 
@@ -137,18 +137,20 @@ def train(options: argparse.Namespace) -> int:
     folds = len(data.folds)
     if folds > 1:
         for fold in range(1, folds + 1):
-            print(f"\nfold {fold}: {_span(data, run.tested, fold)}\n" + errors_text(run.tested.errors(fold)))
-    print(f"\ntested on {_span(data, run.tested)}, errors in the unit of {settings.target}:")
-    print(errors_text(run.tested.errors()))
-    _print_reading(run.tested, settings)
+            print(
+                f"\nfold {fold}: {_span(data, run.outcome, fold)}\n" + errors_text(run.outcome.errors(fold))
+            )
+    print(f"\ntested on {_span(data, run.outcome)}, errors in the unit of {settings.target}:")
+    print(errors_text(run.outcome.errors()))
+    _print_reading(run.outcome, settings)
     write_table(
-        folder.path / "predictions.csv", candles.forecast_table(data.series, settings.target, run.tested)
+        folder.path / "predictions.csv", candles.forecast_table(data.series, settings.target, run.outcome)
     )
     if not options.no_report:
         from rushlight.jobs.candles_picture import write_picture
 
         picture = folder.path / "report.png"
-        write_picture(picture, data.series, settings, run.tested, run.trainer.history)
+        write_picture(picture, data.series, settings, run.outcome, run.trainer.history)
         print(f"\npicture of prediction against truth: {picture}")
     print(f"run kept in {folder.path}")
     return 0
@@ -207,7 +209,7 @@ def _step(step: Any) -> str:
     return f"{microseconds / 1e6:g} s"
 
 
-def _span(data: Data, result: Tested, fold: int | None = None) -> str:
+def _span(data: Data, result: Outcome, fold: int | None = None) -> str:
     from rushlight.jobs.times import shown
 
     index = result.rows.index if fold is None else result.rows.index[result.fold == fold]
@@ -217,7 +219,7 @@ def _span(data: Data, result: Tested, fold: int | None = None) -> str:
     return f"{len(index):,} rows, {shown(times[0])} to {shown(times[-1])}"
 
 
-def _print_reading(result: Tested, settings: Settings) -> None:
+def _print_reading(result: Outcome, settings: Settings) -> None:
     """What the errors say, in words."""
     errors = dict(result.errors())
     network, best_naive = errors["network"], min(errors["last value"].mae, errors["drift"].mae)
@@ -278,7 +280,7 @@ def evaluate(options: argparse.Namespace) -> int:
             f"{options.data or settings.data} has no complete row from {begins or 'the test rows'} on; rows "
             "before that were trained on"
         )
-    result = candles.tested(saved.model, saved.scaling, series, settings, rows)
+    result = candles.outcome_of(saved.model, saved.scaling, series, settings, rows)
     since = f" from {shown(series.times[rows.index[0]])} on" if series.times is not None else ""
     print(f"{len(rows.index):,} rows{since}, errors in the unit of {settings.target}:")
     print(errors_text(result.errors()))
@@ -299,7 +301,7 @@ def predict(options: argparse.Namespace) -> int:
     rows = candles.rows_of(series, settings, ahead=True)
     if not len(rows.index):
         raise JobError(f"{options.data} has no complete row; {settings.lags} rows before each are needed")
-    result = candles.tested(saved.model, saved.scaling, series, settings, rows)
+    result = candles.outcome_of(saved.model, saved.scaling, series, settings, rows)
     table = candles.forecast_table(series, settings.target, result)
     if options.out is not None:
         write_table(options.out, table)

@@ -166,7 +166,7 @@ class OwnUnitError(Metric):
 
 
 @dataclass
-class Tested:
+class Outcome:
     """What was predicted for rows that were not trained on.
 
     Attributes:
@@ -191,12 +191,12 @@ class Tested:
         ]
 
 
-def tested(
+def outcome_of(
     model: nn.Module, scaling: Scaling, series: Series, settings: Settings, rows: Rows, fold: int = 1
-) -> Tested:
+) -> Outcome:
     """The network's and the naive forecasts of some rows."""
     naive = {"last value": rows.last, "drift": drift(series.column(settings.target), rows.index)}
-    return Tested(rows, predict_rows(model, scaling, rows), naive, np.full(len(rows.index), fold))
+    return Outcome(rows, predict_rows(model, scaling, rows), naive, np.full(len(rows.index), fold))
 
 
 def predict_rows(model: nn.Module, scaling: Scaling, rows: Rows) -> np.ndarray:
@@ -220,7 +220,7 @@ class Run:
 
     trainer: Trainer
     scaling: Scaling
-    tested: Tested
+    outcome: Outcome
 
 
 def train(data: Data, settings: Settings, folder: RunFolder, resume: bool = False) -> Run:
@@ -244,7 +244,7 @@ def train(data: Data, settings: Settings, folder: RunFolder, resume: bool = Fals
             ) from stopped
         trainer.load_best()
         test = data.rows.take(fold.test)
-        result = tested(trainer.model, scaling, data.series, settings, test, number)
+        result = outcome_of(trainer.model, scaling, data.series, settings, test, number)
         result.naive[LEAST_SQUARES] = least_squares(fitted, scaling, test)
         results.append(result)
     return Run(trainer, scaling, _joined(results))
@@ -280,7 +280,7 @@ def _tensors(scaling: Scaling, rows: Rows) -> tuple[Tensor, Tensor]:
     return new_tensor(scaling.apply(rows)), new_tensor(target)
 
 
-def _joined(results: Sequence[Tested]) -> Tested:
+def _joined(results: Sequence[Outcome]) -> Outcome:
     """The tests of all folds as one."""
     rows = [result.rows for result in results]
     whole = Rows(
@@ -292,10 +292,10 @@ def _joined(results: Sequence[Tested]) -> Tested:
     )
     naive = {name: np.concatenate([result.naive[name] for result in results]) for name in results[0].naive}
     prediction = np.concatenate([result.prediction for result in results])
-    return Tested(whole, prediction, naive, np.concatenate([result.fold for result in results]))
+    return Outcome(whole, prediction, naive, np.concatenate([result.fold for result in results]))
 
 
-def forecast_table(series: Series, target: str, result: Tested) -> dict[str, np.ndarray]:
+def forecast_table(series: Series, target: str, result: Outcome) -> dict[str, np.ndarray]:
     """What was predicted, as columns: when, the prediction, the truth (nan where it is not known yet), and
     the naive forecasts.
     """

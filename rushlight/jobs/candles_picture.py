@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.files import write_bytes
-from rushlight.jobs.candles import Tested
+from rushlight.jobs.candles import Outcome
 from rushlight.jobs.candles_settings import Settings
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.report import load_pyplot
@@ -23,7 +23,7 @@ WINDOWS = 60  # spans of rows whose mean error is one point
 
 
 def write_picture(
-    path: Path, series: Series, settings: Settings, result: Tested, history: list[dict[str, Any]]
+    path: Path, series: Series, settings: Settings, result: Outcome, history: list[dict[str, Any]]
 ) -> None:
     """Draw the picture as a PNG."""
     pyplot = load_pyplot()
@@ -50,7 +50,7 @@ def _places(series: Series, index: np.ndarray) -> np.ndarray:
     return index + 1 if series.times is None else series.times[index]
 
 
-def _draw_lines(axes: Any, series: Series, settings: Settings, result: Tested) -> None:
+def _draw_lines(axes: Any, series: Series, settings: Settings, result: Outcome) -> None:
     last = result.rows.take(slice(-LAST_ROWS, None))
     places = _places(series, last.index)
     axes.plot(places, last.target, color="black", linewidth=1.4, label="truth")
@@ -61,7 +61,7 @@ def _draw_lines(axes: Any, series: Series, settings: Settings, result: Tested) -
     axes.legend()
 
 
-def _draw_errors(axes: Any, series: Series, settings: Settings, result: Tested) -> None:
+def _draw_errors(axes: Any, series: Series, settings: Settings, result: Outcome) -> None:
     rows = result.rows
     spans = np.array_split(np.arange(len(rows.index)), min(WINDOWS, len(rows.index)))
     places = _places(series, rows.index[[span[0] for span in spans]])
