@@ -137,7 +137,7 @@ class Emitter:
     def intrinsic(self, name: str, *args: Reg) -> Reg:
         """An overloaded intrinsic whose result has the type of its operands, such as ``llvm.fma``."""
         first = args[0]
-        suffix = _suffix(first.kind, first.lanes)
+        suffix = overload(first.kind, first.lanes)
         return self.call(f"llvm.{name}.{suffix}", (first.kind, first.lanes), *args)
 
     def splat(self, value: Reg, lanes: int) -> Reg:
@@ -158,7 +158,7 @@ class Emitter:
         """
         if value.lanes == 1:
             return value
-        suffix = _suffix(value.kind, value.lanes)
+        suffix = overload(value.kind, value.lanes)
         if op in ("fadd", "fmul"):
             start = self.const(0.0 if op == "fadd" else 1.0, value.kind)
             if op == "fadd":
@@ -188,7 +188,7 @@ class Emitter:
         if mask is None:
             value = self.op(f"load {vector}, ptr {pointer}, align {align}", stored, lanes)
         else:
-            suffix = _suffix(stored, lanes)
+            suffix = overload(stored, lanes)
             function = f"llvm.masked.load.{suffix}.p0"
             self.declared.add(f"declare {vector} @{function}(ptr, <{lanes} x i1>, {vector})")
             value = self.op(
@@ -210,12 +210,52 @@ class Emitter:
         if mask is None:
             self.line(f"store {value.type} {value.text}, ptr {pointer}, align {align}")
             return
-        suffix = _suffix(value.kind, value.lanes)
+        suffix = overload(value.kind, value.lanes)
         function = f"llvm.masked.store.{suffix}.p0"
         self.declared.add(f"declare void @{function}({value.type}, ptr, <{value.lanes} x i1>)")
         self.line(
             f"call void @{function}({value.type} {value.text}, ptr align {align} {pointer}, <{value.lanes} "
             f"x i1> {mask.text})"
+        )
+
+    def _apart(self, base: str, distances: Reg, kind: str) -> str:
+        """Addresses that lie so many elements from a start, one per lane."""
+        name = self.name("p")
+        element = "i8" if kind == "b1" else SCALARS[kind]
+        self.line(f"{name} = getelementptr {element}, ptr {base}, {distances.type} {distances.text}")
+        return name
+
+    def gather(self, base: str, distances: Reg, kind: str, mask: Reg | None = None) -> Reg:
+        """Elements from anywhere; lanes that the mask leaves out are zero."""
+        lanes = distances.lanes
+        stored = "u1" if kind == "b1" else kind
+        vector, pointers = type_of(stored, lanes), self._apart(base, distances, kind)
+        function = f"llvm.masked.gather.{overload(stored, lanes)}.v{lanes}p0"
+        self.declared.add(f"declare {vector} @{function}(<{lanes} x ptr>, <{lanes} x i1>, {vector})")
+        chosen = mask or self.const(True, "b1", lanes)
+        value = self.op(
+            f"call {vector} @{function}(<{lanes} x ptr> align {BYTES[kind]} {pointers}, "
+            f"<{lanes} x i1> {chosen.text}, {vector} zeroinitializer)",
+            stored,
+            lanes,
+        )
+        if kind == "b1":
+            return self.op(f"trunc {vector} {value.text} to {type_of('b1', lanes)}", "b1", lanes)
+        return value
+
+    def scatter(self, value: Reg, base: str, distances: Reg, mask: Reg | None = None) -> None:
+        """Elements to anywhere, the lanes in order."""
+        lanes = distances.lanes
+        pointers = self._apart(base, distances, value.kind)
+        align = BYTES[value.kind]
+        if value.kind == "b1":
+            value = self.op(f"zext {value.type} {value.text} to {type_of('u1', lanes)}", "u1", lanes)
+        function = f"llvm.masked.scatter.{overload(value.kind, lanes)}.v{lanes}p0"
+        self.declared.add(f"declare void @{function}({value.type}, <{lanes} x ptr>, <{lanes} x i1>)")
+        chosen = mask or self.const(True, "b1", lanes)
+        self.line(
+            f"call void @{function}({value.type} {value.text}, <{lanes} x ptr> align {align} {pointers}, "
+            f"<{lanes} x i1> {chosen.text})"
         )
 
     def mask(self, count: Reg, lanes: int) -> Reg:
@@ -272,6 +312,7 @@ class Loop:
         self.next: list[Reg] = []
 
 
-def _suffix(kind: str, lanes: int) -> str:
+def overload(kind: str, lanes: int) -> str:
+    """The ending that tells overloads of an intrinsic apart, such as "v16f32"."""
     scalar = {"float": "f32", "double": "f64"}.get(SCALARS[kind], SCALARS[kind])
     return scalar if lanes == 1 else f"v{lanes}{scalar}"

@@ -20,7 +20,7 @@ one or two instructions on a vector of any common CPU.
 * ``bits`` and ``unbits``: the same bits as a whole number (f4 as i4, f8 as i8) and back.
 * ``shl shr lshr``: shifts of whole numbers by a constant; `shr` keeps the sign, `lshr` fills with
   zeros.
-* ``const load``: a number; an element of an input.
+* ``const load index``: a number; an element of an input; the place along a dimension of the loops.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ PRIMITIVES = frozenset(
     [
         "const",
         "load",
+        "index",
         "add",
         "sub",
         "mul",

@@ -50,28 +50,43 @@ class Replay:
         self.memory = Memory(program)
         self.arguments = [self.memory.view(each) for each in program.arguments]
         self.results = [self.memory.view(each) for each in program.results]
-        self.steps = [self._bind(call) for call in program.calls]
-
-    def _bind(self, call: Call) -> tuple[Any, ...]:
-        inputs = [new_tensor(self.memory.view(x)) if isinstance(x, Window) else x for x in call.inputs]
-        return call.op, inputs, call.params, [self.memory.view(each) for each in call.outputs]
+        self.steps = [bind(call, self.memory) for call in program.calls]
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One step: fresh copies of the results."""
         for place, given in zip(self.arguments, arguments, strict=True):
             np.copyto(place, given)
         token = error_state.set(QUIET)
-        number = 0
         try:
-            for op, inputs, params, outputs in self.steps:
-                operands, _ = op.prepare(op, inputs)
-                made = op.forward(*operands, **params)
-                for place, value in zip(outputs, made if type(made) is tuple else (made,), strict=True):
-                    np.copyto(place, value, casting="unsafe")
-                number += 1
-        except Exception as error:
-            error.add_note(f"in the compiled step {self.program.name}, at {self.program.calls[number].where}")
-            raise
+            for step in self.steps:
+                _run(step)
         finally:
             error_state.reset(token)
         return [each.copy() for each in self.results]
+
+
+def bind(call: Call, memory: Any) -> tuple[Any, ...]:
+    """A call with its operands as tensors on the memory, for `run_call`."""
+    inputs = [new_tensor(memory.view(x)) if isinstance(x, Window) else x for x in call.inputs]
+    return call.op, inputs, call.params, [memory.view(each) for each in call.outputs], call.where
+
+
+def run_call(bound: tuple[Any, ...]) -> None:
+    """One call by its NumPy forward."""
+    token = error_state.set(QUIET)
+    try:
+        _run(bound)
+    finally:
+        error_state.reset(token)
+
+
+def _run(bound: tuple[Any, ...]) -> None:
+    op, inputs, params, outputs, where = bound
+    try:
+        operands, _ = op.prepare(op, inputs)
+        made = op.forward(*operands, **params)
+    except Exception as error:
+        error.add_note(f"in a compiled step, at {where}")
+        raise
+    for place, value in zip(outputs, made if type(made) is tuple else (made,), strict=True):
+        np.copyto(place, value, casting="unsafe")

@@ -1,0 +1,283 @@
+"""Fusion: which statements share one loop nest.
+
+A `Group` is a list of statements over one domain that are carried out together, index by index, perhaps as
+the epilogue of a contraction. Statements join the groups that make what they read, and groups are joined,
+wherever the order of reads and writes to memory allows it and no cycle arises. Invariant: for every index, a
+group's statements in order do what they would do in loops of their own, and groups run in an order in which
+whatever is read has been written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rushlight.compile.statements import Access, Check, Opaque, Product, Statement, Work
+
+
+class Group:
+    """Statements in one loop nest.
+
+    `product` comes first if there is one; `single` is the one piece of work of a kind that shares no loops.
+    """
+
+    __slots__ = ("ancestors", "bit", "domain", "number", "product", "single", "statements", "touched")
+
+    def __init__(self, number: int, domain: tuple[int, ...]) -> None:
+        self.number, self.bit = number, 1 << number
+        self.domain = domain
+        self.product: Product | None = None
+        self.single: Check | Opaque | None = None
+        self.statements: list[Statement] = []
+        self.ancestors = 0
+        self.touched: list[Touch] = []
+
+    def folded(self) -> frozenset[int] | None:
+        """The dimensions that folds in this group run over, if it has any."""
+        for each in self.statements:
+            if each.fold:
+                return each.dims
+        return None
+
+    def work(self) -> list[Work]:
+        """Everything in it, in order."""
+        first: list[Work] = [] if self.product is None else [self.product]
+        if self.single is not None:
+            first.append(self.single)
+        return [*first, *self.statements]
+
+
+class Touch:
+    """One access to a buffer by a group; `access` is None where no index of the group's domain owns an
+    element (contracted operands, folded results, scatters)."""
+
+    __slots__ = ("access", "group", "high", "low", "number", "writes")
+
+    def __init__(
+        self, group: Group, number: int, access: Access | None, bounds: tuple[int, int], writes: bool
+    ) -> None:
+        self.group, self.number, self.access, self.writes = group, number, access, writes
+        self.low, self.high = bounds
+
+    def overlaps(self, other: Touch) -> bool:
+        """Whether the two may touch the same element."""
+        return self.low < other.high and other.low < self.high
+
+
+def touches(group: Group, work: Work) -> list[Touch]:
+    """Every access of a piece of work."""
+    found: list[Touch] = []
+
+    def note(access: Access, domain: tuple[int, ...], writes: bool, plain: bool = True) -> None:
+        bounds = access.extent(domain)
+        found.append(Touch(group, access.buffer.number, access if plain else None, bounds, writes))
+
+    if isinstance(work, Statement):
+        for each in work.reads():
+            note(each, work.domain, False)
+        note(work.store, work.domain, True, not work.fold and not work.add)
+    elif isinstance(work, Product):
+        for access, domain in work.reads():
+            note(access, domain, False, False)
+        note(work.store, work.domain, True)
+    elif isinstance(work, Check):
+        note(work.access, work.domain, False)
+    else:
+        for windows, writes in ((work.call.reads(), False), (work.call.outputs, True)):
+            for window in windows:
+                found.append(Touch(group, window.buffer.number, None, window.extent(), writes))
+    return found
+
+
+class Fusion:
+    """Puts work into groups, in program order."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+        self.replaced: dict[int, Group] = {}
+        self.by_buffer: dict[int, list[Touch]] = {}
+        self.barrier: Group | None = None
+
+    def add(self, work: Work) -> None:
+        """Place one piece of work."""
+        own = Group(len(self.groups), work.domain if not isinstance(work, Opaque) else ())
+        found = touches(own, work)
+        needed = self._needed(found)
+        if isinstance(work, Statement) and not work.add:
+            home = self._home(work, own.domain, found, needed)
+            if home is not None:
+                self._join(home, work, found, needed)
+                return
+        self.groups.append(own)
+        if isinstance(work, Product):
+            own.product = work
+        elif isinstance(work, Statement):
+            own.statements.append(work)
+        else:
+            own.single = work
+        own.ancestors = self._ancestors(needed)
+        if self.barrier is not None:
+            own.ancestors |= self.barrier.bit | self.barrier.ancestors
+        self._note(own, found)
+        if isinstance(work, Check):
+            self.barrier = own  # what changes memory comes after the check
+        elif isinstance(work, Opaque):
+            for each in self.groups:
+                if each is not own and each.number not in self.replaced:
+                    own.ancestors |= each.bit | each.ancestors
+            self.barrier = own
+
+    # -- dependences -----------------------------------------------------------------------------------------
+
+    def _needed(self, found: Iterable[Touch]) -> dict[int, Group]:
+        """The groups that must have run before."""
+        needed: dict[int, Group] = {}
+        for touch in found:
+            for other in self.by_buffer.get(touch.number, ()):
+                if (touch.writes or other.writes) and touch.overlaps(other):
+                    needed[other.group.number] = other.group
+        return needed
+
+    @staticmethod
+    def _ancestors(needed: dict[int, Group]) -> int:
+        found = 0
+        for each in needed.values():
+            found |= each.bit | each.ancestors
+        return found
+
+    def _note(self, group: Group, found: Iterable[Touch]) -> None:
+        for touch in found:
+            touch.group = group
+            group.touched.append(touch)
+            self.by_buffer.setdefault(touch.number, []).append(touch)
+
+    # -- joining ---------------------------------------------------------------------------------------------
+
+    def _home(
+        self, work: Statement, domain: tuple[int, ...], found: list[Touch], needed: dict[int, Group]
+    ) -> Group | None:
+        """The group that a statement can join, after others were joined to it if that helps."""
+        home: Group | None = None
+        for number in sorted(needed, reverse=True):
+            group = needed.get(number)
+            if group is None or not self._takes(group, work, domain, found):
+                continue
+            if home is None:
+                if self._reached(group, needed):
+                    home = group
+            else:
+                joined = self._joined(home, group)
+                if joined is not None:
+                    needed.pop(home.number, None)
+                    needed.pop(group.number, None)
+                    needed[joined.number] = joined
+                    home = joined
+        if home is not None and not (self._reached(home, needed) and self._takes(home, work, domain, found)):
+            return None
+        return home
+
+    @staticmethod
+    def _reached(group: Group, needed: dict[int, Group]) -> bool:
+        """Whether nothing that is needed depends on the group in turn."""
+        return not any(
+            each is not group and each.ancestors & group.bit for each in needed.values()
+        )
+
+    def _takes(
+        self, group: Group, work: Statement, domain: tuple[int, ...], found: list[Touch]
+    ) -> bool:
+        """Whether a statement may run in a group's loops."""
+        if group.single is not None or group.domain != domain:
+            return False
+        if any(each.add for each in group.statements):
+            return False
+        if work.fold:
+            folded = group.folded()
+            if group.product is not None or (folded is not None and folded != work.dims):
+                return False
+        return all(_in_step(each, group, domain) for each in found)
+
+    def _joined(self, one: Group, other: Group) -> Group | None:
+        """Two groups as one, if that is possible; the earlier one remains."""
+        first, second = (one, other) if one.number < other.number else (other, one)
+        if second.product is not None or first.ancestors & second.bit:
+            return None
+        # a path from first to second through a third would make a cycle
+        middle = second.ancestors & ~first.bit
+        for each in self.groups:
+            if each.bit & middle and each.number not in self.replaced and each.ancestors & first.bit:
+                return None
+        for statement in second.statements:
+            found = touches(first, statement)
+            if not self._takes(first, statement, first.domain, found):
+                return None
+        for statement in second.statements:
+            self._append(first, statement)
+        for touch in second.touched:
+            touch.group = first
+        first.touched += second.touched
+        self.replaced[second.number] = first
+        self._inherit(first, second.ancestors & ~first.bit)
+        for each in self.groups:
+            if each.ancestors & second.bit:
+                each.ancestors |= first.bit | first.ancestors
+        return first
+
+    @staticmethod
+    def _append(group: Group, statement: Statement) -> None:
+        group.statements.append(statement)
+
+    def _join(
+        self, home: Group, work: Statement, found: list[Touch], needed: dict[int, Group]
+    ) -> None:
+        self._append(home, work)
+        others = {number: each for number, each in needed.items() if each is not home}
+        self._inherit(home, self._ancestors(others))
+        self._note(home, found)
+
+    def _inherit(self, group: Group, ancestors: int) -> None:
+        fresh = ancestors & ~group.ancestors & ~group.bit
+        if not fresh:
+            return
+        group.ancestors |= fresh
+        for each in self.groups:
+            if each.ancestors & group.bit:
+                each.ancestors |= fresh
+
+    def ordered(self) -> list[Group]:
+        """The groups in an order that respects what each needs."""
+        live = [each for each in self.groups if each.number not in self.replaced]
+        gone = 0
+        for number in self.replaced:
+            gone |= 1 << number
+        done, order = gone, []
+        waiting = live
+        while waiting:
+            later = []
+            for each in waiting:
+                if each.ancestors & ~done:
+                    later.append(each)
+                else:
+                    order.append(each)
+                    done |= each.bit
+            if len(later) == len(waiting):
+                raise AssertionError("groups wait for each other")
+            waiting = later
+        return order
+
+
+def _in_step(mine: Touch, group: Group, domain: tuple[int, ...]) -> bool:
+    """Whether an access meets only accesses of the group to the very same elements, index by index."""
+    for other in group.touched:
+        if other.number != mine.number or not (mine.writes or other.writes) or not mine.overlaps(other):
+            continue
+        if mine.access is None or mine.access != other.access or not mine.access.is_injective(domain):
+            return False
+    return True
+
+
+def fuse(work: Iterable[Work]) -> list[Group]:
+    """Groups for all work, in the order they run."""
+    fusion = Fusion()
+    for each in work:
+        fusion.add(each)
+    return fusion.ordered()

@@ -1,0 +1,85 @@
+"""Machine code from LLVM IR, in this process, through llvmlite.
+
+Text goes in, addresses of functions come out. Invariant: code lives as long as the `Code` object, and was
+made for the CPU it runs on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+
+@functools.cache
+def binding() -> Any:
+    """llvmlite's binding, set up once."""
+    try:
+        import llvmlite.binding as llvm
+    except ImportError as problem:
+        raise ImportError("native code needs llvmlite: pip install llvmlite") from problem
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """The width of this CPU's vectors in bytes."""
+    features = binding().get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64
+    return 32 if features.get("avx2") else 16
+
+
+@functools.cache
+def machine() -> Any:
+    """The target machine of this CPU."""
+    llvm = binding()
+    features = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)
+
+
+ATTRIBUTES = '"prefer-vector-width"="512"'
+
+
+class Code:
+    """A compiled module.
+
+    Args:
+        text: LLVM IR.
+        level: how hard LLVM works on it, 0 to 3. Loops are written as vectors already, so LLVM's own
+            vectoriser stays off.
+    """
+
+    def __init__(self, text: str, level: int = 2) -> None:
+        llvm = binding()
+        module = llvm.parse_assembly(text)
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=level)
+        options.loop_vectorization = False
+        options.slp_vectorization = False
+        options.loop_unrolling = False
+        builder = llvm.create_pass_builder(machine(), options)
+        builder.getModulePassManager().run(module, builder)
+        self.module = module
+        self._engine = llvm.create_mcjit_compiler(module, _new_machine())
+        self._engine.finalize_object()
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Any:
+        """A function of the module as something Python can call; it runs without Python's lock."""
+        address = self._engine.get_function_address(name)
+        return ctypes.CFUNCTYPE(result, *arguments)(address)
+
+    def assembly(self) -> str:
+        """The machine's instructions as text."""
+        return machine().emit_assembly(self.module)
+
+
+def _new_machine() -> Any:
+    # An execution engine takes its target machine over, so that each needs one of its own.
+    llvm = binding()
+    features = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)

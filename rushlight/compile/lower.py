@@ -1,0 +1,523 @@
+"""From calls to statements: how each op becomes expressions over index domains.
+
+Maps are traced through their formulas; contractions, folds, look-ups and class losses have a function each;
+everything else stays opaque. Invariant: a statement computes what the op's NumPy forward computes, up to the
+order of summation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rushlight.compile.expr import KINDS, Expr, Symbols, is_float, kind_of
+from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
+from rushlight.compile.statements import (
+    Access,
+    Check,
+    Lowered,
+    Opaque,
+    Pick,
+    Product,
+    Statement,
+    at,
+    over,
+)
+from rushlight.compile.vmath import in_order, lower
+from rushlight.tensor import new_tensor
+
+
+class NotLowered(NotImplementedError):
+    """Why a call has to run in NumPy."""
+
+
+def lower_program(program: Program, buffers: int) -> Lowered:
+    """All calls of a program; `buffers` is the first number that is free for more temporaries."""
+    lowering = Lowering(buffers)
+    for call in program.calls:
+        lowering.call(call)
+    return lowering.lowered
+
+
+class Lowering:
+    """Collects the statements of one program."""
+
+    def __init__(self, buffers: int) -> None:
+        self.lowered = Lowered()
+        self._next = buffers
+
+    def call(self, call: Call) -> None:
+        """Add what one call becomes."""
+        before = len(self.lowered.work)
+        try:
+            _check_windows(call)
+            rule = RULES.get(call.op.name)
+            if rule is not None:
+                rule(self, call)
+            elif call.op.kind == "map" and call.op.formula is not None:
+                self._map(call)
+            else:
+                raise NotLowered(f"{call.op.name} has no loops")
+        except NotImplementedError as problem:
+            del self.lowered.work[before:]
+            self.lowered.work.append(Opaque(call, str(problem)))
+
+    def temporary(self, size: int, dtype: np.dtype, name: str) -> Buffer:
+        """More memory for the step."""
+        made = Buffer(self._next, TEMPORARY, size, dtype, name)
+        self._next += 1
+        self.lowered.added.append(made)
+        return made
+
+    def add(
+        self,
+        domain: tuple[int, ...],
+        loads: list[Access],
+        expr: Expr,
+        store: Access,
+        call: Call,
+        **how: Any,
+    ) -> None:
+        """Add a statement; through a temporary where it reads elements that it writes at other indices."""
+        expr = expr.symbols.cast(expr, kind_of(store.buffer.dtype)) if not how.get("fold") else expr
+        (expr,) = lower([expr])
+        _check_primitives(expr)
+        low, high = store.extent(domain)
+        clash = False
+        for each in loads:
+            if each.buffer is store.buffer and each != store:
+                first, last = each.extent(domain)
+                clash = clash or (first < high and low < last)
+        if clash:
+            size = 1
+            strides: list[int] = []
+            for n in reversed(domain):
+                strides.insert(0, size)
+                size *= n
+            aside = Access(self.temporary(size, store.buffer.dtype, ""), 0, tuple(strides))
+            self.lowered.work.append(Statement(domain, tuple(loads), expr, aside, call))
+            loads, expr = [aside], Symbols().load(0, kind_of(store.buffer.dtype))
+        self.lowered.work.append(Statement(domain, tuple(loads), expr, store, call, **how))
+
+    def _map(self, call: Call) -> None:
+        (out,) = call.outputs
+        symbols, loads, operands = operands_of(call)
+        assert call.op.formula is not None
+        value = call.op.formula(symbols, *operands, **call.params)
+        if not isinstance(value, Expr):
+            value = symbols.const(value, kind_of(out.dtype))
+        domain = out.shape
+        store = over(out, domain)
+        if not store.is_injective(domain):
+            raise NotLowered("its result overlaps itself")
+        self.add(domain, [over(each, domain) for each in loads], value, store, call)
+
+
+def operands_of(call: Call) -> tuple[Symbols, list[Window], list[Any]]:
+    """The operands of a map as expressions, in the type that the op promotes them to."""
+    stand_ins = [
+        new_tensor(np.empty((1,) * len(x.shape), x.dtype)) if isinstance(x, Window) else x
+        for x in call.inputs
+    ]
+    prepared, half = call.op.prepare(call.op, stand_ins)
+    if half is not None:
+        raise NotLowered("half precision is rounded by NumPy")
+    symbols = Symbols()
+    loads: list[Window] = []
+    operands: list[Any] = []
+    for given, ready in zip(call.inputs, prepared, strict=True):
+        if isinstance(given, Window):
+            value = symbols.load(len(loads), kind_of(given.dtype))
+            loads.append(given)
+            operands.append(symbols.cast(value, kind_of(ready.dtype)))
+        elif isinstance(ready, np.ndarray):
+            operands.append(symbols.const(ready.item(), kind_of(ready.dtype)))
+        else:
+            operands.append(ready)
+    return symbols, loads, operands
+
+
+def _check_windows(call: Call) -> None:
+    for window in (*call.reads(), *call.outputs):
+        if kind_of(window.dtype) not in KINDS:
+            raise NotLowered(f"{window.dtype} has no loops")
+        if not window.size:
+            raise NotLowered("nothing to compute")
+
+
+def _check_primitives(expr: Expr) -> None:
+    for node in in_order([expr]):
+        if node.op in ("div", "sqrt", "floor", "ceil", "rint", "trunc", "fma", "copysign") and not is_float(
+            node.kind
+        ):
+            raise NotLowered(f"{node.op} on whole numbers is left to NumPy")
+
+
+# -- folds ---------------------------------------------------------------------------------------------------
+
+
+def _fold(lowering: Lowering, call: Call) -> None:
+    (source,) = call.inputs
+    assert isinstance(source, Window)
+    (out,) = call.outputs
+    dims = call.params["dim"]
+    kind = kind_of(call.params["dtype"] if "dtype" in call.params else out.dtype)
+    if kind not in KINDS or kind == "b1":
+        raise NotLowered("a fold of this type is left to NumPy")
+    strides, kept = [], iter(out.strides)
+    for d in range(len(source.shape)):
+        if d not in dims:
+            strides.append(next(kept))
+        else:
+            strides.append(0)
+            if call.params["keepdim"]:
+                next(kept)
+    symbols = Symbols()
+    value = symbols.cast(symbols.load(0, kind_of(source.dtype)), kind)
+    post = None
+    fold = call.op.name
+    if fold == "mean":
+        count = 1
+        for d in dims:
+            count *= source.shape[d]
+        fold, after = "sum", Symbols()
+        post = after.load(0, kind) / after.const(count, kind)
+    store = at(out, strides, source.shape)
+    lowering.add(
+        source.shape,
+        [over(source, source.shape)],
+        value,
+        store,
+        call,
+        fold=fold,
+        dims=frozenset(dims),
+        post=post,
+    )
+
+
+# -- contractions --------------------------------------------------------------------------------------------
+
+
+def _matrix(window: Window, transposed: bool) -> tuple[int, int, int, int]:
+    rows, columns = window.shape
+    down, along = window.strides
+    return (columns, rows, along, down) if transposed else (rows, columns, down, along)
+
+
+def _float_product(call: Call) -> None:
+    if call.outputs[0].dtype.kind != "f":
+        raise NotLowered("products of whole numbers are left to NumPy")
+
+
+def _mm(lowering: Lowering, call: Call) -> None:
+    _float_product(call)
+    a, b = call.reads()
+    (out,) = call.outputs
+    m, k, a_row, a_k = _matrix(a, call.params["ta"])
+    _, n, b_k, b_column = _matrix(b, call.params["tb"])
+    lowering.lowered.work.append(
+        Product(
+            (m, n),
+            k,
+            at(a, (a_row, 0), (m, n)),
+            at(b, (0, b_column), (m, n)),
+            a_k,
+            b_k,
+            over(out, (m, n)),
+            call,
+        )
+    )
+
+
+def _bmm(lowering: Lowering, call: Call) -> None:
+    _float_product(call)
+    a, b = call.reads()
+    (out,) = call.outputs
+    batch, m, k = a.shape
+    n = b.shape[2]
+    lowering.lowered.work.append(
+        Product(
+            (batch, m, n),
+            k,
+            at(a, (a.strides[0], a.strides[1], 0), (batch, m, n)),
+            at(b, (b.strides[0], 0, b.strides[2]), (batch, m, n)),
+            a.strides[2],
+            b.strides[1],
+            over(out, (batch, m, n)),
+            call,
+        )
+    )
+
+
+def _vector_product(lowering: Lowering, call: Call) -> None:
+    _float_product(call)
+    a, b = call.reads()
+    (out,) = call.outputs
+    a_row = a.strides[0] if len(a.shape) == 2 else 0
+    domain = (a.shape[0] if len(a.shape) == 2 else 1, 1)
+    store = (out.strides[0] if out.shape else 0, 0)
+    lowering.lowered.work.append(
+        Product(
+            domain,
+            a.shape[-1],
+            at(a, (a_row, 0), domain),
+            at(b, (0, 0), domain),
+            a.strides[-1],
+            b.strides[0],
+            at(out, store, domain),
+            call,
+        )
+    )
+
+
+def _linear(lowering: Lowering, call: Call) -> None:
+    _float_product(call)
+    x, weight, *rest = call.inputs
+    bias = rest[0] if rest else None
+    (out,) = call.outputs
+    assert isinstance(x, Window)
+    assert isinstance(weight, Window)
+    if len(x.shape) > 2:
+        x, out = _rows(x), _rows(out)
+    if len(x.shape) == 1:
+        x, out = _as_row(x), _as_row(out)
+    m, k = x.shape
+    n = weight.shape[0]
+    store = over(out, (m, n))
+    lowering.lowered.work.append(
+        Product(
+            (m, n),
+            k,
+            at(x, (x.strides[0], 0), (m, n)),
+            at(weight, (0, weight.strides[0]), (m, n)),
+            x.strides[1],
+            weight.strides[1],
+            store,
+            call,
+        )
+    )
+    if isinstance(bias, Window):
+        symbols, kind = Symbols(), kind_of(out.dtype)
+        total = symbols.load(0, kind) + symbols.load(1, kind)
+        lowering.add((m, n), [store, over(bias, (m, n))], total, store, call)
+
+
+def _rows(window: Window) -> Window:
+    """All but the last dimension as one, where the strides allow it."""
+    *outer, last = window.strides
+    *counts, width = window.shape
+    step, rows = outer[-1], 1
+    for n, stride in zip(reversed(counts), reversed(outer), strict=True):
+        if n != 1 and stride != step * rows:
+            raise NotLowered("its rows do not lie evenly")
+        rows *= n
+    return Window(window.buffer, window.offset, (rows, width), (step, last))
+
+
+def _as_row(window: Window) -> Window:
+    return Window(window.buffer, window.offset, (1, *window.shape), (0, *window.strides))
+
+
+# -- copying -------------------------------------------------------------------------------------------------
+
+
+def _copy(lowering: Lowering, call: Call) -> None:
+    """The last operand, in the type of the result: what `clone`, `to`, `copy_` and `fill_` come to."""
+    (out,) = call.outputs
+    symbols, kind = Symbols(), kind_of(out.dtype)
+    source = 0 if call.op.name == "zero" else call.inputs[-1]
+    if isinstance(source, Window):
+        value = symbols.load(0, kind_of(source.dtype))
+        lowering.add(out.shape, [over(source, out.shape)], value, over(out, out.shape), call)
+    else:
+        assert source is not None
+        lowering.add(out.shape, [], symbols.const(source, kind), over(out, out.shape), call)
+
+
+# -- making, looking up --------------------------------------------------------------------------------------
+
+
+def _full(lowering: Lowering, call: Call) -> None:
+    (out,) = call.outputs
+    symbols = Symbols()
+    value = symbols.const(call.params["value"], kind_of(out.dtype))
+    lowering.add(out.shape, [], value, over(out, out.shape), call)
+
+
+def _embedding(lowering: Lowering, call: Call) -> None:
+    weight, indices = call.reads()
+    (out,) = call.outputs
+    rows = weight.shape[0]
+    lowering.lowered.work.append(
+        Check(indices.shape, over(indices, indices.shape), rows, None, call)
+    )
+    index = at(indices, (*indices.strides, 0), out.shape)
+    strides = (*(0,) * len(indices.shape), weight.strides[1])
+    table = at(weight, strides, out.shape, (Pick(index, weight.strides[0], rows),))
+    symbols = Symbols()
+    lowering.add(
+        out.shape, [table], symbols.load(0, kind_of(weight.dtype)), over(out, out.shape), call
+    )
+
+
+def _embedding_backward(lowering: Lowering, call: Call) -> None:
+    grad, indices = call.reads()
+    (out,) = call.outputs
+    if call.params["scale_grad_by_freq"]:
+        raise NotLowered("scaling by frequency is left to NumPy")
+    kind = kind_of(out.dtype)
+    symbols = Symbols()
+    lowering.add(out.shape, [], symbols.const(0, kind), over(out, out.shape), call)
+    domain = grad.shape
+    index = at(indices, (*indices.strides, 0), domain)
+    strides = (*(0,) * len(indices.shape), out.strides[1])
+    store = at(out, strides, domain, (Pick(index, out.strides[0], call.params["rows"]),))
+    symbols = Symbols()
+    value = symbols.load(0, kind_of(grad.dtype))
+    loads = [over(grad, domain)]
+    padding = call.params["padding_idx"]
+    if padding >= 0:
+        row = symbols.load(1, kind_of(indices.dtype))
+        value = symbols.where(row != padding, value, symbols.const(0, kind))
+        loads.append(index)
+    lowering.add(domain, loads, value, store, call, add=True)
+
+
+# -- class losses --------------------------------------------------------------------------------------------
+
+
+class _Classes:
+    """The pieces of a class loss: which targets count, and their weights, for inputs of (rows, classes)."""
+
+    def __init__(self, call: Call, rows: int, classes: int, kind: str) -> None:
+        target, weight = call.inputs[1:3]
+        assert isinstance(target, Window)
+        if len(target.shape) != 1:
+            raise NotLowered("class losses of images are left to NumPy")
+        self.rows, self.classes, self.kind = rows, classes, kind
+        self.target, self.weight = target, weight
+        self.ignored = call.params["ignore_index"]
+        self.call = call
+
+    def targets(self, columns: bool) -> Access:
+        domain = (self.rows, self.classes) if columns else (self.rows,)
+        return over(self.target, domain) if not columns else at(self.target, (*self.target.strides, 0), domain)
+
+    def weights(self, columns: bool) -> list[Access]:
+        if not isinstance(self.weight, Window):
+            return []
+        (step,) = self.weight.strides
+        pick = Pick(self.targets(columns), step, self.classes)
+        return [Access(self.weight.buffer, self.weight.offset, (0,) * (1 + columns), (pick,))]
+
+    def counts(self, target: Expr) -> Expr:
+        return target != self.ignored
+
+    def total_weight(self, lowering: Lowering) -> Access:
+        """The sum of the weights of the targets that count, computed into a temporary."""
+        made = Access(lowering.temporary(1, np.dtype(self.kind), "weights"), 0, (0,))
+        symbols = Symbols()
+        loads = [self.targets(False), *self.weights(False)]
+        target = symbols.load(0, kind_of(self.target.dtype))
+        weight = symbols.load(1, self.kind) if len(loads) > 1 else symbols.const(1, self.kind)
+        value = symbols.where(self.counts(target), weight, symbols.const(0, self.kind))
+        lowering.add(
+            (self.rows,), loads, value, made, self.call, fold="sum", dims=frozenset([0])
+        )
+        return made
+
+
+def _nll(lowering: Lowering, call: Call) -> None:
+    source = call.inputs[0]
+    assert isinstance(source, Window)
+    (out,) = call.outputs
+    if len(source.shape) != 2:
+        raise NotLowered("class losses of images are left to NumPy")
+    rows, classes = source.shape
+    kind = kind_of(source.dtype)
+    parts = _Classes(call, rows, classes, kind)
+    target_access = parts.targets(False)
+    lowering.lowered.work.append(Check((rows,), target_access, classes, parts.ignored, call))
+    symbols = Symbols()
+    pick = Pick(target_access, source.strides[1], classes)
+    loads = [
+        target_access,
+        at(source, source.strides[:1], (rows,), (pick,)),
+        *parts.weights(False),
+    ]
+    loss = -symbols.load(1, kind)
+    if len(loads) > 2:
+        loss = loss * symbols.load(2, kind)
+    counted = parts.counts(symbols.load(0, kind_of(parts.target.dtype)))
+    value = symbols.where(counted, loss, symbols.const(0, kind))
+    reduction = call.params["reduction"]
+    if reduction == "none":
+        lowering.add((rows,), loads, value, over(out, out.shape), call)
+        return
+    everything = frozenset([0])
+    result = Access(out.buffer, out.offset, (0,))
+    if reduction == "sum":
+        lowering.add((rows,), loads, value, result, call, fold="sum", dims=everything)
+        return
+    total = Access(lowering.temporary(1, source.dtype, "losses"), 0, (0,))
+    lowering.add((rows,), loads, value, total, call, fold="sum", dims=everything)
+    weight = parts.total_weight(lowering)
+    symbols = Symbols()
+    lowering.add(
+        (1,), [total, weight], symbols.load(0, kind) / symbols.load(1, kind), result, call
+    )
+
+
+def _nll_backward(lowering: Lowering, call: Call) -> None:
+    grad = call.inputs[0]
+    assert isinstance(grad, Window)
+    (out,) = call.outputs
+    if len(out.shape) != 2:
+        raise NotLowered("class losses of images are left to NumPy")
+    rows, classes = out.shape
+    kind = kind_of(out.dtype)
+    parts = _Classes(call, rows, classes, kind)
+    lowering.lowered.work.append(Check((rows,), parts.targets(False), classes, parts.ignored, call))
+    strides = (*grad.strides, 0) if grad.shape else (0, 0)
+    loads = [parts.targets(True), at(grad, strides, (rows, classes))]
+    loads += parts.weights(True)
+    symbols = Symbols()
+    scale = -symbols.load(1, kind)
+    if len(loads) > 2:
+        scale = scale * symbols.load(2, kind)
+    if call.params["reduction"] == "mean":
+        weight = parts.total_weight(lowering)
+        scale = scale / symbols.load(len(loads), kind)
+        loads.append(Access(weight.buffer, 0, (0, 0)))
+    target = symbols.load(0, kind_of(parts.target.dtype))
+    column = symbols.make("index", (1,), "i8")
+    chosen = symbols.logical_and(parts.counts(target), symbols.cast(target, "i8") == column)
+    value = symbols.where(chosen, scale, symbols.const(0, kind))
+    lowering.add((rows, classes), loads, value, over(out, out.shape), call)
+
+
+RULES: dict[str, Callable[[Lowering, Call], None]] = {
+    "amax": _fold,
+    "amin": _fold,
+    "_to_copy": _copy,
+    "clone": _copy,
+    "conj_physical": _copy,
+    "copy": _copy,
+    "fill": _copy,
+    "zero": _copy,
+    "bmm": _bmm,
+    "dot": _vector_product,
+    "embedding": _embedding,
+    "embedding_dense_backward": _embedding_backward,
+    "full": _full,
+    "linear": _linear,
+    "mean": _fold,
+    "mm": _mm,
+    "mv": _vector_product,
+    "nll_loss": _nll,
+    "nll_loss_backward": _nll_backward,
+    "prod": _fold,
+    "sum": _fold,
+}

@@ -1,0 +1,162 @@
+"""Contractions: which way each product is computed, what is packed for it, and its loops with epilogue.
+
+Three ways (see `contract`): lanes along the columns, lanes along the rows (the transposed product), and dot
+products with lanes along the contracted index. `prepare` chooses by a count of cycles and adds the copies
+that bring an operand into the order a way needs; `emit_product` writes the loops. Invariant: the way depends
+on sizes and strides alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rushlight.compile.contract import REGISTERS, Contraction, Matrix, lanes_along_j, lanes_along_k
+from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.expr import Symbols, kind_of
+from rushlight.compile.llvm import vector_bytes
+from rushlight.compile.loops import Body, Place
+from rushlight.compile.program import Buffer
+from rushlight.compile.statements import Access, Product, Statement, Work
+
+COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
+
+
+def lanes_of(product: Product) -> int:
+    """Elements in a vector."""
+    return vector_bytes() // BYTES[kind_of(product.store.buffer.dtype)]
+
+
+def _tiled(rows: int, columns: int, k: int, lanes: int) -> float:
+    """Cycles of register tiles with lanes along the columns."""
+    nv = min(4, -(-columns // lanes))
+    mi = min(rows, max(1, REGISTERS // nv))
+    tiles = -(-rows // mi) * -(-columns // (nv * lanes))
+    per_step = max(mi * nv / 2, (mi + nv) / 2, 4 if k > 4 else 0)
+    return tiles * (k * per_step + mi * nv)
+
+
+def way_of(product: Product) -> tuple[str, bool]:
+    """The cheapest way, and whether the operand in lanes has to be packed for it."""
+    *batch, m, n = product.domain
+    k, lanes = product.k, lanes_of(product)
+    along_n, along_m = product.b.strides[-1], product.a.strides[-2]
+    c_m, c_n = product.store.strides[-2:]
+    found: list[tuple[float, str, bool]] = []
+    apart_n = m * n if c_n not in (0, 1) else 0
+    apart_m = m * n if c_m not in (0, 1) else 0
+    columns = _tiled(m, n, k, lanes) + apart_n
+    rows = _tiled(n, m, k, lanes) + apart_m
+    if along_n == 1 or n == 1:
+        found.append((columns, COLUMNS, False))
+    elif not batch:
+        found.append((columns + k * n * 1.2, COLUMNS, True))
+    if along_m == 1 or m == 1:
+        found.append((rows, ROWS, False))
+    elif not batch:
+        found.append((rows + k * m * 1.2, ROWS, True))
+    if product.a_k == 1 and product.b_k == 1:
+        dots = m * n * (-(-k // lanes) * 0.7 + 7)
+        found.append((dots + apart_n, DOTS, False))
+        found.append((dots + apart_m + 0.5 * m * n, DOTS_TURNED, False))
+    if not found:
+        raise NotImplementedError("a batch of products of this layout is left to NumPy")
+    _, way, packed = min(found)
+    return way, packed
+
+
+def prepare(
+    work: Sequence[Work], temporary: Callable[[int, object, str], Buffer]
+) -> tuple[list[Work], dict[Product, str]]:
+    """The work with packing added, and the way of every product."""
+    made: list[Work] = []
+    ways: dict[Product, str] = {}
+    for each in work:
+        if isinstance(each, Product):
+            way, packed = way_of(each)
+            if packed:
+                copy = _packed(each, way, temporary)
+                made.append(copy)
+            ways[each] = way
+        made.append(each)
+    return made, ways
+
+
+def _packed(product: Product, way: str, temporary: Callable[[int, object, str], Buffer]) -> Statement:
+    """The copy that puts an operand's lanes side by side; the product reads it from then on."""
+    m, n = product.domain
+    operand, along, step = (
+        (product.b, product.b.strides[1], product.b_k)
+        if way == COLUMNS
+        else (product.a, product.a.strides[0], product.a_k)
+    )
+    extent = n if way == COLUMNS else m
+    aside = temporary(product.k * extent, operand.buffer.dtype, "packed")
+    kind = kind_of(operand.buffer.dtype)
+    domain = (product.k, extent)
+    source = Access(operand.buffer, operand.offset, (step if product.k > 1 else 0, along))
+    target = Access(aside, 0, (extent if product.k > 1 else 0, 1))
+    if way == COLUMNS:
+        product.b, product.b_k = Access(aside, 0, (0, 1)), extent
+    else:
+        product.a, product.a_k = Access(aside, 0, (1, 0)), extent
+    return Statement(domain, (source,), Symbols().load(0, kind), target, product.call)
+
+
+def emit_product(
+    e: Emitter,
+    product: Product,
+    way: str,
+    statements: Sequence[Statement],
+    pointers: dict[int, str],
+    stored: set[Statement],
+    store_product: bool,
+) -> None:
+    """The loops of a product, and at every finished piece the statements that follow it."""
+    *batch, m, n = product.domain
+    kind = kind_of(product.store.buffer.dtype)
+    body = Body(e, pointers, stored)
+
+    def nest(outer: tuple[Reg, ...]) -> None:
+        def place_of(row: Reg, column: Reg, vector: int, lanes: int, mask: Reg | None) -> Place:
+            return Place((*outer, row, column), len(outer) + vector, lanes, mask)
+
+        def done(value: Reg, place: Place) -> None:
+            if store_product:
+                body.store(product.store, place, value)
+            body.run(statements, place, {product.store: value})
+
+        zero = e.const(0, "i8")
+        start = Place((*outer, zero, zero), -1, 1, None)
+        a, b = body.address(product.a, start), body.address(product.b, start)
+        (a_m, a_k), (b_k, b_n) = (
+            (product.a.strides[-2], product.a_k),
+            (product.b_k, product.b.strides[-1]),
+        )
+        lanes = lanes_of(product)
+        if way in (COLUMNS, DOTS):
+            spec = Contraction(m, n, product.k, Matrix(a, a_m, a_k), Matrix(b, b_k, b_n), kind, lanes)
+
+            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None) -> None:
+                done(value, place_of(row, column, 1, value.lanes, mask))
+        else:
+            spec = Contraction(n, m, product.k, Matrix(b, b_n, b_k), Matrix(a, a_k, a_m), kind, lanes)
+
+            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None) -> None:
+                done(value, place_of(column, row, 0, value.lanes, mask))
+
+        if way in (COLUMNS, ROWS):
+            lanes_along_j(e, spec, finish, (0, spec.m))
+        else:
+            lanes_along_k(e, spec, finish, (0, spec.n))
+
+    _batches(e, batch, (), nest)
+
+
+def _batches(
+    e: Emitter, batch: Sequence[int], outer: tuple[Reg, ...], nest: Callable[[tuple[Reg, ...]], None]
+) -> None:
+    if not batch:
+        nest(outer)
+        return
+    with e.loop(0, batch[0]) as loop:
+        _batches(e, batch[1:], (*outer, loop.index), nest)

@@ -1,0 +1,183 @@
+"""What a program's calls become before they are loops: statements over domains of indices.
+
+A `Statement` gives, for every index of its domain, an element of a buffer as an expression of elements of
+other buffers, folded over some of its dimensions if it is a sum or the like. A `Product` is a contraction of
+two matrices; an `Opaque` call runs in NumPy. Nothing here knows of fusion or of machine code. Invariant: a
+statement may be carried out for the indices of its domain in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rushlight.compile.expr import Expr
+from rushlight.compile.program import Buffer, Call, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A part of an address that is read from memory: ``scale`` times the element that `access` finds, which
+    must be in ``range(bound)``; others count as 0.
+    """
+
+    access: Access
+    scale: int
+    bound: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Which element of a buffer belongs to an index of a domain: offset + strides * index + picks."""
+
+    buffer: Buffer
+    offset: int
+    strides: tuple[int, ...]
+    picks: tuple[Pick, ...] = ()
+
+    def extent(self, domain: Sequence[int]) -> tuple[int, int]:
+        """The first and one past the last element it can reach."""
+        if self.picks:
+            return 0, self.buffer.size
+        low = high = self.offset
+        for n, stride in zip(domain, self.strides, strict=True):
+            reach = (n - 1) * stride
+            low, high = (low + reach, high) if reach < 0 else (low, high + reach)
+        return low, high + 1
+
+    def is_injective(self, domain: Sequence[int]) -> bool:
+        """Whether different indices surely have different elements."""
+        if self.picks:
+            return False
+        reach = 1
+        for stride, n in sorted(
+            (abs(stride), n) for stride, n in zip(self.strides, domain, strict=True) if n > 1
+        ):
+            if stride < reach:
+                return False
+            reach = stride * (n - 1) + reach
+        return True
+
+    def without(self, dims: frozenset[int]) -> Access:
+        """The same for a domain that lacks some dimensions."""
+        kept = tuple(stride for d, stride in enumerate(self.strides) if d not in dims)
+        picks = tuple(Pick(each.access.without(dims), each.scale, each.bound) for each in self.picks)
+        return Access(self.buffer, self.offset, kept, picks)
+
+    def __repr__(self) -> str:
+        picks = "".join(f" + {each.scale}*{each.access!r}" for each in self.picks)
+        return f"{self.buffer!r}@{self.offset}{list(self.strides)}{picks}"
+
+
+@dataclass(slots=True, eq=False)
+class Statement:
+    """One expression over a domain.
+
+    Args:
+        domain: how many values each index takes.
+        loads: what the "load" nodes of the expression read.
+        expr: the value.
+        store: where it goes; along folded dimensions its strides are zero.
+        fold: "sum", "prod", "amax", "amin", "any" or "all" over the dimensions in `dims`.
+        post: what becomes of a folded value, which is its "load" 0.
+        add: the value is added to what is there, in the order of the domain (a scatter).
+        call: where it comes from.
+    """
+
+    domain: tuple[int, ...]
+    loads: tuple[Access, ...]
+    expr: Expr
+    store: Access
+    call: Call
+    fold: str = ""
+    dims: frozenset[int] = frozenset()
+    post: Expr | None = None
+    add: bool = False
+
+    def reads(self) -> list[Access]:
+        """Everything read, indices included."""
+        found = list(self.loads)
+        if self.add:
+            found.append(self.store)
+        for access in (*self.loads, self.store):
+            found += [pick.access for pick in access.picks]
+        return found
+
+    def __repr__(self) -> str:
+        fold = f"{self.fold} over {sorted(self.dims)} of " if self.fold else ""
+        return f"{self.store!r} {'+' if self.add else ''}= {fold}{self.expr!r} for {self.domain} of {self.loads}"
+
+
+@dataclass(slots=True, eq=False)
+class Product:
+    """``out[..., i, j] = sum over k of a[..., i, k] * b[..., k, j]``.
+
+    `domain` is (batch..., m, n); `a`, `b` and `store` have a stride for each of its dimensions (0 where an
+    operand does not depend on it), and `a_k`, `b_k` are the strides along the contracted index.
+    """
+
+    domain: tuple[int, ...]
+    k: int
+    a: Access
+    b: Access
+    a_k: int
+    b_k: int
+    store: Access
+    call: Call
+
+    def reads(self) -> list[tuple[Access, tuple[int, ...]]]:
+        """The operands with the domains they range over."""
+        whole = (*self.domain, self.k)
+        return [
+            (Access(self.a.buffer, self.a.offset, (*self.a.strides, self.a_k)), whole),
+            (Access(self.b.buffer, self.b.offset, (*self.b.strides, self.b_k)), whole),
+        ]
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """Before anything else is written: every element must be in ``range(bound)`` or be `ignored`.
+
+    Where one is not, the call runs in NumPy, which raises what an eager step would have raised.
+    """
+
+    domain: tuple[int, ...]
+    access: Access
+    bound: int
+    ignored: int | None
+    call: Call
+
+
+@dataclass(slots=True, eq=False)
+class Opaque:
+    """A call that NumPy carries out between native parts."""
+
+    call: Call
+    reason: str = ""
+
+
+Work = Statement | Product | Check | Opaque
+
+
+@dataclass(slots=True)
+class Lowered:
+    """A program as statements, with the temporaries that were added on the way."""
+
+    work: list[Work] = field(default_factory=list)
+    added: list[Buffer] = field(default_factory=list)
+
+
+def at(window: Window, strides: Sequence[int], domain: Sequence[int], picks: tuple[Pick, ...] = ()) -> Access:
+    """The access with these strides; along dimensions of one index they are zero, so that equal accesses are
+    equal objects."""
+    plain = tuple(0 if n == 1 else stride for n, stride in zip(domain, strides, strict=True))
+    return Access(window.buffer, window.offset, plain, picks)
+
+
+def over(window: Window, domain: Sequence[int]) -> Access:
+    """A window read at the indices of a domain it broadcasts to."""
+    missing = len(domain) - len(window.shape)
+    strides = [0] * missing
+    for n, stride in zip(window.shape, window.strides, strict=True):
+        strides.append(0 if n == 1 else stride)
+    return at(window, strides, domain)
