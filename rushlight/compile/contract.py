@@ -61,9 +61,9 @@ def tile_of(spec: Contraction) -> tuple[int, int]:
     vectors = max(1, -(-spec.n // spec.lanes))
     nv = min(vectors, 4)
     mi = min(spec.m, max(1, REGISTERS // nv))
-    if spec.m % mi and spec.m > mi:  # prefer a divisor close by over a ragged last tile
-        mi = next((rows for rows in range(mi, mi * 2 // 3, -1) if spec.m % rows == 0), mi)
-    return mi, nv
+    if spec.k <= 4:  # little is summed, so reuse of registers gains little and short code is better
+        mi = min(mi, 4)
+    return _divisor(spec.m, mi), nv
 
 
 def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, rows: tuple[Reg | int, Reg | int]) -> None:
@@ -83,7 +83,7 @@ def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, rows: tuple[Reg
             spec,
             finish,
             rows,
-            min(spec.m, max(mi, REGISTERS // vectors)),
+            min(spec.m, max(mi, REGISTERS // vectors) if spec.k > 4 else mi),
             e.const(full, "i8"),
             vectors,
             tail,
@@ -151,63 +151,93 @@ def _tile(
         with e.loop(0, spec.k, 1, sums) as loop:
             loop.next = step(loop.index, loop.carry)
         sums = loop.carry
-    for i in range(mi):
-        for v in range(nv):
-            last = mask if v == nv - 1 else None
-            finish(_plus(e, row, i), _plus(e, column, v * lanes), sums[i * nv + v], last)
+    if spec.k <= 4 or mi == 1:
+        for i in range(mi):
+            _finish_row(e, spec, finish, _plus(e, row, i), column, sums[i * nv : i * nv + nv], mask)
+        return
+    # The finished tile goes through the stack, so that what follows is written once and not for every row.
+    tile = e.stack(kind, lanes, mi * nv)
+    for place, each in enumerate(sums):
+        e.store(each, e.pointer(tile, place * lanes, kind))
+    with e.loop(0, mi) as rows:
+        offset = e.op(f"mul nsw i64 {rows.index.text}, {nv * lanes}", "i8", 1)
+        start = e.pointer(tile, offset, kind)
+        values = [e.load(e.pointer(start, v * lanes, kind), kind, lanes) for v in range(nv)]
+        at = e.op(f"add nsw i64 {row.text}, {rows.index.text}", "i8", 1)
+        _finish_row(e, spec, finish, at, column, values, mask)
+
+
+def _finish_row(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    row: Reg,
+    column: Reg,
+    values: list[Reg],
+    mask: Reg | None,
+) -> None:
+    """Hand over one row of a tile."""
+    for v, value in enumerate(values):
+        last = mask if v == len(values) - 1 else None
+        finish(row, _plus(e, column, v * spec.lanes), value, last)
 
 
 def lanes_along_k(
     e: Emitter, spec: Contraction, finish: Finish, columns: tuple[Reg | int, Reg | int]
 ) -> None:
     """Emit the nest as dot products of contiguous rows; `columns` bounds the columns this thread computes."""
-    group = min(8, spec.n)
+    group = min(8 if spec.m <= 3 else 4, spec.n)
+    mi = _divisor(spec.m, 24 // group)
     start, stop = columns
-    if isinstance(start, int) and isinstance(stop, int):
-        whole = start + (stop - start) // group * group
-        with e.loop(start, whole, group) as block:
-            _dots(e, spec, finish, block.index, group)
-        for rest in range(whole, stop):
-            _dots(e, spec, finish, e.const(rest, "i8"), 1)
-        return
-    raise ValueError("lanes_along_k takes fixed bounds")
+    if not isinstance(start, int) or not isinstance(stop, int):
+        raise ValueError("lanes_along_k takes fixed bounds")
+    whole = start + (stop - start) // group * group
+    for first, last, width in ((start, whole, group), (whole, stop, 1)):
+        if first == last:
+            continue
+        with e.loop(first, last, width) as block:
+            even = spec.m // mi * mi
+            with e.loop(0, even, mi) as rows:
+                _dots(e, spec, finish, rows.index, mi, block.index, width)
+            if spec.m - even:
+                _dots(e, spec, finish, e.const(even, "i8"), spec.m - even, block.index, width)
 
 
-def _dots(e: Emitter, spec: Contraction, finish: Finish, column: Reg, group: int) -> None:
-    """`group` neighbouring columns of every row: dot products along k."""
+def _divisor(count: int, limit: int) -> int:
+    """How many rows a tile gets: at most `limit`, fewer if that leaves no ragged last tile."""
+    limit = min(count, limit)
+    return next((rows for rows in range(limit, limit * 2 // 3, -1) if count % rows == 0), limit)
+
+
+def _dots(
+    e: Emitter, spec: Contraction, finish: Finish, row: Reg, rows: int, column: Reg, group: int
+) -> None:
+    """The dot products of some rows with `group` neighbouring columns."""
     kind, lanes = spec.kind, spec.lanes
-    for first in range(0, spec.m, 2):
-        rows = range(first, min(first + 2, spec.m))
-        a_rows = [spec.element(e, spec.a, i, 0) for i in rows]
-        b_columns = [spec.element(e, spec.b, 0, _plus(e, column, j)) for j in range(group)]
+    a_rows = [spec.element(e, spec.a, _plus(e, row, i), 0) for i in range(rows)]
+    b_columns = [spec.element(e, spec.b, 0, _plus(e, column, j)) for j in range(group)]
 
-        def step(
-            k: Reg | int,
-            sums: list[Reg],
-            mask: Reg | None,
-            a_rows: list[str] = a_rows,
-            b_columns: list[str] = b_columns,
-        ) -> list[Reg]:
-            left = [e.load(e.pointer(each, k, kind), kind, lanes, mask) for each in a_rows]
-            following = list(sums)
-            for j, each in enumerate(b_columns):
-                right = e.load(e.pointer(each, k, kind), kind, lanes, mask)
-                for i in range(len(a_rows)):
-                    place = i * group + j
-                    following[place] = e.intrinsic("fma", left[i], right, sums[place])
-            return following
+    def step(k: Reg | int, sums: list[Reg], mask: Reg | None) -> list[Reg]:
+        left = [e.load(e.pointer(each, k, kind), kind, lanes, mask) for each in a_rows]
+        following = list(sums)
+        for j, each in enumerate(b_columns):
+            right = e.load(e.pointer(each, k, kind), kind, lanes, mask)
+            for i in range(rows):
+                place = i * group + j
+                following[place] = e.intrinsic("fma", left[i], right, sums[place])
+        return following
 
-        sums = [e.const(0.0, kind, lanes)] * (len(rows) * group)
-        whole = spec.k // lanes * lanes
-        if whole:
-            with e.loop(0, whole, lanes, sums) as loop:
-                loop.next = step(loop.index, loop.carry, None)
-            sums = loop.carry
-        if spec.k % lanes:
-            sums = step(e.const(whole, "i8"), sums, e.mask(e.const(spec.k % lanes, "i8"), lanes))
-        for place, i in enumerate(rows):
-            numbers = [e.reduce("fadd", sums[place * group + j]) for j in range(group)]
-            finish(e.const(i, "i8"), column, _gathered(e, numbers), None)
+    sums = [e.const(0.0, kind, lanes)] * (rows * group)
+    whole = spec.k // lanes * lanes
+    if whole:
+        with e.loop(0, whole, lanes, sums) as loop:
+            loop.next = step(loop.index, loop.carry, None)
+        sums = loop.carry
+    if spec.k % lanes:
+        sums = step(e.const(whole, "i8"), sums, e.mask(e.const(spec.k % lanes, "i8"), lanes))
+    for i in range(rows):
+        numbers = [e.reduce("fadd", sums[i * group + j]) for j in range(group)]
+        finish(_plus(e, row, i), column, _gathered(e, numbers), None)
 
 
 def _gathered(e: Emitter, numbers: list[Reg]) -> Reg:

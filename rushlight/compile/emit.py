@@ -67,6 +67,7 @@ class Emitter:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.rooms: list[str] = []  # stack memory, which belongs at the top of the function
         self.declared: set[str] = set()
         self._count = 0
         self._block = "entry"
@@ -169,6 +170,12 @@ class Emitter:
         return self.call(f"llvm.vector.reduce.{op}.{suffix}", (value.kind, 1), value)
 
     # -- memory ----------------------------------------------------------------------------------------------
+
+    def stack(self, kind: str, lanes: int, count: int) -> str:
+        """Room for so many vectors, there for the whole function."""
+        name = self.name("s")
+        self.rooms.append(f"  {name} = alloca [{count} x {type_of(kind, lanes)}], align 64")
+        return name
 
     def pointer(self, base: str, index: Reg | int, kind: str) -> str:
         """The address of an element."""

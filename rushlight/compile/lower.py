@@ -7,6 +7,7 @@ order of summation.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,9 @@ def lower_program(program: Program, buffers: int) -> Lowered:
     """All calls of a program; `buffers` is the first number that is free for more temporaries."""
     lowering = Lowering(buffers)
     for call in program.calls:
+        for window in call.outputs:
+            lowering.writes[window.buffer.number] += 1
+    for call in program.calls:
         lowering.call(call)
     return lowering.lowered
 
@@ -47,6 +51,8 @@ class Lowering:
     def __init__(self, buffers: int) -> None:
         self.lowered = Lowered()
         self._next = buffers
+        self._constants: dict[int, float | int | bool] = {}
+        self.writes: Counter[int] = Counter()
 
     def call(self, call: Call) -> None:
         """Add what one call becomes."""
@@ -63,6 +69,10 @@ class Lowering:
         except NotImplementedError as problem:
             del self.lowered.work[before:]
             self.lowered.work.append(Opaque(call, str(problem)))
+            return
+        made = self.lowered.work[before:]
+        if len(made) == 1 and isinstance(made[0], Statement):
+            self._note_constant(made[0])
 
     def temporary(self, size: int, dtype: np.dtype, name: str) -> Buffer:
         """More memory for the step."""
@@ -81,7 +91,9 @@ class Lowering:
         **how: Any,
     ) -> None:
         """Add a statement; through a temporary where it reads elements that it writes at other indices."""
-        expr = expr.symbols.cast(expr, kind_of(store.buffer.dtype)) if not how.get("fold") else expr
+        if not how.get("fold"):
+            expr = expr.symbols.cast(expr, kind_of(store.buffer.dtype))
+        expr = self._with_constants(expr, loads)
         (expr,) = lower([expr])
         _check_primitives(expr)
         low, high = store.extent(domain)
@@ -100,6 +112,33 @@ class Lowering:
             self.lowered.work.append(Statement(domain, tuple(loads), expr, aside, call))
             loads, expr = [aside], Symbols().load(0, kind_of(store.buffer.dtype))
         self.lowered.work.append(Statement(domain, tuple(loads), expr, store, call, **how))
+
+    def _note_constant(self, statement: Statement) -> None:
+        """Remember a temporary that holds one number all over."""
+        buffer = statement.store.buffer
+        if statement.expr.op != "const" or statement.fold or self.writes[buffer.number] != 1:
+            return
+        if buffer.kind == TEMPORARY and statement.store.extent(statement.domain) == (0, buffer.size):
+            if statement.store.is_injective(statement.domain):
+                self._constants[buffer.number] = statement.expr.args[0]
+
+    def _with_constants(self, expr: Expr, loads: list[Access]) -> Expr:
+        """The expression with numbers in place of loads of what is known to be one number all over."""
+        known = {
+            place: self._constants[each.buffer.number]
+            for place, each in enumerate(loads)
+            if each.buffer.number in self._constants
+        }
+        if not known:
+            return expr
+        made: dict[Expr, Expr] = {}
+        for node in in_order([expr]):
+            if node.op == "load" and node.args[0] in known:
+                made[node] = node.symbols.const(known[node.args[0]], node.kind)
+            else:
+                args = tuple(made[each] if isinstance(each, Expr) else each for each in node.args)
+                made[node] = node.symbols.make(node.op, args, node.kind)
+        return made[expr]
 
     def _map(self, call: Call) -> None:
         (out,) = call.outputs

@@ -22,6 +22,7 @@ from rushlight.compile.lower import lower_program
 from rushlight.compile.products import emit_product, prepare
 from rushlight.compile.program import STATE, TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.replay import bind, flat, look, run_call
+from rushlight.compile.simplify import without_repeats
 from rushlight.compile.statements import Access, Check, Opaque, Product, Statement, Work, at
 
 ALIGNMENT = 64
@@ -76,7 +77,7 @@ class Plan:
     def __init__(self, program: Program, kept: Sequence[Window]) -> None:
         self.program = program
         self.buffers = list(program.buffers)
-        lowered = lower_program(program, len(self.buffers))
+        lowered = lower_program(without_repeats(program), len(self.buffers))
         self.buffers += lowered.added
         self.kept = {each.buffer.number for each in (*program.results, *kept)}
         work = self._needed(lowered.work)
@@ -217,7 +218,7 @@ class Kernels:
         else:
             way = plan.ways[product]
             emit_product(e, product, way, statements, pointers, stored, product in plan.stored)
-        body = "\n".join(e.lines)
+        body = "\n".join([*e.rooms, *e.lines])
         self.declared |= e.declared
         key = f"{len(numbers)}\n{body}"
         name = self.names.get(key)
