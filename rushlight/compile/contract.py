@@ -61,64 +61,87 @@ def tile_of(spec: Contraction) -> tuple[int, int]:
     vectors = max(1, -(-spec.n // spec.lanes))
     nv = min(vectors, 4)
     mi = min(spec.m, max(1, REGISTERS // nv))
-    if spec.k <= 4:  # little is summed, so reuse of registers gains little and short code is better
-        mi = min(mi, 4)
     return _divisor(spec.m, mi), nv
 
 
-def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, rows: tuple[Reg | int, Reg | int]) -> None:
-    """Emit the nest with register tiles; `rows` bounds the rows this thread computes."""
+Part = tuple[Reg, Reg]  # the first unit of work of this thread, and one past the last
+
+
+def units_of(spec: Contraction, dots: bool) -> int:
+    """Into how many units the nest can be split among threads."""
+    if dots:
+        return -(-spec.n // _group(spec))
+    by_columns, count = _split(spec)
+    del by_columns
+    return count
+
+
+def _split(spec: Contraction) -> tuple[bool, int]:
+    """Whether lanes along j are split by blocks of columns, and into how many units."""
     mi, nv = tile_of(spec)
-    width = nv * spec.lanes
-    full = spec.n // width * width
+    blocks, tiles = -(-spec.n // (nv * spec.lanes)), -(-spec.m // mi)
+    if spec.k <= 4 and spec.m > 1:
+        return False, spec.m
+
+    def balance(count: int) -> float:
+        return count / (2 * -(-count // 2)) + min(count, 16) / 100
+
+    return (True, blocks) if balance(blocks) > balance(tiles) else (False, tiles)
+
+
+def in_units(e: Emitter, count: int, size: int, part: Part | None, piece: Callable[[Reg, int], None]) -> None:
+    """`piece` for every unit of `size` things, with its start and how many it has: the last perhaps fewer."""
+    full, rest = divmod(count, size)
+    first, last = part if part is not None else (0, full + bool(rest))
     if full:
-        with e.loop(0, full, width) as columns:
-            _row_tiles(e, spec, finish, rows, mi, columns.index, nv, 0)
-    rest = spec.n - full
+        end = e.least(last, full)
+        with e.loop(first, end) as loop:
+            piece(_times(e, loop.index, size), size)
     if rest:
-        vectors = -(-rest // spec.lanes)
-        tail = rest % spec.lanes
-        _row_tiles(
+        begin = e.most(first, full)
+        with e.loop(begin, last):
+            piece(e.const(full * size, "i8"), rest)
+
+
+def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None) -> None:
+    """Emit the nest with register tiles; `part` bounds the units this thread computes."""
+    mi, nv = tile_of(spec)
+    lanes = spec.lanes
+    by_columns, _ = _split(spec)
+
+    def block(row: Reg, rows: int, column: Reg, columns: int) -> None:
+        tail = columns % lanes
+        mask = e.mask(e.const(tail, "i8"), lanes) if tail else None
+        _tile(e, spec, finish, row, rows, column, -(-columns // lanes), mask)
+
+    if spec.k <= 4 and spec.m > 1:  # little is summed: the result is written as one stream in memory
+        in_units(
             e,
-            spec,
-            finish,
-            rows,
-            min(spec.m, max(mi, REGISTERS // vectors) if spec.k > 4 else mi),
-            e.const(full, "i8"),
-            vectors,
-            tail,
+            spec.m,
+            1,
+            part,
+            lambda row, _: in_units(
+                e, spec.n, nv * lanes, None, lambda column, columns: block(row, 1, column, columns)
+            ),
         )
-
-
-def _row_tiles(
-    e: Emitter,
-    spec: Contraction,
-    finish: Finish,
-    rows: tuple[Reg | int, Reg | int],
-    mi: int,
-    column: Reg,
-    nv: int,
-    tail: int,
-) -> None:
-    """All row tiles of one block of columns: whole tiles, then single rows."""
-    start, stop = rows
-    mask = e.mask(e.const(tail, "i8"), spec.lanes) if tail else None
-    if isinstance(start, int) and isinstance(stop, int):
-        whole = start + (stop - start) // mi * mi
-        with e.loop(start, whole, mi) as block:
-            _tile(e, spec, finish, block.index, mi, column, nv, mask)
-        if stop - whole:
-            _tile(e, spec, finish, e.const(whole, "i8"), stop - whole, column, nv, mask)
         return
-    first = start if isinstance(start, Reg) else e.const(start, "i8")
-    last = stop if isinstance(stop, Reg) else e.const(stop, "i8")
-    count = e.op(f"sub nsw i64 {last.text}, {first.text}", "i8", 1)
-    ragged = e.op(f"urem i64 {count.text}, {mi}", "i8", 1)
-    whole_end = e.op(f"sub nsw i64 {last.text}, {ragged.text}", "i8", 1)
-    with e.loop(first, whole_end, mi) as block:
-        _tile(e, spec, finish, block.index, mi, column, nv, mask)
-    with e.loop(whole_end, last, 1) as block:
-        _tile(e, spec, finish, block.index, 1, column, nv, mask)
+    in_units(
+        e,
+        spec.n,
+        nv * lanes,
+        part if by_columns else None,
+        lambda column, columns: in_units(
+            e,
+            spec.m,
+            mi,
+            None if by_columns else part,
+            lambda row, rows: block(row, rows, column, columns),
+        ),
+    )
+
+
+def _times(e: Emitter, index: Reg, factor: int) -> Reg:
+    return index if factor == 1 else e.op(f"mul nsw i64 {index.text}, {factor}", "i8", 1)
 
 
 def _tile(
@@ -151,7 +174,7 @@ def _tile(
         with e.loop(0, spec.k, 1, sums) as loop:
             loop.next = step(loop.index, loop.carry)
         sums = loop.carry
-    if spec.k <= 4 or mi == 1:
+    if mi == 1:
         for i in range(mi):
             _finish_row(e, spec, finish, _plus(e, row, i), column, sums[i * nv : i * nv + nv], mask)
         return
@@ -182,25 +205,25 @@ def _finish_row(
         finish(row, _plus(e, column, v * spec.lanes), value, last)
 
 
-def lanes_along_k(
-    e: Emitter, spec: Contraction, finish: Finish, columns: tuple[Reg | int, Reg | int]
-) -> None:
-    """Emit the nest as dot products of contiguous rows; `columns` bounds the columns this thread computes."""
-    group = min(8 if spec.m <= 3 else 4, spec.n)
+def _group(spec: Contraction) -> int:
+    """How many neighbouring columns dot products are computed for at once."""
+    return min(8 if spec.m <= 3 else 4, spec.n)
+
+
+def lanes_along_k(e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None) -> None:
+    """Emit the nest as dot products of contiguous rows; `part` bounds the units this thread computes."""
+    group = _group(spec)
     mi = _divisor(spec.m, 24 // group)
-    start, stop = columns
-    if not isinstance(start, int) or not isinstance(stop, int):
-        raise ValueError("lanes_along_k takes fixed bounds")
-    whole = start + (stop - start) // group * group
-    for first, last, width in ((start, whole, group), (whole, stop, 1)):
-        if first == last:
-            continue
-        with e.loop(first, last, width) as block:
-            even = spec.m // mi * mi
-            with e.loop(0, even, mi) as rows:
-                _dots(e, spec, finish, rows.index, mi, block.index, width)
-            if spec.m - even:
-                _dots(e, spec, finish, e.const(even, "i8"), spec.m - even, block.index, width)
+
+    def columns_from(column: Reg, columns: int) -> None:
+        if columns == group:
+            in_units(e, spec.m, mi, None, lambda row, rows: _dots(e, spec, finish, row, rows, column, group))
+            return
+        with e.loop(0, columns) as loop:
+            single = e.binary("add", column, loop.index)
+            in_units(e, spec.m, mi, None, lambda row, rows: _dots(e, spec, finish, row, rows, single, 1))
+
+    in_units(e, spec.n, group, part, columns_from)
 
 
 def _divisor(count: int, limit: int) -> int:

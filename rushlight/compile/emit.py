@@ -271,6 +271,14 @@ class Emitter:
         limit = self.splat(count, lanes)
         return self.op(f"icmp slt <{lanes} x i64> {numbers}, {limit.text}", "b1", lanes)
 
+    def least(self, a: Reg | int, b: int) -> Reg | int:
+        """The lesser of an index and a constant."""
+        return min(a, b) if isinstance(a, int) else self.intrinsic("smin", a, self.const(b, "i8"))
+
+    def most(self, a: Reg | int, b: int) -> Reg | int:
+        """The greater of an index and a constant."""
+        return max(a, b) if isinstance(a, int) else self.intrinsic("smax", a, self.const(b, "i8"))
+
     # -- control ---------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager

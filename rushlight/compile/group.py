@@ -178,13 +178,9 @@ class Fusion:
     @staticmethod
     def _reached(group: Group, needed: dict[int, Group]) -> bool:
         """Whether nothing that is needed depends on the group in turn."""
-        return not any(
-            each is not group and each.ancestors & group.bit for each in needed.values()
-        )
+        return not any(each is not group and each.ancestors & group.bit for each in needed.values())
 
-    def _takes(
-        self, group: Group, work: Statement, domain: tuple[int, ...], found: list[Touch]
-    ) -> bool:
+    def _takes(self, group: Group, work: Statement, domain: tuple[int, ...], found: list[Touch]) -> bool:
         """Whether a statement may run in a group's loops."""
         if group.single is not None or group.domain != domain:
             return False
@@ -226,9 +222,7 @@ class Fusion:
     def _append(group: Group, statement: Statement) -> None:
         group.statements.append(statement)
 
-    def _join(
-        self, home: Group, work: Statement, found: list[Touch], needed: dict[int, Group]
-    ) -> None:
+    def _join(self, home: Group, work: Statement, found: list[Touch], needed: dict[int, Group]) -> None:
         self._append(home, work)
         others = {number: each for number, each in needed.items() if each is not home}
         self._inherit(home, self._ancestors(others))

@@ -41,6 +41,11 @@ def machine() -> Any:
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)
 
 
+def pause_function() -> str:
+    """The instruction that makes a waiting loop easy on its neighbour, where there is one."""
+    return "llvm.x86.sse2.pause" if machine().triple.startswith(("x86", "i686", "amd64")) else ""
+
+
 ATTRIBUTES = '"prefer-vector-width"="512"'
 
 

@@ -6,9 +6,10 @@ contraction. Invariant: the order in which a fold adds its terms depends on size
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from rushlight.compile.contract import Part, in_units
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.llvm import vector_bytes
@@ -22,7 +23,7 @@ _IDENTITY = {"sum": 0, "prod": 1, "any": 0, "all": 1}
 class Place(NamedTuple):
     """Where in the loops we are: an index for each dimension, the one in lanes (-1: none), and the mask."""
 
-    index: tuple[Reg, ...]
+    indices: tuple[Reg, ...]
     vector: int
     lanes: int
     mask: Reg | None
@@ -74,7 +75,7 @@ class Body:
     def index(self, d: int, place: Place) -> Reg:
         """The place along a dimension, in all lanes."""
         e = self.e
-        at = e.splat(place.index[d], place.lanes)
+        at = e.splat(place.indices[d], place.lanes)
         if d != place.vector or place.lanes == 1:
             return at
         steps = "<" + ", ".join(f"i64 {i}" for i in range(place.lanes)) + ">"
@@ -86,7 +87,7 @@ class Body:
         """The address of the element at the place, picks aside."""
         e, kind = self.e, kind_of(access.buffer.dtype)
         pointer = e.pointer(self.pointers[access.buffer.number], access.offset, kind)
-        for at, stride in zip(place.index, access.strides, strict=True):
+        for at, stride in zip(place.indices, access.strides, strict=True):
             if stride:
                 step = at if stride == 1 else e.op(f"mul nsw i64 {at.text}, {stride}", "i8", 1)
                 pointer = e.pointer(pointer, step, kind)
@@ -152,13 +153,13 @@ def _adding(value: Reg) -> str:
 # -- dimensions ----------------------------------------------------------------------------------------------
 
 
-def squeezed(statements: Sequence[Statement], stored: set[Statement]) -> tuple[list[Statement], set[Statement]]:
+def squeezed(
+    statements: Sequence[Statement], stored: set[Statement]
+) -> tuple[list[Statement], set[Statement]]:
     """The same statements over fewer dimensions: neighbours that all accesses step through evenly are one."""
     domain = statements[0].domain
     folded = frozenset().union(*(each.dims for each in statements))
-    indexed = {
-        node.args[0] for each in statements for node in in_order([each.expr]) if node.op == "index"
-    }
+    indexed = {node.args[0] for each in statements for node in in_order([each.expr]) if node.op == "index"}
     accesses = [access for each in statements for access in _with_picks(each)]
     parts: list[list[int]] = []
     for d, n in enumerate(domain):
@@ -268,7 +269,7 @@ class Nest:
     """The loops of one group without a contraction."""
 
     def __init__(
-        self, e: Emitter, body: Body, statements: Sequence[Statement], part: tuple[Reg, Reg] | None = None
+        self, e: Emitter, body: Body, statements: Sequence[Statement], part: Part | None = None
     ) -> None:
         self.e, self.body, self.statements = e, body, list(statements)
         self.part = part
@@ -298,7 +299,9 @@ class Nest:
         index = [self.e.const(0, "i8")] * len(self.domain)
         self._kept(0, index, {}, None)
 
-    def _hoisted(self, depth: int, index: list[Reg], known: dict[Access, Reg]) -> dict[Access, Reg]:
+    def _hoisted(
+        self, depth: int, index: list[Reg], known: dict[Access, Reg], mask: Reg | None = None
+    ) -> dict[Access, Reg]:
         """Loads that need none of the loops still to come, done before them."""
         coming = self.order[depth:]
         ready = [
@@ -309,7 +312,10 @@ class Nest:
         if not ready or not coming:
             return known
         known = dict(known)
-        place = Place(tuple(index), -1, 1, None)
+        inside = self.vector in self.order[:depth]
+        place = (
+            Place(tuple(index), self.vector, self.lanes, mask) if inside else Place(tuple(index), -1, 1, None)
+        )
         for access in ready:
             known[access] = self.body.load(access, place)
         return known
@@ -321,31 +327,23 @@ class Nest:
             return
         d = self.kept[depth]
         known = self._hoisted(depth, index, known)
-        start: Reg | int = 0
-        stop: Reg | int = self.domain[d]
-        if depth == 0 and self.part is not None:
-            start, stop = self.part
-        if d != self.vector:
-            with self.e.loop(start, stop) as loop:
-                index[d] = loop.index
-                self._kept(depth + 1, index, known, mask)
-            return
-        for at, lanes_mask in self._steps(start, stop):
-            with at as loop:
-                index[d] = loop.index
-                self._kept(depth + 1, index, known, lanes_mask)
+        n = self.domain[d]
+        size = self.lanes if d == self.vector else 1
 
-    def _steps(self, start: Reg | int, stop: Reg | int) -> list[tuple[Any, Reg | None]]:
-        """The loops over a dimension in lanes: whole vectors, then a masked one."""
-        n = self.domain[self.vector]
-        assert start == 0
-        whole = n // self.lanes * self.lanes
-        found: list[tuple[Any, Reg | None]] = []
-        if whole:
-            found.append((self.e.loop(0, whole, self.lanes), None))
-        if n - whole:
-            found.append((_Once(self.e.const(whole, "i8")), self._tail(n - whole)))
-        return found
+        def piece(at: Reg, count: int) -> None:
+            index[d] = at
+            inner = self._tail(count) if count < size else mask
+            self._kept(depth + 1, index, known, inner)
+
+        in_units(self.e, n, size, self.part if depth == 0 else None, piece)
+
+    def units(self) -> int:
+        """Into how many units the nest can be split among threads."""
+        if not self.kept:
+            return 1
+        first = self.kept[0]
+        size = self.lanes if first == self.vector else 1
+        return -(-self.domain[first] // size)
 
     def _tail(self, count: int) -> Reg:
         lanes = ", ".join("i1 true" if i < count else "i1 false" for i in range(self.lanes))
@@ -365,7 +363,7 @@ class Nest:
             value = total if in_kept else reduced(self.e, each.fold, total)
             if each.post is not None:
                 post = each.post
-                (value,) = Scalars(self.e, lanes, lambda _, value=value: value).values([post])
+                (value,) = Scalars(self.e, lanes, _always(value)).values([post])
             value = cast(self.e, value, kind_of(each.store.buffer.dtype))
             self.body.store(each.store, Place(tuple(index), vector, lanes, mask), value)
 
@@ -384,7 +382,7 @@ class Nest:
                 for (each, value), total in zip(found, totals, strict=True)
             ]
         d = self.inner[depth]
-        known = self._hoisted(len(self.kept) + depth, index, known)
+        known = self._hoisted(len(self.kept) + depth, index, known, mask)
         if d != self.vector:
             with self.e.loop(0, self.domain[d], 1, totals) as loop:
                 index[d] = loop.index
@@ -414,17 +412,9 @@ class Nest:
         return combine(e, statement.fold, total, value)
 
 
-class _Once:
-    """A loop of one round, as a context."""
-
-    def __init__(self, index: Reg) -> None:
-        self.index = index
-
-    def __enter__(self) -> _Once:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
+def _always(value: Reg) -> Callable[[Expr], Reg]:
+    """A leaf function for expressions of one value."""
+    return lambda _: value
 
 
 def identity(fold: str, kind: str) -> float | int:
@@ -468,8 +458,20 @@ def reduced(e: Emitter, fold: str, value: Reg) -> Reg:
 
 
 def emit_loops(
-    e: Emitter, statements: Sequence[Statement], pointers: dict[int, str], stored: set[Statement]
+    e: Emitter,
+    statements: Sequence[Statement],
+    pointers: dict[int, str],
+    stored: set[Statement],
+    part: Part | None = None,
 ) -> None:
     """The loops of a group without a contraction."""
     small, kept = squeezed(statements, stored)
-    Nest(e, Body(e, pointers, kept), small).emit()
+    Nest(e, Body(e, pointers, kept), small, part).emit()
+
+
+def loop_units(statements: Sequence[Statement]) -> int:
+    """Into how many units a group's loops can be split among threads; 1 for scatters."""
+    if any(each.add for each in statements):
+        return 1
+    small, _ = squeezed(statements, set())
+    return Nest(Emitter(), Body(Emitter(), {}, set()), small).units()

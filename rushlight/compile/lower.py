@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.expr import KINDS, Expr, Symbols, is_float, kind_of
+from rushlight.compile.lower_classes import nll, nll_backward
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.statements import (
     Access,
     Check,
     Lowered,
+    NotLowered,
     Opaque,
     Pick,
     Product,
@@ -28,10 +30,6 @@ from rushlight.compile.statements import (
 )
 from rushlight.compile.vmath import in_order, lower
 from rushlight.tensor import new_tensor
-
-
-class NotLowered(NotImplementedError):
-    """Why a call has to run in NumPy."""
 
 
 def lower_program(program: Program, buffers: int) -> Lowered:
@@ -118,9 +116,9 @@ class Lowering:
         buffer = statement.store.buffer
         if statement.expr.op != "const" or statement.fold or self.writes[buffer.number] != 1:
             return
-        if buffer.kind == TEMPORARY and statement.store.extent(statement.domain) == (0, buffer.size):
-            if statement.store.is_injective(statement.domain):
-                self._constants[buffer.number] = statement.expr.args[0]
+        everywhere = statement.store.extent(statement.domain) == (0, buffer.size)
+        if buffer.kind == TEMPORARY and everywhere and statement.store.is_injective(statement.domain):
+            self._constants[buffer.number] = statement.expr.args[0]
 
     def _with_constants(self, expr: Expr, loads: list[Access]) -> Expr:
         """The expression with numbers in place of loads of what is known to be one number all over."""
@@ -144,7 +142,11 @@ class Lowering:
         (out,) = call.outputs
         symbols, loads, operands = operands_of(call)
         assert call.op.formula is not None
-        value = call.op.formula(symbols, *operands, **call.params)
+        try:
+            value = call.op.formula(symbols, *operands, **call.params)
+        except (TypeError, ValueError, AttributeError) as problem:
+            # what a formula does with arrays need not make sense for expressions
+            raise NotLowered(f"its formula is not made of expressions: {problem}") from problem
         if not isinstance(value, Expr):
             value = symbols.const(value, kind_of(out.dtype))
         domain = out.shape
@@ -202,7 +204,7 @@ def _fold(lowering: Lowering, call: Call) -> None:
     assert isinstance(source, Window)
     (out,) = call.outputs
     dims = call.params["dim"]
-    kind = kind_of(call.params["dtype"] if "dtype" in call.params else out.dtype)
+    kind = kind_of(call.params.get("dtype", out.dtype))
     if kind not in KINDS or kind == "b1":
         raise NotLowered("a fold of this type is left to NumPy")
     strides, kept = [], iter(out.strides)
@@ -389,16 +391,12 @@ def _embedding(lowering: Lowering, call: Call) -> None:
     weight, indices = call.reads()
     (out,) = call.outputs
     rows = weight.shape[0]
-    lowering.lowered.work.append(
-        Check(indices.shape, over(indices, indices.shape), rows, None, call)
-    )
+    lowering.lowered.work.append(Check(indices.shape, over(indices, indices.shape), rows, None, call))
     index = at(indices, (*indices.strides, 0), out.shape)
     strides = (*(0,) * len(indices.shape), weight.strides[1])
     table = at(weight, strides, out.shape, (Pick(index, weight.strides[0], rows),))
     symbols = Symbols()
-    lowering.add(
-        out.shape, [table], symbols.load(0, kind_of(weight.dtype)), over(out, out.shape), call
-    )
+    lowering.add(out.shape, [table], symbols.load(0, kind_of(weight.dtype)), over(out, out.shape), call)
 
 
 def _embedding_backward(lowering: Lowering, call: Call) -> None:
@@ -424,119 +422,6 @@ def _embedding_backward(lowering: Lowering, call: Call) -> None:
     lowering.add(domain, loads, value, store, call, add=True)
 
 
-# -- class losses --------------------------------------------------------------------------------------------
-
-
-class _Classes:
-    """The pieces of a class loss: which targets count, and their weights, for inputs of (rows, classes)."""
-
-    def __init__(self, call: Call, rows: int, classes: int, kind: str) -> None:
-        target, weight = call.inputs[1:3]
-        assert isinstance(target, Window)
-        if len(target.shape) != 1:
-            raise NotLowered("class losses of images are left to NumPy")
-        self.rows, self.classes, self.kind = rows, classes, kind
-        self.target, self.weight = target, weight
-        self.ignored = call.params["ignore_index"]
-        self.call = call
-
-    def targets(self, columns: bool) -> Access:
-        domain = (self.rows, self.classes) if columns else (self.rows,)
-        return over(self.target, domain) if not columns else at(self.target, (*self.target.strides, 0), domain)
-
-    def weights(self, columns: bool) -> list[Access]:
-        if not isinstance(self.weight, Window):
-            return []
-        (step,) = self.weight.strides
-        pick = Pick(self.targets(columns), step, self.classes)
-        return [Access(self.weight.buffer, self.weight.offset, (0,) * (1 + columns), (pick,))]
-
-    def counts(self, target: Expr) -> Expr:
-        return target != self.ignored
-
-    def total_weight(self, lowering: Lowering) -> Access:
-        """The sum of the weights of the targets that count, computed into a temporary."""
-        made = Access(lowering.temporary(1, np.dtype(self.kind), "weights"), 0, (0,))
-        symbols = Symbols()
-        loads = [self.targets(False), *self.weights(False)]
-        target = symbols.load(0, kind_of(self.target.dtype))
-        weight = symbols.load(1, self.kind) if len(loads) > 1 else symbols.const(1, self.kind)
-        value = symbols.where(self.counts(target), weight, symbols.const(0, self.kind))
-        lowering.add(
-            (self.rows,), loads, value, made, self.call, fold="sum", dims=frozenset([0])
-        )
-        return made
-
-
-def _nll(lowering: Lowering, call: Call) -> None:
-    source = call.inputs[0]
-    assert isinstance(source, Window)
-    (out,) = call.outputs
-    if len(source.shape) != 2:
-        raise NotLowered("class losses of images are left to NumPy")
-    rows, classes = source.shape
-    kind = kind_of(source.dtype)
-    parts = _Classes(call, rows, classes, kind)
-    target_access = parts.targets(False)
-    lowering.lowered.work.append(Check((rows,), target_access, classes, parts.ignored, call))
-    symbols = Symbols()
-    pick = Pick(target_access, source.strides[1], classes)
-    loads = [
-        target_access,
-        at(source, source.strides[:1], (rows,), (pick,)),
-        *parts.weights(False),
-    ]
-    loss = -symbols.load(1, kind)
-    if len(loads) > 2:
-        loss = loss * symbols.load(2, kind)
-    counted = parts.counts(symbols.load(0, kind_of(parts.target.dtype)))
-    value = symbols.where(counted, loss, symbols.const(0, kind))
-    reduction = call.params["reduction"]
-    if reduction == "none":
-        lowering.add((rows,), loads, value, over(out, out.shape), call)
-        return
-    everything = frozenset([0])
-    result = Access(out.buffer, out.offset, (0,))
-    if reduction == "sum":
-        lowering.add((rows,), loads, value, result, call, fold="sum", dims=everything)
-        return
-    total = Access(lowering.temporary(1, source.dtype, "losses"), 0, (0,))
-    lowering.add((rows,), loads, value, total, call, fold="sum", dims=everything)
-    weight = parts.total_weight(lowering)
-    symbols = Symbols()
-    lowering.add(
-        (1,), [total, weight], symbols.load(0, kind) / symbols.load(1, kind), result, call
-    )
-
-
-def _nll_backward(lowering: Lowering, call: Call) -> None:
-    grad = call.inputs[0]
-    assert isinstance(grad, Window)
-    (out,) = call.outputs
-    if len(out.shape) != 2:
-        raise NotLowered("class losses of images are left to NumPy")
-    rows, classes = out.shape
-    kind = kind_of(out.dtype)
-    parts = _Classes(call, rows, classes, kind)
-    lowering.lowered.work.append(Check((rows,), parts.targets(False), classes, parts.ignored, call))
-    strides = (*grad.strides, 0) if grad.shape else (0, 0)
-    loads = [parts.targets(True), at(grad, strides, (rows, classes))]
-    loads += parts.weights(True)
-    symbols = Symbols()
-    scale = -symbols.load(1, kind)
-    if len(loads) > 2:
-        scale = scale * symbols.load(2, kind)
-    if call.params["reduction"] == "mean":
-        weight = parts.total_weight(lowering)
-        scale = scale / symbols.load(len(loads), kind)
-        loads.append(Access(weight.buffer, 0, (0, 0)))
-    target = symbols.load(0, kind_of(parts.target.dtype))
-    column = symbols.make("index", (1,), "i8")
-    chosen = symbols.logical_and(parts.counts(target), symbols.cast(target, "i8") == column)
-    value = symbols.where(chosen, scale, symbols.const(0, kind))
-    lowering.add((rows, classes), loads, value, over(out, out.shape), call)
-
-
 RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "amax": _fold,
     "amin": _fold,
@@ -555,8 +440,8 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "mean": _fold,
     "mm": _mm,
     "mv": _vector_product,
-    "nll_loss": _nll,
-    "nll_loss_backward": _nll_backward,
+    "nll_loss": nll,
+    "nll_loss_backward": nll_backward,
     "prod": _fold,
     "sum": _fold,
 }

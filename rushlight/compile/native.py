@@ -8,6 +8,7 @@ of the user's (states) is changed only by the program's own writes, and results 
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,17 +16,35 @@ import numpy as np
 
 from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Symbols, kind_of
-from rushlight.compile.group import Group, fuse
-from rushlight.compile.llvm import ATTRIBUTES, Code
+from rushlight.compile.group import Group, Touch, fuse
+from rushlight.compile.llvm import Code, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
-from rushlight.compile.products import emit_product, prepare
+from rushlight.compile.products import prepare
 from rushlight.compile.program import STATE, TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.replay import bind, flat, look, run_call
+from rushlight.compile.schedule import (
+    Function,
+    Kernels,
+    clustered,
+    emit_group,
+    module_text,
+    run_function,
+    units_of_group,
+)
 from rushlight.compile.simplify import without_repeats
 from rushlight.compile.statements import Access, Check, Opaque, Product, Statement, Work, at
 
 ALIGNMENT = 64
+_STEP = (ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+_RUN = (
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
 
 
 class Native:
@@ -36,39 +55,85 @@ class Native:
         kept: windows that are looked at after a run besides the results, such as gradients.
     """
 
-    def __init__(self, program: Program, kept: Sequence[Window] = ()) -> None:
+    def __init__(self, program: Program, kept: Sequence[Window] = (), live: Sequence[Buffer] = ()) -> None:
         self.program = program
+        self.live = list(live)
         self.plan = Plan(program, kept)
         self.memory = NativeMemory(program, self.plan)
         self.arguments = [self.memory.view(each) for each in program.arguments]
         self.results = [self.memory.view(each) for each in program.results]
-        text, self.segments = self.plan.emit()
-        self.text = text
-        self.code = Code(text)
+        self.text, self.segments = self.plan.emit(self.memory.offsets, self.live)
+        self.code = Code(self.text)
+        self.table = self.memory.table
+        self.sync = aligned(256)
+        self.error = self.sync[128:132].view(np.int32)
         self.steps: list[Any] = []
         for segment in self.segments:
             if isinstance(segment, str):
-                function = self.code.function(segment, ctypes.c_int32, ctypes.c_void_p)
-                self.steps.append((function, None))
+                self.steps.append((self.code.function(segment, *_STEP), None))
             else:
                 self.steps.append((None, bind(segment, self.memory)))
-        self.table = self.memory.table
         self.checks = [bind(check.call, self.memory) for check in self.plan.checks]
+        self._run = self.code.function("run", *_RUN) if self.plan.runs_many else None
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One step: fresh copies of the results."""
         for place, given in zip(self.arguments, arguments, strict=True):
             np.copyto(place, given)
-        address = self.table.ctypes.data
+        table, sync = self.table.ctypes.data, self.sync.ctypes.data
         for function, opaque in self.steps:
             if function is None:
                 run_call(opaque)
                 continue
-            failed = function(address)
+            failed = function(table, 0, 1, sync)
             if failed:
-                run_call(self.checks[failed - 1])
-                raise AssertionError("a check failed that NumPy finds nothing wrong with")
+                self._explain(failed)
         return [each.copy() for each in self.results]
+
+    def _explain(self, failed: int) -> None:
+        """Raise what NumPy says about the call whose check failed."""
+        self.error[0] = 0
+        run_call(self.checks[failed - 1])
+        raise AssertionError("a check failed that NumPy finds nothing wrong with")
+
+    def run_many(
+        self, data: Sequence[np.ndarray], rows: np.ndarray, live: np.ndarray | None = None, threads: int = 1
+    ) -> list[np.ndarray]:
+        """Many steps in one native call.
+
+        Args:
+            data: for every argument the array whose rows make up the batches.
+            rows: (steps, batch) numbers of rows.
+            live: (steps, count) what each live number is in each step.
+            threads: how many threads work on it.
+
+        Returns for every result an array with the steps as its first dimension.
+        """
+        assert self._run is not None
+        steps = len(rows)
+        rows = np.ascontiguousarray(rows, np.int64)
+        found = [np.empty((steps, *each.shape), each.dtype) for each in self.program.results]
+        numbers = np.ascontiguousarray(live, np.float64) if live is not None else np.zeros(1)
+        failed_at = np.zeros(1, np.int64)
+        words = [steps, rows.ctypes.data, numbers.ctypes.data, failed_at.ctypes.data]
+        words += [each.ctypes.data for each in (*data, *found)]
+        job = np.array(words, np.int64)
+        table, sync = self.table.ctypes.data, self.sync.ctypes.data
+        codes = [0] * threads
+
+        def work(thread: int) -> None:
+            assert self._run is not None
+            codes[thread] = self._run(table, job.ctypes.data, thread, threads, sync)
+
+        others = [threading.Thread(target=work, args=(each,), daemon=True) for each in range(1, threads)]
+        for each in others:
+            each.start()
+        work(0)
+        for each in others:
+            each.join()
+        if codes[0]:
+            self._explain(codes[0])
+        return found
 
 
 class Plan:
@@ -77,12 +142,15 @@ class Plan:
     def __init__(self, program: Program, kept: Sequence[Window]) -> None:
         self.program = program
         self.buffers = list(program.buffers)
-        lowered = lower_program(without_repeats(program), len(self.buffers))
-        self.buffers += lowered.added
         self.kept = {each.buffer.number for each in (*program.results, *kept)}
+        lowered = lower_program(without_repeats(program, self.kept), len(self.buffers))
+        self.buffers += lowered.added
         work = self._needed(lowered.work)
         work, self.ways = prepare(work, self._temporary)
-        self.groups = fuse(work)
+        groups = fuse(work)
+        self.split = {group: units_of_group(group, self.ways) for group in groups}
+        self.groups = clustered(groups, self.split)
+        self.runs_many = False
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
         self.kept.add(self.flags.number)
@@ -153,95 +221,157 @@ class Plan:
 
     # -- code ------------------------------------------------------------------------------------------------
 
-    def emit(self) -> tuple[str, list[str | Call]]:
+    def _place(self, touch: Touch, offsets: dict[int, int]) -> tuple[Any, int, int]:
+        """The memory that an access may touch."""
+        number = touch.number
+        if number in offsets:
+            size = self.buffers[number].dtype.itemsize
+            return "block", offsets[number] + touch.low * size, offsets[number] + touch.high * size
+        return number, touch.low, touch.high
+
+    def emit(self, offsets: dict[int, int], live: Sequence[Buffer]) -> tuple[str, list[str | Call]]:
         """The module's text, and what to run in order: native functions by name, opaque calls."""
         kernels = Kernels()
         segments: list[str | Call] = []
-        lines: list[str] = []
-        texts: list[str] = []
-
-        def close() -> None:
-            if lines:
-                name = f"segment{len(segments)}"
-                texts.append(f"define i32 @{name}(ptr %table) #0 {{\nentry:")
-                texts.extend(lines)
-                texts.append("  ret i32 0\n}")
-                segments.append(name)
-                lines.clear()
-
-        for place, group in enumerate(self.groups):
+        functions: list[str] = []
+        is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
+        step: Segment | None = None
+        for group in self.groups:
             if isinstance(group.single, Opaque):
-                close()
+                if step is not None:
+                    functions.append(step.close())
+                    step = None
                 segments.append(group.single.call)
                 continue
-            name, numbers = kernels.add(group, self)
-            given = []
-            for number in numbers:
-                register = f"%p{place}_{number}"
-                lines.append(f"  {register}a = getelementptr ptr, ptr %table, i64 {number}")
-                lines.append(f"  {register} = load ptr, ptr {register}a, align 8")
-                given.append(f"ptr {register}")
-            lines.append(f"  call void @{name}({', '.join(given)})")
-            if group.single is not None:
-                flag = f"%p{place}_{self.flags.number}"
-                lines.append(f"  {flag}v = load i32, ptr {flag}, align 4")
-                lines.append(f"  {flag}t = icmp ne i32 {flag}v, 0")
-                lines.append(f"  br i1 {flag}t, label %stop{place}, label %go{place}")
-                lines.append(f"stop{place}:\n  ret i32 {len(self.checks)}\ngo{place}:")
-        close()
-        return kernels.module(texts), segments
+            if step is None:
+                name = "step" if is_whole else f"segment{len(segments)}"
+                segments.append(name)
+                step = Segment(self, kernels, offsets, name)
+            step.add(group)
+        if step is not None:
+            functions.append(step.close())
+        if is_whole and segments and self._can_run_many():
+            functions.append(run_function(kernels, self.program.arguments, live, self.program.results))
+            self.runs_many = True
+        return module_text(kernels, functions, pause_function()), segments
+
+    def _can_run_many(self) -> bool:
+        arguments = self.program.arguments
+        return all(
+            window.shape and window.is_contiguous() and not window.offset for window in arguments
+        ) and (
+            len({window.shape[0] for window in arguments}) == 1
+            and len({window.buffer.number for window in arguments}) == len(arguments)
+            and all(window.is_contiguous() for window in self.program.results)
+        )
 
 
-class Kernels:
-    """The functions of a module; groups with the same text share one."""
+class Segment:
+    """A native stretch of a step: one function that all threads run."""
 
-    def __init__(self) -> None:
-        self.names: dict[str, str] = {}
-        self.texts: list[str] = []
-        self.declared: set[str] = set()
+    def __init__(self, plan: Plan, kernels: Kernels, offsets: dict[int, int], name: str) -> None:
+        self.plan, self.kernels, self.offsets = plan, kernels, offsets
+        self.f = Function(f"define i32 @{name}(ptr %table, i64 %thread, i64 %threads, ptr %sync) #0 {{")
+        self.pointers: dict[int, str] = {}
+        self.since: list[tuple[bool, bool, tuple[Any, int, int]]] = []
+        self.pending = False  # a check was made whose outcome not all threads know
+        self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
 
-    def add(self, group: Group, plan: Plan) -> tuple[str, list[int]]:
-        """The function of a group, and the buffers it takes."""
+    def add(self, group: Group) -> None:
+        """Run one group."""
+        plan, f = self.plan, self.f
+        split = plan.split[group]
+        places = [(each.writes, plan._place(each, self.offsets)) for each in group.touched]
+        writes_state = any(
+            each.writes and plan.buffers[each.number].kind != TEMPORARY for each in group.touched
+        )
+        if (self.pending and writes_state) or self._conflict(split > 1, places):
+            self._meet()
+        self.since += [(split > 1, writes, place) for writes, place in places]
         if isinstance(group.single, Check):
-            statements: list[Statement] = [_check_statement(group.single, plan.flags)]
-            plan.checks.append(group.single)
-            stored = set(statements)
-            product = None
-        else:
-            statements, product = group.statements, group.product
-            stored = {each for each in statements if each in plan.stored}
-        numbers = _buffers(statements, product, stored, plan)
+            self._check(group.single)
+            return
+        numbers = _buffers(group.statements, group.product, plan.stored)
+        e = emit_group(group, numbers, split > 1, plan.ways, plan.stored)
+        name = self.kernels.add(_name_of(group), e, len(numbers), split > 1)
+        given = [f"ptr {self._pointer(number)}" for number in numbers]
+        if split > 1:
+            first, last = f.part(split)
+            f.line(f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})")
+            return
+        after = f.only_first()
+        f.line(f"call void @{name}({', '.join(given)})")
+        f.everybody(after)
+
+    def _pointer(self, number: int) -> str:
+        # Loaded once, in the entry block, where every later block can use it.
+        found = self.pointers.get(number)
+        if found is None:
+            found = self.pointers[number] = f"%p{number}"
+            self.f.lines[2:2] = [
+                f"  %q{number} = getelementptr ptr, ptr %table, i64 {number}",
+                f"  {found} = load ptr, ptr %q{number}, align 8",
+            ]
+        return found
+
+    def _conflict(self, split: bool, places: list[tuple[bool, tuple[Any, int, int]]]) -> bool:
+        for before_split, before_writes, (one, low, high) in self.since:
+            if not (split or before_split):
+                continue
+            for writes, (other, begin, end) in places:
+                if (writes or before_writes) and one == other and low < end and begin < high:
+                    return True
+        return False
+
+    def _check(self, check: Check) -> None:
+        plan, f = self.plan, self.f
+        plan.checks.append(check)
+        statement = _check_statement(check, plan.flags)
+        numbers = _buffers([statement], None, {statement})
         e = Emitter()
         pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
-        if product is None:
-            emit_loops(e, statements, pointers, stored)
-        else:
-            way = plan.ways[product]
-            emit_product(e, product, way, statements, pointers, stored, product in plan.stored)
-        body = "\n".join([*e.rooms, *e.lines])
-        self.declared |= e.declared
-        key = f"{len(numbers)}\n{body}"
-        name = self.names.get(key)
-        if name is None:
-            name = self.names[key] = f"kernel{len(self.names)}"
-            given = ", ".join(f"ptr noalias %b{place}" for place in range(len(numbers)))
-            self.texts.append(
-                f"define internal void @{name}({given}) #1 {{\nentry:\n{body}\n  ret void\n}}"
-            )
-        return name, numbers
+        emit_loops(e, [statement], pointers, {statement})
+        name = self.kernels.add("check", e, len(numbers), False)
+        given = ", ".join(f"ptr {self._pointer(number)}" for number in numbers)
+        after = f.only_first()
+        f.line(f"call void @{name}({given})")
+        flag = f.op(f"load i32, ptr {self._pointer(plan.flags.number)}, align 4")
+        bad = f.op(f"icmp ne i32 {flag}, 0")
+        code = f.op(f"select i1 {bad}, i32 {len(plan.checks)}, i32 0")
+        known = f.op(f"load i32, ptr {self.error}, align 4")
+        first = f.op(f"icmp ne i32 {known}, 0")
+        f.line(f"store i32 {f.op(f'select i1 {first}, i32 {known}, i32 {code}')}, ptr {self.error}, align 4")
+        f.everybody(after)
+        self.pending = True
 
-    def module(self, texts: Sequence[str]) -> str:
-        """The text of the whole module."""
-        attributes = [
-            f"attributes #0 = {{ nounwind {ATTRIBUTES} }}",
-            f"attributes #1 = {{ nounwind noinline {ATTRIBUTES} }}",
-        ]
-        return "\n".join([*self.texts, *texts, *sorted(self.declared), *attributes, ""])
+    def _meet(self) -> None:
+        f = self.f
+        f.barrier()
+        self.since.clear()
+        if self.pending:
+            self.pending = False
+            code = f.op(f"load i32, ptr {self.error}, align 4")
+            bad = f.op(f"icmp ne i32 {code}, 0")
+            tag = f.name()[1:]
+            f.line(f"br i1 {bad}, label %stop{tag}, label %go{tag}")
+            f.lines.append(f"stop{tag}:")
+            f.line(f"ret i32 {code}")
+            f.lines.append(f"go{tag}:")
+
+    def close(self) -> str:
+        """The function's text."""
+        self._meet()
+        self.f.line("ret i32 0")
+        return self.f.text()
 
 
-def _buffers(
-    statements: Sequence[Statement], product: Product | None, stored: set[Statement], plan: Plan
-) -> list[int]:
+def _name_of(group: Group) -> str:
+    """A name for people: the ops of a group."""
+    names = dict.fromkeys(each.call.op.name for each in group.work())
+    return "_".join(names)[:60]
+
+
+def _buffers(statements: Sequence[Statement], product: Product | None, stored: set[Any]) -> list[int]:
     """The numbers of the buffers that a group's code touches, in order of first use."""
     found: dict[int, None] = {}
     made: set[Access] = set()
@@ -249,7 +379,7 @@ def _buffers(
         for access, _ in product.reads():
             found[access.buffer.number] = None
         made.add(product.store)
-        if product in plan.stored:
+        if product in stored:
             found[product.store.buffer.number] = None
     for each in statements:
         for access in each.loads:
@@ -297,10 +427,10 @@ class NativeMemory:
                 self.arrays[buffer.number] = aligned(buffer.size * buffer.dtype.itemsize).view(buffer.dtype)
             elif buffer.number in plan.spans:
                 shared.append(buffer)
-        offsets, self.size = _places(shared, plan.spans)
+        self.offsets, self.size = _places(shared, plan.spans)
         self.block = aligned(self.size)
         for buffer in shared:
-            offset = offsets[buffer.number]
+            offset = self.offsets[buffer.number]
             size = buffer.size * buffer.dtype.itemsize
             self.arrays[buffer.number] = self.block[offset : offset + size].view(buffer.dtype)
         for number, array in self.arrays.items():

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rushlight.compile.contract import REGISTERS, Contraction, Matrix, lanes_along_j, lanes_along_k
+from rushlight.compile.contract import (
+    REGISTERS,
+    Contraction,
+    Matrix,
+    Part,
+    lanes_along_j,
+    lanes_along_k,
+    units_of,
+)
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.llvm import vector_bytes
@@ -110,6 +118,7 @@ def emit_product(
     pointers: dict[int, str],
     stored: set[Statement],
     store_product: bool,
+    part: Part | None = None,
 ) -> None:
     """The loops of a product, and at every finished piece the statements that follow it."""
     *batch, m, n = product.domain
@@ -145,11 +154,23 @@ def emit_product(
                 done(value, place_of(column, row, 0, value.lanes, mask))
 
         if way in (COLUMNS, ROWS):
-            lanes_along_j(e, spec, finish, (0, spec.m))
+            lanes_along_j(e, spec, finish, part)
         else:
-            lanes_along_k(e, spec, finish, (0, spec.n))
+            lanes_along_k(e, spec, finish, part)
 
     _batches(e, batch, (), nest)
+
+
+def product_units(product: Product, way: str) -> int:
+    """Into how many units a product can be split among threads."""
+    *batch, m, n = product.domain
+    if batch:
+        return 1
+    lanes, kind = lanes_of(product), kind_of(product.store.buffer.dtype)
+    rows, columns = (m, n) if way in (COLUMNS, DOTS) else (n, m)
+    nothing = Matrix("", 0, 0)
+    spec = Contraction(rows, columns, product.k, nothing, nothing, kind, lanes)
+    return units_of(spec, way in (DOTS, DOTS_TURNED))
 
 
 def _batches(

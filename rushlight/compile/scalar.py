@@ -148,8 +148,19 @@ def cast(e: Emitter, value: Reg, kind: str) -> Reg:
 
 
 def _to_whole(e: Emitter, value: Reg, kind: str) -> Reg:
-    """A float brought to a whole number; what does not fit becomes some number of the type."""
+    """A float brought to a whole number as x86 does it: what does not fit becomes the least number, and small
+    types take the low bits."""
     wide = "i8" if BYTES[kind] > 4 else "i4"
+    bits = 63 if wide == "i8" else 31
     source, target = overload(value.kind, value.lanes), overload(wide, value.lanes)
     whole = e.call(f"llvm.fptosi.sat.{target}.{source}", (wide, value.lanes), value)
+    above = compare(e, "ge", value, e.const(2.0**bits, value.kind, value.lanes))
+    unknown = compare(e, "ne", value, value)
+    outside = e.binary("or", above, unknown)
+    least = e.const(-(1 << bits), wide, value.lanes)
+    whole = e.op(
+        f"select {outside.type} {outside.text}, {least.type} {least.text}, {whole.type} {whole.text}",
+        wide,
+        value.lanes,
+    )
     return cast(e, whole, kind)

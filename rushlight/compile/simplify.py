@@ -7,6 +7,7 @@ in.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
@@ -15,8 +16,10 @@ from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 _FRESH = ("random", "create")
 
 
-def without_repeats(program: Program) -> Program:
-    """The program with calls left out whose results are there already."""
+def without_repeats(program: Program, kept: Container[int]) -> Program:
+    """The program with calls left out whose results are there already; those that write the buffers in
+    `kept` stay.
+    """
     writes: Counter[int] = Counter()
     for call in program.calls:
         for number in {window.buffer.number for window in call.outputs}:
@@ -40,7 +43,7 @@ def without_repeats(program: Program) -> Program:
         )
         same = known.get(key) if key is not None and once else None
         if same is not None and all(
-            (a.offset, a.shape, a.strides) == (b.offset, b.shape, b.strides)
+            b.buffer.number not in kept and (a.offset, a.shape, a.strides) == (b.offset, b.shape, b.strides)
             for a, b in zip(same, call.outputs, strict=True)
         ):
             for old, new in zip(same, call.outputs, strict=True):
@@ -51,8 +54,7 @@ def without_repeats(program: Program) -> Program:
         if key is not None and once:
             known[key] = call.outputs
         calls.append(call)
-    results = [_moved(each, moved) for each in program.results]
-    return Program(program.name, program.buffers, calls, program.arguments, results)
+    return Program(program.name, program.buffers, calls, program.arguments, program.results)
 
 
 def _moved(window: Window, moved: dict[int, Buffer]) -> Window:

@@ -15,6 +15,10 @@ from rushlight.compile.expr import Expr
 from rushlight.compile.program import Buffer, Call, Window
 
 
+class NotLowered(NotImplementedError):
+    """Why a call has to run in NumPy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pick:
     """A part of an address that is read from memory: ``scale`` times the element that `access` finds, which
@@ -105,7 +109,9 @@ class Statement:
 
     def __repr__(self) -> str:
         fold = f"{self.fold} over {sorted(self.dims)} of " if self.fold else ""
-        return f"{self.store!r} {'+' if self.add else ''}= {fold}{self.expr!r} for {self.domain} of {self.loads}"
+        return (
+            f"{self.store!r} {'+' if self.add else ''}= {fold}{self.expr!r} for {self.domain} of {self.loads}"
+        )
 
 
 @dataclass(slots=True, eq=False)

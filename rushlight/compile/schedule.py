@@ -1,0 +1,317 @@
+"""Groups in an order, with threads: which groups are split, where threads wait, and the functions that run.
+
+`Schedule` writes the module: a function for every group, ``step`` that runs one step, and ``run`` that runs
+many with rows of data gathered inside. All threads run the same function; a group that is split is done by
+all of them, any other by the first. Invariant: between two groups that touch the same memory, not both done
+by the first thread, there is a barrier; what is computed does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.expr import kind_of
+from rushlight.compile.group import Group
+from rushlight.compile.llvm import ATTRIBUTES, vector_bytes
+from rushlight.compile.loops import emit_loops, loop_units
+from rushlight.compile.products import emit_product, product_units
+from rushlight.compile.program import Buffer, Window
+from rushlight.compile.statements import Product, Statement
+from rushlight.compile.vmath import in_order
+
+WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
+
+# Threads meet here. `sync` holds the round at 0 and the number of those that have come at 64; after a bounded
+# number of looks a waiting thread lets others run, so that too few cores make it slow, not stuck.
+BARRIER = """
+define internal void @barrier(ptr %sync, i64 %threads) #1 {
+entry:
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %done, label %meet
+meet:
+  %round = load atomic i32, ptr %sync acquire, align 4
+  %count = getelementptr i8, ptr %sync, i64 64
+  %before = atomicrmw add ptr %count, i32 1 acq_rel
+  %here = add i32 %before, 1
+  %all = trunc i64 %threads to i32
+  %last = icmp eq i32 %here, %all
+  br i1 %last, label %release, label %wait
+release:
+  store atomic i32 0, ptr %count monotonic, align 4
+  %next = add i32 %round, 1
+  store atomic i32 %next, ptr %sync release, align 4
+  ret void
+wait:
+  %looks = phi i32 [ 0, %meet ], [ %more, %again ]
+  %now = load atomic i32, ptr %sync acquire, align 4
+  %same = icmp eq i32 %now, %round
+  br i1 %same, label %rest, label %done
+rest:
+  PAUSE
+  %more = add i32 %looks, 1
+  %long = icmp ugt i32 %more, 4000
+  br i1 %long, label %yield, label %again
+yield:
+  %unused = call i32 @sched_yield()
+  br label %again
+again:
+  br label %wait
+done:
+  ret void
+}
+"""
+
+
+class Splitting(NamedTuple):
+    """How a group is shared: the number of units, 1 where only the first thread works on it."""
+
+    units: int
+
+
+def cost(group: Group) -> float:
+    """About how many cycles a group takes."""
+    count = 1
+    for n in group.domain:
+        count *= n
+    total = 0.0
+    lanes = vector_bytes() / 4
+    if group.product is not None:
+        total += count * max(group.product.k, 4) / lanes / 1.6
+    for each in group.statements:
+        total += count / (1 if each.add else lanes) * (len(in_order([each.expr])) * 0.5 + len(each.loads) + 1)
+    return total
+
+
+def units_of_group(group: Group, ways: dict[Product, str]) -> int:
+    """Into how many units a group is split: 1 if that is not worth it."""
+    if group.single is not None or cost(group) < WORTH_SPLITTING:
+        return 1
+    if group.product is not None:
+        return product_units(group.product, ways[group.product])
+    return loop_units(group.statements)
+
+
+def clustered(groups: Sequence[Group], split: dict[Group, int]) -> list[Group]:
+    """The groups in an order with few changes between split and other groups."""
+    done = 0
+    for each in groups:
+        done |= each.bit
+    live = done
+    done = 0
+    order: list[Group] = []
+    waiting = list(groups)
+    mode = False
+    while waiting:
+        ready = [each for each in waiting if not each.ancestors & live & ~done]
+        same = [each for each in ready if (split[each] > 1) == mode]
+        if not same:
+            mode = not mode
+            continue
+        chosen = same[0]
+        order.append(chosen)
+        done |= chosen.bit
+        waiting.remove(chosen)
+    return order
+
+
+class Kernels:
+    """The functions of a module, one for each different text."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.texts: list[str] = []
+        self.declared: set[str] = set()
+
+    def add(self, name: str, e: Emitter, pointers: int, split: bool) -> str:
+        """A function of so many pointers, and of the units to do if it can be split; its name."""
+        body = "\n".join([*e.rooms, *e.lines])
+        self.declared |= e.declared
+        given = [f"ptr noalias %b{place}" for place in range(pointers)]
+        if split:
+            given += ["i64 %first", "i64 %last"]
+        key = f"({', '.join(given)}) #1 {{\nentry:\n{body}\n  ret void\n}}"
+        known = self.names.get(key)
+        if known is None:
+            known = self.names[key] = f"{name}_{len(self.names)}"
+            self.texts.append(f"define internal void @{known}{key}")
+        return known
+
+
+PART = (Reg("%first", "i8", 1), Reg("%last", "i8", 1))
+
+
+def emit_group(
+    group: Group, numbers: Sequence[int], split: bool, ways: dict[Product, str], stored: set[object]
+) -> Emitter:
+    """The code of a group; its buffers are the parameters ``%b0``, ``%b1``, ... in the order of `numbers`."""
+    e = Emitter()
+    pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
+    kept: set[Statement] = {each for each in group.statements if each in stored}
+    part = PART if split else None
+    if group.product is None:
+        emit_loops(e, group.statements, pointers, kept, part)
+    else:
+        way = ways[group.product]
+        emit_product(e, group.product, way, group.statements, pointers, kept, group.product in stored, part)
+    return e
+
+
+class Function:
+    """The text of a function that runs groups on several threads."""
+
+    def __init__(self, head: str) -> None:
+        self.lines = [head, "entry:"]
+        self._count = 0
+
+    def name(self) -> str:
+        """A fresh register."""
+        self._count += 1
+        return f"%x{self._count}"
+
+    def op(self, text: str) -> str:
+        """An instruction with a result."""
+        made = self.name()
+        self.lines.append(f"  {made} = {text}")
+        return made
+
+    def line(self, text: str) -> None:
+        """An instruction without one."""
+        self.lines.append("  " + text)
+
+    def pointer(self, table: str, place: int) -> str:
+        """An address from a table of addresses."""
+        at = self.op(f"getelementptr ptr, ptr {table}, i64 {place}")
+        return self.op(f"load ptr, ptr {at}, align 8")
+
+    def number(self, table: str, place: int) -> str:
+        """A number from a table of 8-byte words."""
+        at = self.op(f"getelementptr i64, ptr {table}, i64 {place}")
+        return self.op(f"load i64, ptr {at}, align 8")
+
+    def part(self, units: int) -> tuple[str, str]:
+        """This thread's units."""
+        low = self.op(f"mul i64 %thread, {units}")
+        high = self.op(f"add i64 {low}, {units}")
+        return self.op(f"udiv i64 {low}, %threads"), self.op(f"udiv i64 {high}, %threads")
+
+    def only_first(self) -> str:
+        """Begin what only the first thread does; returns the label to go on at."""
+        self._count += 1
+        tag = self._count
+        is_first = self.op("icmp eq i64 %thread, 0")
+        self.line(f"br i1 {is_first}, label %only{tag}, label %all{tag}")
+        self.lines.append(f"only{tag}:")
+        return f"all{tag}"
+
+    def everybody(self, label: str) -> None:
+        """Go on with all threads."""
+        self.line(f"br label %{label}")
+        self.lines.append(f"{label}:")
+
+    def barrier(self) -> None:
+        """All threads meet."""
+        self.line("call void @barrier(ptr %sync, i64 %threads)")
+
+    def text(self) -> str:
+        """The whole function."""
+        return "\n".join([*self.lines, "}"])
+
+
+def fetch_kernel(kernels: Kernels, window: Window) -> str:
+    """A function that gathers rows: ``(to, from, numbers of rows, first, last)``."""
+    e = Emitter()
+    row = (window.size // window.shape[0]) * BYTES[kind_of(window.dtype)]
+    with e.loop(PART[0], PART[1]) as loop:
+        number = e.load(e.pointer("%b2", loop.index, "i8"), "i8")
+        source = e.pointer("%b1", e.binary("mul", number, e.const(row, "i8")), "u1")
+        target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
+        e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {row}, i1 false)")
+    return kernels.add("fetch", e, 3, True)
+
+
+def run_function(
+    kernels: Kernels,
+    fetched: Sequence[Window],
+    live: Sequence[Buffer],
+    results: Sequence[Window],
+) -> str:
+    """The text of ``run``, which carries out many steps.
+
+    ``job`` is a table of 8-byte words: the number of steps; the address of the numbers of the rows (for each
+    step as many as a batch has); the address of the live numbers (for each step one for each of `live`);
+    where to note the step that failed; then an address for the data of each of `fetched`, and one for each
+    result.
+    """
+    f = Function("define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {")
+    steps = f.number("%job", 0)
+    rows, numbers, failed = (f.pointer("%job", place) for place in (1, 2, 3))
+    sources = [f.pointer("%job", 4 + place) for place in range(len(fetched))]
+    targets = [f.pointer("%job", 4 + len(fetched) + place) for place in range(len(results))]
+    f.line("br label %head")
+    f.lines.append("head:")
+    f.line("%s = phi i64 [ 0, %entry ], [ %following, %next ]")
+    more = f.op(f"icmp slt i64 %s, {steps}")
+    f.line(f"br i1 {more}, label %body, label %finished")
+    f.lines.append("body:")
+    if live:
+        after = f.only_first()
+        for place, buffer in enumerate(live):
+            kind = "double" if buffer.dtype.itemsize == 8 else "float"
+            at = f.op(f"mul i64 %s, {len(live)}")
+            at = f.op(f"add i64 {at}, {place}")
+            at = f.op(f"getelementptr double, ptr {numbers}, i64 {at}")
+            value = f.op(f"load double, ptr {at}, align 8")
+            if kind == "float":
+                value = f.op(f"fptrunc double {value} to float")
+            f.line(f"store {kind} {value}, ptr {f.pointer('%table', buffer.number)}, align 4")
+        f.everybody(after)
+    for window, source in zip(fetched, sources, strict=True):
+        batch = window.shape[0]
+        first, last = f.part(batch)
+        at = f.op(f"mul i64 %s, {batch}")
+        chosen = f.op(f"getelementptr i64, ptr {rows}, i64 {at}")
+        to = f.pointer("%table", window.buffer.number)
+        name = fetch_kernel(kernels, window)
+        f.line(f"call void @{name}(ptr {to}, ptr {source}, ptr {chosen}, i64 {first}, i64 {last})")
+    if live or fetched:
+        f.barrier()
+    code = f.op("call i32 @step(ptr %table, i64 %thread, i64 %threads, ptr %sync)")
+    bad = f.op(f"icmp ne i32 {code}, 0")
+    f.line(f"br i1 {bad}, label %stopped, label %good")
+    f.lines.append("good:")
+    after = f.only_first()
+    for window, target in zip(results, targets, strict=True):
+        size = window.size * window.dtype.itemsize
+        at = f.op(f"mul i64 %s, {size}")
+        to = f.op(f"getelementptr i8, ptr {target}, i64 {at}")
+        source = f.pointer("%table", window.buffer.number)
+        source = f.op(f"getelementptr i8, ptr {source}, i64 {window.offset * window.dtype.itemsize}")
+        f.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
+    f.everybody(after)
+    f.line("br label %next")
+    f.lines.append("next:")
+    f.line("%following = add i64 %s, 1")
+    f.line("br label %head")
+    f.lines.append("stopped:")
+    f.line(f"store i64 %s, ptr {failed}, align 8")
+    f.line(f"ret i32 {code}")
+    f.lines.append("finished:")
+    f.line("ret i32 0")
+    kernels.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    return f.text()
+
+
+def module_text(kernels: Kernels, functions: Sequence[str], pause: str) -> str:
+    """The whole module."""
+    attributes = [
+        f"attributes #0 = {{ nounwind {ATTRIBUTES} }}",
+        f"attributes #1 = {{ nounwind noinline {ATTRIBUTES} }}",
+    ]
+    declared = set(kernels.declared) | {"declare i32 @sched_yield()"}
+    if pause:
+        declared.add(f"declare void @{pause}()")
+    barrier = BARRIER.replace("PAUSE", f"call void @{pause}()" if pause else "")
+    return "\n".join([barrier, *kernels.texts, *functions, *sorted(declared), *attributes, ""])
