@@ -289,31 +289,39 @@ class Emitter:
         ones, and after the block ``loop.carry`` holds the final ones."""
         first = self.const(start, "i8") if isinstance(start, int) else start
         last = self.const(stop, "i8") if isinstance(stop, int) else stop
+        # Where a round is certain the test comes after it, which saves LLVM from turning the loop around.
+        certain = isinstance(start, int) and isinstance(stop, int) and start < stop
         self._count += 1
         tag = self._count
         before = self._block
         head, body, after = f"head{tag}", f"body{tag}", f"after{tag}"
-        self.line(f"br label %{head}")
-        self.label(head)
+        self.line(f"br label %{body if certain else head}")
+        self.label(body if certain else head)
         index = Reg(f"%i{tag}", "i8", 1)
         slots = [Reg(f"%c{tag}_{place}", each.kind, each.lanes) for place, each in enumerate(carried)]
         phi_at = len(self.lines)
-        test = self.op(f"icmp slt i64 {index.text}, {last.text}", "b1", 1)
-        self.line(f"br i1 {test.text}, label %{body}, label %{after}")
-        self.label(body)
+        if not certain:
+            test = self.op(f"icmp slt i64 {index.text}, {last.text}", "b1", 1)
+            self.line(f"br i1 {test.text}, label %{body}, label %{after}")
+            self.label(body)
         loop = Loop(index, list(slots))
         yield loop
+        finals = loop.next or slots
         following = self.op(f"add nsw i64 {index.text}, {step}", "i8", 1)
         latch = self._block
-        self.line(f"br label %{head}")
+        if certain:
+            test = self.op(f"icmp slt i64 {following.text}, {last.text}", "b1", 1)
+            self.line(f"br i1 {test.text}, label %{body}, label %{after}")
+        else:
+            self.line(f"br label %{head}")
         phis = [f"  {index.text} = phi i64 [ {first.text}, %{before} ], [ {following.text}, %{latch} ]"]
-        for slot, initial, final in zip(slots, carried, loop.next or slots, strict=True):
+        for slot, initial, final in zip(slots, carried, finals, strict=True):
             phis.append(
                 f"  {slot.text} = phi {slot.type} [ {initial.text}, %{before} ], [ {final.text}, %{latch} ]"
             )
         self.lines[phi_at:phi_at] = phis
         self.label(after)
-        loop.carry = slots
+        loop.carry = list(finals) if certain else slots
 
 
 class Loop:

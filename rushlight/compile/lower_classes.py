@@ -61,6 +61,7 @@ class _Classes:
 
 
 def nll(lowering: Lowering, call: Call) -> None:
+    """The loss of every row, or their weighted mean or sum."""
     source = call.inputs[0]
     assert isinstance(source, Window)
     (out,) = call.outputs
@@ -100,6 +101,7 @@ def nll(lowering: Lowering, call: Call) -> None:
 
 
 def nll_backward(lowering: Lowering, call: Call) -> None:
+    """The gradient of the loss: one element of every row, zero elsewhere."""
     grad = call.inputs[0]
     assert isinstance(grad, Window)
     (out,) = call.outputs

@@ -21,8 +21,8 @@ from rushlight.compile.llvm import Code, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
 from rushlight.compile.products import prepare
-from rushlight.compile.program import STATE, TEMPORARY, Buffer, Call, Program, Window
-from rushlight.compile.replay import bind, flat, look, run_call
+from rushlight.compile.program import STATE, TEMPORARY, Buffer, Call, Program, Window, look
+from rushlight.compile.replay import bind, flat, run_call
 from rushlight.compile.schedule import (
     Function,
     Kernels,

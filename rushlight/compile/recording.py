@@ -9,13 +9,14 @@ have changed is as it would have left it.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from rushlight.compile.differentiable import Differentiable
-from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Program, Window
+from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Program, Window
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.replay import Replay
 from rushlight.compile.results import Results
@@ -46,8 +47,17 @@ class Executor(Protocol):
         """One run."""
 
 
-def executor_for(program: Program, backend: str) -> Executor:
-    """What runs a program; the replay is what there is for both backends."""
+def executor_for(program: Program, backend: str, live: Sequence[Buffer] = ()) -> Executor:
+    """What runs a program: native code, or the recorded ops one by one where that is asked for or where
+    LLVM is missing.
+    """
+    if backend != "replay":
+        from rushlight.compile.native import Native
+
+        try:
+            return Native(program, program.kept, live)
+        except ImportError as problem:
+            warnings.warn(f"compiled steps run op by op: {problem}", RuntimeWarning, stacklevel=2)
     return Replay(program)
 
 
@@ -93,7 +103,7 @@ class Recording:
         self.program.verify()
         self.half: Differentiable | None = None
         self.lock = threading.Lock()
-        self.executor = executor_for(self.program, backend)
+        self.executor = executor_for(self.program, backend, [buffer for buffer, _ in self.live])
 
     # -- whether it fits -------------------------------------------------------------------------------------
 

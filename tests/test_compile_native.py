@@ -1,0 +1,160 @@
+"""Native programs against the recorded ops run one by one, on one thread and on two."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rushlight as torch
+import rushlight.nn.functional as F
+from rushlight import nn
+
+pytest.importorskip("llvmlite", reason="native code needs llvmlite")
+
+from rushlight.compile.native import Native
+from rushlight.compile.replay import Replay
+
+
+def classifier(batch, optimizer):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(50, 33), nn.ReLU(), nn.Linear(33, 7))
+    step = optimizer(model.parameters())
+    data, labels = torch.rand(batch, 50), torch.randint(0, 7, (batch,))
+
+    def train(x, y):
+        loss = F.cross_entropy(model(x), y)
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        return loss
+
+    return train, (data, labels)
+
+
+def regression(batch, optimizer):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(19, 24), nn.Tanh(), nn.LayerNorm(24), nn.Linear(24, 1), nn.Sigmoid())
+    step = optimizer(model.parameters())
+    data, target = torch.rand(batch, 19), torch.rand(batch, 1)
+
+    def train(x, y):
+        loss = F.mse_loss(model(x), y)
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        return loss
+
+    return train, (data, target)
+
+
+def lookup(batch, optimizer):
+    torch.manual_seed(0)
+    users, items = nn.Embedding(30, 10), nn.Embedding(40, 10)
+    step = optimizer([*users.parameters(), *items.parameters()])
+    pairs = torch.stack([torch.randint(0, 30, (batch,)), torch.randint(0, 40, (batch,))], 1)
+
+    def train(x, y):
+        found = torch.sigmoid((users(x[:, 0]) * items(x[:, 1])).sum(1, keepdim=True)) * 5.5
+        loss = F.mse_loss(found, y)
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        return loss
+
+    return train, (pairs, torch.rand(batch, 1) * 5)
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def adam(parameters):
+    return torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1)
+
+
+def recorded(make, batch, optimizer):
+    """The program of a step, with arrays to call it with."""
+    train, given = make(batch, optimizer)
+    compiled = torch.compile(train, backend="replay")
+    for _ in range(3):
+        compiled(*given)
+    (recording,) = compiled.all_recordings()
+    recording.refresh()
+    return recording, [each._array for each in given]
+
+
+def states_of(program):
+    return [each.array for each in program.buffers if each.kind == "state"]
+
+
+@pytest.mark.parametrize("optimizer", [sgd, adam])
+@pytest.mark.parametrize("make", [classifier, regression, lookup])
+@pytest.mark.parametrize("batch", [1, 2, 37])
+def test_a_native_program_does_what_its_ops_do(make, batch, optimizer):
+    recording, given = recorded(make, batch, optimizer)
+    program = recording.program
+    states = states_of(program)
+    before = [each.copy() for each in states]
+    replay = Replay(program)
+    losses = [replay.run(given)[0] for _ in range(10)]
+    wanted = [each.copy() for each in states]
+    for each, old in zip(states, before, strict=True):
+        each[...] = old
+    native = Native(program, program.kept)
+    assert all(isinstance(each, str) for each in native.segments), "nothing here is left to NumPy"
+    np.testing.assert_allclose([native.run(given)[0] for _ in range(10)], losses, rtol=1e-5, atol=1e-7)
+    for found, want in zip(states, wanted, strict=True):
+        np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
+    for look in program.kept:
+        np.testing.assert_allclose(native.memory.view(look), replay.memory.view(look), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [classifier, lookup])
+def test_many_steps_in_one_call_are_the_same_bits_on_any_number_of_threads(make, monkeypatch):
+    monkeypatch.setattr("rushlight.compile.schedule.WORTH_SPLITTING", 0)
+    recording, given = recorded(make, 20, adam)
+    program = recording.program
+    live = [buffer for buffer, _ in recording.live]
+    native = Native(program, program.kept, live)
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 20, (25, 20))
+    rates = np.array([[read() for _, read in recording.live]] * len(rows), np.float64)
+    states = states_of(program)
+    before = [each.copy() for each in states]
+    one_by_one = [native.run([each[chosen] for each in given])[0] for chosen in rows]
+    wanted = [each.copy() for each in states]
+    for threads in (1, 2, 3):
+        for each, old in zip(states, before, strict=True):
+            each[...] = old
+        (losses,) = native.run_many(given, rows, rates, threads)
+        assert losses.tolist() == [float(each) for each in one_by_one]
+        for found, want in zip(states, wanted, strict=True):
+            np.testing.assert_array_equal(found, want)
+
+
+def test_a_label_out_of_range_is_found_before_anything_changes():
+    recording, (data, labels) = recorded(classifier, 4, sgd)
+    native = Native(recording.program)
+    states = states_of(recording.program)
+    before = [each.copy() for each in states]
+    for bad in (7, -3):
+        wrong = labels.copy()
+        wrong[2] = bad
+        with pytest.raises(IndexError, match=f"Target {bad} is out of bounds"):
+            native.run([data, wrong])
+    for each, old in zip(states, before, strict=True):
+        np.testing.assert_array_equal(each, old)
+    assert np.isfinite(native.run([data, labels])[0])
+
+
+def test_what_has_no_loops_runs_in_numpy_between_native_parts():
+    @torch.compile
+    def step(x):
+        return (torch.sort(x * 2, 0)[0] + 1).cumsum(0)
+
+    for _ in range(3):
+        x = torch.rand(5, 3)
+        torch.testing.assert_close(step(x), (torch.sort(x * 2, 0)[0] + 1).cumsum(0))
+    (recording,) = step.all_recordings()
+    kinds = [type(each).__name__ for each in recording.executor.segments]
+    assert kinds == ["str", "Call", "str", "Call"]
