@@ -96,8 +96,11 @@ from rushlight.queries import (
     typename,
 )
 from rushlight.size import Size
+from rushlight.storage import keep_freed_memory as _keep_freed_memory
 from rushlight.tensor import Tensor
 from rushlight.threads import get_num_threads, set_num_threads
+
+_keep_freed_memory()
 
 # Every function of the table that PyTorch keeps as torch.<name>; those that `directory` lists come when used.
 for _entry in _TABLE.values():

@@ -210,7 +210,13 @@ def set_history(target: Tensor, node: Node, self_edge: int | None) -> None:
 
 def check_inplace(target: Any, inputs: Sequence[Any], recording: bool, overlap: str = "partial") -> None:
     """Refuse the writes that PyTorch refuses; `overlap` as for `Op`."""
-    _check_history(target, recording)
+    if (
+        recording
+        or not isinstance(target, Tensor)
+        or target._base is not None
+        or target._creation is not None
+    ):
+        _check_history(target, recording)
     array = target._array
     if overlap == "none" and not (
         0 in array.strides and array.size > 1 and len(inputs) > 1 and isinstance(inputs[1], Tensor)

@@ -12,17 +12,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rushlight.autograd import mode as grad_mode
 from rushlight.autograd.engine import run_backward
 from rushlight.autograd.gradcheck import gradcheck, gradgradcheck
 from rushlight.autograd.mode import (
+    RECORDING,
     enable_grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
+    state,
 )
+from rushlight.tensor import Tensor, new_tensor
 
 if TYPE_CHECKING:  # at run time these are imported when first asked for
     from rushlight.autograd import anomaly as anomaly_mode
@@ -31,7 +36,6 @@ if TYPE_CHECKING:  # at run time these are imported when first asked for
     from rushlight.autograd import graph as graph
     from rushlight.autograd.anomaly import detect_anomaly, set_detect_anomaly
     from rushlight.autograd.function import Function
-    from rushlight.tensor import Tensor
 
 _ON_FIRST_USE = {
     "anomaly_mode": "anomaly",
@@ -82,15 +86,11 @@ _warned_of_cycle = False
 
 
 def _as_tuple(given: Any) -> tuple[Any, ...]:
-    from rushlight.tensor import Tensor
-
     return (given,) if isinstance(given, Tensor) else tuple(given)
 
 
 def _inputs_of(function: str, inputs: Any) -> tuple[Any, ...]:
     """The tensors to differentiate by, from one, several, or a dictionary of them."""
-    from rushlight.tensor import Tensor
-
     if type(inputs) is dict:
         inputs = inputs.values()
     elif isinstance(inputs, Mapping):
@@ -111,9 +111,6 @@ def _inputs_of(function: str, inputs: Any) -> tuple[Any, ...]:
 
 def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
     """A gradient for every root: the given one, checked, or one for a single element."""
-    from rushlight.ops.create import ones_like
-    from rushlight.tensor import Tensor
-
     given: Sequence[Any] = (None,) * len(tensors) if grads is None else _as_tuple(grads)
     complete = []
     for index, (tensor, grad) in enumerate(zip(tensors, given, strict=False)):
@@ -124,7 +121,7 @@ def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
                     f"output[{index}] has "
                     f"a shape of {tensor.shape}."
                 )
-            complete.append(grad.to(tensor.dtype))
+            complete.append(grad if grad._array.dtype is tensor._array.dtype else grad.to(tensor.dtype))
         elif grad is not None:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
         elif not tensor.requires_grad:
@@ -135,13 +132,22 @@ def _complete(tensors: Sequence[Tensor], grads: Any) -> list[Tensor]:
                 f"{list(tensor._array.shape)}: reduce it, by sum() or mean() say, or pass its gradient."
             )
         else:
-            complete.append(ones_like(tensor))
+            complete.append(_one_like(tensor))
     if len(given) < len(tensors):  # PyTorch does not mind too many
         raise RuntimeError(f"got {len(tensors)} tensors and {len(given)} gradients")
     for index, tensor in enumerate(tensors):
         if not tensor._requires_grad and tensor._fresh_node() is None:
             raise _no_history(index)
     return complete
+
+
+def _one_like(root: Tensor) -> Tensor:
+    """The gradient of a root of one element with respect to itself."""
+    if state.mode & RECORDING:
+        from rushlight.ops.create import ones_like
+
+        return ones_like(root)
+    return new_tensor(np.ones(root._array.shape, root._array.dtype))
 
 
 def _no_history(index: int) -> RuntimeError:

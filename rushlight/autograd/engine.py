@@ -14,19 +14,18 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rushlight.autograd.mode import ANOMALY, GRAD, RECORDING, state
 from rushlight.autograd.node import LEAF_HOOKS, Node
-from rushlight.dtype import from_numpy
+from rushlight.dtype import F16, from_numpy
 from rushlight.quiet import QUIET, error_state
-
-if TYPE_CHECKING:
-    from rushlight.tensor import Tensor
+from rushlight.tensor import Tensor, new_tensor
 
 _accumulating = threading.Lock()  # backward may run in several threads that share leaves
+_add = np.add.reduce
 
 
 class Goal:
@@ -158,7 +157,9 @@ class _Pass:
     def run(self) -> None:
         """Take nodes until none waits, then bring the leaves up to date."""
         heap, waiting, owned, goal = self.heap, self.waiting, self.owned, self.goal
+        leaves = self.leaves
         watched = state.mode & ANOMALY
+        by_ops = self.create_graph or state.mode & RECORDING != 0
         wanted = None
         while heap:
             node = heappop(heap)[1]
@@ -179,6 +180,7 @@ class _Pass:
             saved = node.saved
             results = _run_watched(node, grads, wanted) if watched else node.backward(grads, wanted)
             shared = node.op is None or node.op.variadic or node.outputs is not None
+            given = grads[0]
             if hooks is not None and hooks.after:
                 results = _run_after(node, results, grads)
                 shared = True
@@ -195,7 +197,8 @@ class _Pass:
                     continue
                 number = 0
                 array = grad._array
-                if not isinstance(edge, Node):
+                is_node = isinstance(edge, Node)
+                if not is_node:
                     shape, kind = edge._array.shape, edge._array.dtype
                 elif edge.outputs is None:
                     shape, kind = edge.shape, edge.dtype
@@ -204,24 +207,26 @@ class _Pass:
                     shape, kind = edge.outputs[number]
                 fitted = array.shape != shape or array.dtype is not kind
                 if fitted:
-                    grad = _fit(node, index, grad, shape, kind)
+                    grad = _fit(node, index, grad, shape, kind, by_ops)
                     array = grad._array
                 # A view, what came in, and what was saved may have other holders.
-                fresh = array.base is None and grad is not grads[0]
+                fresh = array.base is None and grad is not given
                 if fresh and not fitted:
-                    if shared or any(array is each._array for each in grads if each is not None):
+                    if shared or array is given._array:
                         fresh = False
                     for each in saved:
                         if each is grad:
                             fresh = False
-                if fresh and isinstance(edge, Node) and edge.outputs is None and edge not in waiting:
-                    # the usual case of `deliver`, without the call
+                # the usual cases of `deliver`, without the call
+                if is_node and fresh and edge.outputs is None and edge not in waiting:
                     waiting[edge] = grad
                     owned.add(edge)
                     heappush(heap, (-edge.sequence, edge))
+                elif not is_node and edge._hooks is None and id(edge) not in leaves:
+                    leaves[id(edge)] = [edge, grad, fresh]
                 else:
                     self.deliver(edge, number, grad, fresh)
-        for leaf, grad, ours in self.leaves.values():
+        for leaf, grad, ours in leaves.values():
             if leaf._hooks is None and goal is None:
                 if grad is not None:
                     accumulate(leaf, grad, ours, self.create_graph)
@@ -255,18 +260,21 @@ def accumulate(leaf: Tensor, grad: Tensor, ours: bool, create_graph: bool) -> No
         return
     if state.mode & RECORDING:
         state.recorder.note_grad(leaf)
+    array = leaf._array
     with _accumulating:
         present = leaf._grad
         if present is None:
-            if ours and not create_graph and _laid_out_alike(grad._array, leaf._array):
+            if ours and not create_graph and _laid_out_alike(grad._array, array):
                 leaf._grad = grad.detach() if grad._requires_grad else grad
-            else:
+            elif create_graph or state.mode & RECORDING or not array.flags.c_contiguous:
                 leaf._grad = _copy_laid_out_as(leaf, grad if create_graph else grad.detach())
+            else:  # what that comes to, without its checks
+                leaf._grad = new_tensor(grad._array.copy())
         elif create_graph:
             leaf._grad = present + grad
         elif state.mode & RECORDING or present._array.dtype is not grad._array.dtype:
             present.add_(grad)
-        else:  # what add_ comes to, without its checks
+        else:  # likewise
             np.add(present._array, grad._array, out=present._array)
             present._bump_version()
     if leaf._hooks is not None:
@@ -278,6 +286,8 @@ def _laid_out_alike(grad: np.ndarray, leaf: np.ndarray) -> bool:
     """Whether a gradient has the memory layout that PyTorch gives the gradient of this leaf."""
     if grad.strides == leaf.strides:
         return True
+    if leaf.flags.c_contiguous:
+        return grad.flags.c_contiguous
     from rushlight.views import is_dense
 
     if not is_dense(leaf):
@@ -299,8 +309,13 @@ def _copy_laid_out_as(leaf: Tensor, grad: Tensor) -> Tensor:
     return grad.contiguous()
 
 
-def _fit(node: Node, index: int, grad: Tensor, shape: tuple[int, ...], kind: np.dtype) -> Tensor:
+def _fit(
+    node: Node, index: int, grad: Tensor, shape: tuple[int, ...], kind: np.dtype, by_ops: bool
+) -> Tensor:
     """Undo broadcasting and promotion: sum a gradient to the shape of its input and give it its type."""
+    array = grad._array
+    if not by_ops and array.shape[1:] == shape and array.dtype is kind and kind is not F16:
+        return new_tensor(np.asarray(_add(array, 0, kind)))  # a bias: what the sum below comes to
     from rushlight.ops.dims import expandable
     from rushlight.ops.reduce import sum_to_size
 

@@ -288,10 +288,10 @@ class Node:
 
     def _saved_outputs(self) -> list[Tensor]:
         """The saved outputs as tensors that hang on this node, for second derivatives."""
-        from rushlight.tensor import new_tensor
-
         if self.out_version is None:
             return [each.tensor() for each in self.out]
+        if self.outputs is None and not state.mode & GRAD:
+            return [new_tensor(self.out)]
         arrays, numbers = ((self.out,), (0,)) if self.outputs is None else (self.out, self.plan.outputs)
         found = []
         for array, number in zip(arrays, numbers, strict=True):
@@ -425,3 +425,6 @@ def accumulator_of(leaf: Tensor) -> AccumulateGrad:
         found = AccumulateGrad(leaf)
         hooks.accumulator = weakref.ref(found)
     return found
+
+
+from rushlight.tensor import new_tensor  # noqa: E402 - tensor imports this module

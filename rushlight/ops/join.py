@@ -18,7 +18,7 @@ from rushlight.ops.arguments import numpy_names
 from rushlight.ops.broadcast import atleast_1d, atleast_2d, atleast_3d, check_tensors, expand
 from rushlight.ops.convert import from_numpy_array
 from rushlight.ops.create import empty
-from rushlight.ops.define import TITLES, apply
+from rushlight.ops.define import TABLE, TITLES, apply
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shape import reshape_to
@@ -75,7 +75,8 @@ def _why_not(arrays: Sequence[np.ndarray], dim: int) -> str:
 
 
 def _pieces(g: Tensor, shapes: Sequence[tuple[int, ...]], dim: int) -> Sequence[Tensor]:
-    return g.split([shape[dim] for shape in shapes], dim)
+    params = {"sizes": tuple([shape[dim] for shape in shapes]), "dim": dim}
+    return apply(TABLE["split_with_sizes"].op, (g,), params)  # type: ignore[arg-type]
 
 
 CAT = primitive(

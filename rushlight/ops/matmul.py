@@ -14,7 +14,7 @@ import numpy as np
 
 from rushlight.dtype import F16
 from rushlight.ops.arguments import require_tensor
-from rushlight.ops.define import INPLACE, Op, apply, labelled, write_out
+from rushlight.ops.define import INPLACE, TITLES, Op, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
@@ -32,11 +32,18 @@ _TYPE_NAMES = {
 }
 
 
+_LARGE = 8192  # elements of a result; below it, dot costs less a call
+
+
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``a @ b``; float16 in float32, rounded once."""
     if a.dtype is F16:
         return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(F16)
-    return np.dot(a, b) if a.ndim <= 2 and b.ndim <= 2 else np.matmul(a, b)
+    if a.ndim > 2 or b.ndim > 2:
+        return np.matmul(a, b)
+    if a.ndim == 2 and b.ndim == 2 and a.shape[0] * b.shape[1] > _LARGE and a.flags.forc and b.flags.forc:
+        return np.matmul(a, b)  # the same product without filling the result with zeros first, as dot does
+    return np.dot(a, b)
 
 
 def check_types(first: Tensor, second: Tensor) -> None:
@@ -277,15 +284,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
         flat = linear(input.reshape(math.prod(array.shape[:-1]), array.shape[-1]), weight, bias)
         return flat.view(*array.shape[:-1], matrix.shape[0])
     if array.dtype is not matrix.dtype and array.dtype != matrix.dtype:
-        names = {
-            "float32": "Float",
-            "float64": "Double",
-            "float16": "Half",
-            "int64": "Long",
-            "int32": "Int",
-            "bool": "Bool",
-        }
-        one, two = (names.get(each.dtype.name, each.dtype.name) for each in (input, weight))
+        one, two = TITLES[input.dtype.name], TITLES[weight.dtype.name]
         raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {one} and {two}")
     if array.shape[1] != matrix.shape[1]:
         (n, k), (m, rows) = array.shape, matrix.shape

@@ -12,6 +12,8 @@ from typing import Any
 from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import dtype, float32, float64, get_default_dtype
 from rushlight.ops.create import zeros
+from rushlight.ops.define import apply_inplace
+from rushlight.ops.elementwise import ADD_SCALED
 from rushlight.ops.select import where
 from rushlight.tensor import Tensor
 
@@ -108,6 +110,8 @@ def add_(target: Tensor, other: Tensor, factor: Any) -> Tensor:
     """``target += factor * other``."""
     if isinstance(factor, Tensor):
         return target.addcmul_(other, factor)
+    if type(factor) is float and target._array.dtype.kind == "f":
+        return apply_inplace(ADD_SCALED, (target, other), {"alpha": factor})  # what add_ comes to
     return target.add_(other, alpha=factor)
 
 

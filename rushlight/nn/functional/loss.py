@@ -43,7 +43,8 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple
         )
     if len(scores) > 2 and classes != (scores[0], *scores[2:]):
         _refuse_spatial(scores, classes)
-    _check_classes(target)
+    if target._array.dtype is not I64:
+        _check_classes(target)
     if len(scores) == 1:
         if target._array.size != 1:
             raise ValueError(
