@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.recording import Recording
-from rushlight.compile.stand_in import with_values
+from rushlight.compile.stand_in import rebuilt, with_values
 from rushlight.data import collate
 from rushlight.data.dataset import Subset, TensorDataset
 from rushlight.data.loader import DataLoader
@@ -274,7 +274,5 @@ def stacked(results: Sequence[Any]) -> Any:
     if isinstance(first, dict):
         return with_values(first, {name: stacked([each[name] for each in results]) for name in first})
     if isinstance(first, (tuple, list)):
-        kind: Any = type(first)
-        parts = [stacked(each) for each in zip(*results, strict=True)]
-        return kind(*parts) if hasattr(first, "_fields") else kind(parts)
+        return rebuilt(type(first), [stacked(each) for each in zip(*results, strict=True)])
     return None if all(each is None for each in results) else list(results)

@@ -67,6 +67,7 @@ class Recorder:
         self._buffers: dict[int, Buffer] = {}
         self._kept: list[np.ndarray] = []
         self.arguments = arguments
+        self._before = [(each._array, each._requires_grad) for each in arguments]
         self.given = given
         self.states: dict[int, Tensor] = {}
         self.modules: dict[int, Any] = {}
@@ -221,6 +222,17 @@ class Recorder:
 
     def finish(self) -> None:
         """What can only be seen when the run is over."""
+        for tensor, (array, requires_grad) in zip(self.arguments, self._before, strict=True):
+            if tensor._array is not array:
+                raise RecordingError(
+                    f"the step {self.program.name} gives an argument another shape or memory in place: a "
+                    "compiled step cannot. Use the operation that returns a new tensor."
+                )
+            if tensor._fresh_node() is not None or tensor._requires_grad is not requires_grad:
+                raise RecordingError(
+                    f"the step {self.program.name} makes an argument part of a graph in place, which a "
+                    "compiled step cannot: begin with x = x.clone(), or x.detach() before requires_grad_()."
+                )
         for tensor, place in self._read:
             buffer = self._buffers.get(id(owner_of(tensor._array)))
             if buffer is not None and buffer.number in self.written:

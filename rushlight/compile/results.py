@@ -16,9 +16,10 @@ import numpy as np
 from rushlight.compile.guards import is_plain
 from rushlight.compile.program import ARGUMENT, STATE, Buffer, Window
 from rushlight.compile.record import Recorder, RecordingError
-from rushlight.compile.stand_in import with_values
+from rushlight.compile.stand_in import rebuilt, with_values
 from rushlight.device import device
 from rushlight.dtype import dtype
+from rushlight.storage import storage_of
 from rushlight.tensor import Tensor, new_tensor
 
 Build = Callable[[Sequence[np.ndarray], Sequence[Tensor]], Tensor]
@@ -59,10 +60,8 @@ class Results:
             return lambda made: made[place]
         if isinstance(value, (tuple, list)):
             parts = [self._outline(each) for each in value]
-            kind: Any = type(value)
-            if hasattr(value, "_fields"):
-                return lambda made: kind(*(part(made) for part in parts))
-            return lambda made: kind(part(made) for part in parts)
+            kind = type(value)
+            return lambda made: rebuilt(kind, [part(made) for part in parts])
         if isinstance(value, dict):
             named = {name: self._outline(each) for name, each in value.items()}
             blank = with_values(value, dict.fromkeys(value))  # holds no tensor alive
@@ -110,17 +109,25 @@ class Results:
     @staticmethod
     def _of_argument(tensor: Tensor, look: Window, recorder: Recorder) -> Build:
         """An argument handed back, or a view of it."""
+        tensor_requires_grad = tensor.requires_grad
         for place, each in enumerate(recorder.arguments):
             if each is tensor:
                 return lambda _, given: given[place]
             if recorder.program.arguments[place].buffer is look.buffer:
                 start = look.offset - recorder.program.arguments[place].offset
-                return lambda _, given: given[place].as_strided(
-                    look.shape, look.strides, given[place].storage_offset() + start
+                array = recorder.given[place]._array
+                if array.size and not storage_of(array).size:
+                    raise RecordingError(
+                        f"the step {recorder.program.name} returns a view of an argument whose memory "
+                        "belongs to another library, with gaps: clone() the argument or the result"
+                    )
+                return lambda _, given: _part(
+                    given[place], tensor_requires_grad, look, given[place].storage_offset() + start
                 )
-        leaf = next(
-            each for each in recorder.grad_arguments if each._grad is tensor
-        )  # a gradient handed back
+        leaf = next(each for each in recorder.grad_arguments if each._grad is tensor)
+        for place, each in enumerate(recorder.arguments):
+            if each is leaf:
+                return lambda _, given: given[place]._grad  # type: ignore[return-value]
         return lambda *_: leaf._grad
 
     @staticmethod
@@ -128,9 +135,15 @@ class Results:
         """A captured tensor handed back, or a view of it."""
         if tensor._base is None:
             return lambda *_: tensor
-        base = tensor._base
-        return lambda *_: base.as_strided(look.shape, look.strides, look.offset)
+        base, tensor_requires_grad = tensor._base, tensor.requires_grad
+        return lambda *_: _part(base, tensor_requires_grad, look, look.offset)
 
     def build(self, arrays: Sequence[np.ndarray], given: Sequence[Tensor]) -> list[Tensor]:
         """The tensors of a call, from the arrays of `windows` and the arguments of the call."""
         return [make(arrays, given) for make in self.builders]
+
+
+def _part(base: Tensor, requires_grad: bool, look: Window, offset: int) -> Tensor:
+    """A view of a tensor's memory; of its history too, unless the step detached it."""
+    base = base if requires_grad else base.detach()
+    return base.as_strided(look.shape, look.strides, offset)

@@ -42,12 +42,15 @@ def replaced(value: Any, stand_ins: dict[int, Tensor]) -> Any:
     if isinstance(value, Tensor):
         return stand_ins[id(value)]
     if isinstance(value, (tuple, list)):
-        parts: Sequence[Any] = [replaced(each, stand_ins) for each in value]
-        kind: Any = type(value)
-        return kind(*parts) if hasattr(value, "_fields") else kind(parts)
+        return rebuilt(type(value), [replaced(each, stand_ins) for each in value])
     if isinstance(value, dict):
         return with_values(value, {name: replaced(each, stand_ins) for name, each in value.items()})
     return value
+
+
+def rebuilt(kind: Any, parts: Sequence[Any]) -> Any:
+    """A tuple or list of some type, also one with named fields, with these elements."""
+    return kind(*parts) if hasattr(kind, "_make") else kind(parts)
 
 
 def with_values(table: dict[Any, Any], values: dict[Any, Any]) -> dict[Any, Any]:

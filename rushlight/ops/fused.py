@@ -26,7 +26,8 @@ def fused(op: Op, spelled_out: Callable[..., Tensor]) -> Callable[..., Any]:
     """
 
     def run(inputs: tuple[Any, ...], params: dict[str, Any], out: Any = None) -> Any:
-        if not state.mode & RECORDING or out is not None or inputs[0]._array.dtype is F16:
+        first = inputs[0]._array
+        if not state.mode & RECORDING or out is not None or first.dtype is F16 or not first.size:
             return apply(op, inputs, params, out)
         with no_grad():
             made = spelled_out(*inputs, **params)
