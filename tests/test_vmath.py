@@ -79,6 +79,8 @@ FUNCTIONS = {
 POSITIVE = {"log", "log2", "log10", "acosh"}
 TURNS = {"sin", "cos", "tan"}
 COUNT = 100  # of the numbers in each interval
+# The multiples of powers of 2 that are nearest to a multiple of half of pi.
+NEAREST = {"f4": 16367173.0 * 2.0**72, "f8": 6381956970095103.0 * 2.0**797}
 
 
 def arguments(name, kind):
@@ -89,7 +91,7 @@ def arguments(name, kind):
     if name in TURNS:
         halves = rng.integers(1, 80_000, COUNT) * (np.pi / 2)  # next to zeros and poles
         parts += [halves, np.nextafter(halves.astype(kind), 0), magnitudes(rng, kind, 14, 20, COUNT)]
-        parts += [magnitudes(rng, kind, 36, 44, COUNT)]
+        parts += [magnitudes(rng, kind, 36, 44, COUNT), np.array([NEAREST[kind]])]
     x = np.concatenate([each.astype(kind) for each in parts])
     if name in POSITIVE:
         x = np.abs(x)

@@ -324,6 +324,33 @@ class Emitter:
         loop.carry = list(finals) if certain else slots
 
 
+    @contextlib.contextmanager
+    def hardly_ever(self, condition: Reg, otherwise: Reg) -> Iterator[Choice]:
+        """Instructions that run only if a scalar condition holds, which it seldom does: the block sets
+        ``choice.value``, which after it is `otherwise` if the block was skipped."""
+        self._count += 1
+        tag, before = self._count, self._block
+        unlikely = self.call("llvm.expect.i1", ("b1", 1), condition, self.const(False, "b1"))
+        self.line(f"br i1 {unlikely.text}, label %then{tag}, label %join{tag}")
+        self.label(f"then{tag}")
+        choice = Choice(otherwise)
+        yield choice
+        last = self._block
+        self.line(f"br label %join{tag}")
+        self.label(f"join{tag}")
+        ways = f"[ {otherwise.text}, %{before} ], [ {choice.value.text}, %{last} ]"
+        choice.value = self.op(f"phi {otherwise.type} {ways}", otherwise.kind, otherwise.lanes)
+
+
+class Choice:
+    """What a block that may be skipped comes to."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Reg) -> None:
+        self.value = value
+
+
 class Loop:
     """What the body of a loop works with."""
 

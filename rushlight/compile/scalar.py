@@ -44,9 +44,24 @@ class Scalars:
 
     def values(self, roots: Sequence[Expr]) -> list[Reg]:
         """The values of expressions made of primitives only."""
-        for node in in_order(roots, self.made):
-            self.made[node] = self._make(node)
+        for node in in_order(roots, self.made, into_rare=False):
+            self.made[node] = self._rare(node) if node.op == "rare" else self._make(node)
         return [self.made[each] for each in roots]
+
+    def _rare(self, node: Expr) -> Reg:
+        """A value most of which is skipped, unless the condition holds in some lane."""
+        condition, far, near = node.args
+        for each in in_order([far], self.made):
+            if each.op in ("load", "index"):  # who gave them may want them again after the block
+                self.made[each] = self._make(each)
+        outside = self.made
+        anywhere = self.e.reduce("or", outside[condition])
+        with self.e.hardly_ever(anywhere, outside[near]) as choice:
+            self.made = dict(outside)
+            self.values([far])
+            choice.value = self._make(node)
+        self.made = outside
+        return choice.value
 
     def _make(self, node: Expr) -> Reg:
         e, op, kind = self.e, node.op, node.kind

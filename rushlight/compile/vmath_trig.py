@@ -104,11 +104,8 @@ def _anywhere(x: Expr, function: Callable[[Expr, Expr, Expr | None], Expr], ahea
     """A function of the quarter turns in `x` and some more, however large `x` is."""
     count, rest, lost = _quarters(x, exactly=function is _tangent)
     near = function(bits(count) + ahead, rest, lost)
-    if x.kind == "f4":
-        far = cast(_anywhere(cast(x, "f8"), function, ahead), "f4")
-    else:
-        count, rest, lost = _far_quarters(x)
-        far = function(bits(count) + ahead, rest, lost)
+    count, rest, lost = _far_quarters(cast(x, "f8"), x.kind)
+    far = cast(function(bits(count) + ahead, rest, lost), x.kind)
     return rare(magnitude(x) > FAR[x.kind], far, near)
 
 
@@ -127,13 +124,16 @@ def _quarters(x: Expr, exactly: bool) -> tuple[Expr, Expr, Expr | None]:
 
 # -- far from 0 ------------------------------------------------------------------------------------------
 
-SPAN, PIECES = 128, 6  # exponents that share digits of 1 / pi; numbers that hold those digits
+SPAN = 128  # exponents that share digits of 2 / pi
+
+# For each type: its greatest exponent, the numbers that hold those digits, the parts of the product's sum.
+FAR_PARTS = {"f4": (128, 4, 2), "f8": (1024, 6, 3)}
 
 
 @functools.cache
-def _digits(first: int) -> tuple[float, ...]:
-    """``2**first * 2 / pi``, less multiples of ``2**14``, in `PIECES` floats of at most 53 bits."""
-    bits_after = 53 * PIECES - 14
+def _digits(first: int, count: int) -> tuple[float, ...]:
+    """``2**first * 2 / pi``, less multiples of ``2**14``, in a count of floats of at most 53 bits."""
+    bits_after = 53 * count - 14
     scale = first + bits_after + 64
 
     def arctangent(inverse: int) -> int:
@@ -146,10 +146,10 @@ def _digits(first: int) -> tuple[float, ...]:
         return total
 
     pi = 4 * (4 * arctangent(5) - arctangent(239))  # Machin's formula
-    whole = ((2 << (2 * scale)) // pi >> (scale - first - bits_after)) % (1 << (53 * PIECES))
+    whole = ((2 << (2 * scale)) // pi >> (scale - first - bits_after)) % (1 << (53 * count))
     pieces = []
-    for place in range(PIECES):
-        rest = 53 * (PIECES - 1 - place)
+    for place in range(count):
+        rest = 53 * (count - 1 - place)
         pieces.append((whole >> rest) % (1 << 53) * 2.0 ** (rest - bits_after))
     return tuple(pieces)
 
@@ -161,31 +161,31 @@ def _two_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     return total, (a - (total - other)) + (b - other)
 
 
-def _far_quarters(x: Expr) -> tuple[Expr, Expr, Expr]:
-    """`_quarters` for a float64 of at least ``2**40``."""
+def _far_quarters(x: Expr, kind: str) -> tuple[Expr, Expr, Expr]:
+    """`_quarters` for a float64 beyond `FAR`, for a result of another kind."""
+    greatest, count, parts = FAR_PARTS[kind]
     scale = number(1.0, x)
-    pieces = [number(each, x) for each in _digits(0)]
-    for place in range(1, (1024 - 40 + SPAN - 1) // SPAN):
+    pieces = [number(each, x) for each in _digits(0, count)]
+    for place in range(1, (greatest - 40 + SPAN - 1) // SPAN):
         further = magnitude(x) >= 2.0 ** (40 + place * SPAN)
         scale = select(further, 2.0 ** (-place * SPAN), scale)
-        pieces = [select(further, new, old) for new, old in zip(_digits(place * SPAN), pieces, strict=True)]
+        digits = _digits(place * SPAN, count)
+        pieces = [select(further, new, old) for new, old in zip(digits, pieces, strict=True)]
     x = x * scale
-    sums = [number(0.0, x)] * 3
+    sums = [number(0.0, x)] * parts
     for piece in pieces:
         product = x * piece
-        for part in (
-            product,
-            fma(x, piece, -product),
-        ):  # together the exact product, each less multiples of 4
+        for part in (product, fma(x, piece, -product)):  # together the exact product, less multiples of 4
             rest = fma(node("rint", part * 0.25), -4.0, part)
-            for place in range(3):
+            for place in range(parts):
                 sums[place], rest = _two_sum(sums[place], rest)
-    count, whole = rounded(sums[0], 1.0)
-    rest, lost = _renewed(sums[0] - whole, sums[1] + sums[2])
+    shifted, whole = rounded(sums[0], 1.0)
+    low = sums[1] if parts == 2 else sums[1] + sums[2]
+    rest, lost = _renewed(sums[0] - whole, low)
     first, second, _ = (part / 2 for part in PI_PARTS["f8"])
     angle = rest * first
     angle_lost = fma(rest, second, fma(lost, first, fma(rest, first, -angle)))
-    return count, *_renewed(angle, angle_lost)
+    return shifted, *_renewed(angle, angle_lost)
 
 
 # -- inverses --------------------------------------------------------------------------------------------
