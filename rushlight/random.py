@@ -199,17 +199,22 @@ class Generator:
         halves = self.words(2 * count)
         return halves[0::2] << np.uint64(32) | halves[1::2]
 
-    @contextmanager
-    def shared_state(self) -> Iterator[int]:
-        """The address of the engine's memory, for native code that draws; other threads wait meanwhile.
+    def engine_memory(self) -> np.ndarray:
+        """The engine's own memory, for native code: the 624 words, then how many of them are used up (int32).
 
-        There are the 624 words of the state as uint32, then the number of those used up as int32. It is the
-        same memory for as long as the generator lives.
+        It stays the same for as long as the generator lives. Draw from it inside `drawing_natively` only.
         """
-        engine = self._engine_now()
-        with engine.lock:
+        import ctypes
+
+        address = self._engine_now().ctypes.state_address
+        return np.ctypeslib.as_array((ctypes.c_int32 * (WORDS_OF_STATE + 1)).from_address(address))
+
+    @contextmanager
+    def drawing_natively(self) -> Iterator[None]:
+        """While native code takes at least one word from `engine_memory`: other threads wait."""
+        with self._engine_now().lock:
             self._untouched = False
-            yield engine.ctypes.state_address
+            yield
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[Callable[[], float]]:

@@ -38,7 +38,8 @@ class Filler:
 
     def __call__(self, generator, count, kind, chances=None):
         out = np.full(count + 1, 77, kind)
-        with generator.shared_state() as state:
+        state = generator.engine_memory().ctypes.data
+        with generator.drawing_natively():
             self.function(state, out.ctypes.data, count, None if chances is None else chances.ctypes.data)
         assert out[count] == np.array(77, kind)  # nothing is written beyond the end
         return out[:count]
@@ -126,17 +127,17 @@ def test_no_numbers_take_no_words():
     assert np.array_equal(generator.words(3), Generator().manual_seed(2).words(3))
 
 
-def test_the_shared_memory_is_the_state_and_stays_where_it_is():
+def test_the_engines_memory_is_the_state_and_stays_where_it_is():
     generator = Generator().manual_seed(3)
-    with generator.shared_state() as first:
-        pass
+    memory = generator.engine_memory()
+    assert memory[WORDS] == WORDS
     generator.words(WORDS + 5)
     generator.load_state_bytes(generator.state_bytes())
+    assert memory[WORDS] == 5
     generator.manual_seed(4)
     generator.words(9)
-    with generator.shared_state() as second:
-        words = (ctypes.c_uint32 * (WORDS + 1)).from_address(second)
-    assert first == second and words[WORDS] == 9
+    assert memory[WORDS] == 9
+    assert memory.ctypes.data == generator.engine_memory().ctypes.data
 
 
 def test_functions_are_written_once():

@@ -323,7 +323,6 @@ class Emitter:
         self.label(after)
         loop.carry = list(finals) if certain else slots
 
-
     @contextlib.contextmanager
     def hardly_ever(self, condition: Reg, otherwise: Reg) -> Iterator[Choice]:
         """Instructions that run only if a scalar condition holds, which it seldom does: the block sets

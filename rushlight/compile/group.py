@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rushlight.compile.statements import Access, Check, Opaque, Product, Statement, Work
+from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement, Work
 
 
 class Group:
@@ -26,7 +26,7 @@ class Group:
         self.number, self.bit = number, 1 << number
         self.domain = domain
         self.product: Product | None = None
-        self.single: Check | Opaque | None = None
+        self.single: Draw | Check | Opaque | None = None
         self.statements: list[Statement] = []
         self.ancestors = 0
         self.touched: list[Touch] = []
@@ -79,6 +79,11 @@ def touches(group: Group, work: Work) -> list[Touch]:
         for access, domain in work.reads():
             note(access, domain, False, False)
         note(work.store, work.domain, True)
+    elif isinstance(work, Draw):
+        for each in work.loads:
+            note(each, work.domain, False, False)
+        note(work.state, (work.state.buffer.size,), True, False)
+        note(work.store, work.domain, True, False)
     elif isinstance(work, Check):
         note(work.access, work.domain, False)
     else:

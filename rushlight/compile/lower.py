@@ -15,6 +15,7 @@ import numpy as np
 
 from rushlight.compile.expr import KINDS, Expr, Symbols, is_float, kind_of
 from rushlight.compile.lower_classes import nll, nll_backward
+from rushlight.compile.lower_random import bernoulli, mask, uniform
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.statements import (
     Access,
@@ -72,10 +73,14 @@ class Lowering:
         if len(made) == 1 and isinstance(made[0], Statement):
             self._note_constant(made[0])
 
+    def number(self) -> int:
+        """The next free number for a buffer."""
+        self._next += 1
+        return self._next - 1
+
     def temporary(self, size: int, dtype: np.dtype, name: str) -> Buffer:
         """More memory for the step."""
-        made = Buffer(self._next, TEMPORARY, size, dtype, name)
-        self._next += 1
+        made = Buffer(self.number(), TEMPORARY, size, dtype, name)
         self.lowered.added.append(made)
         return made
 
@@ -380,6 +385,10 @@ def _copy(lowering: Lowering, call: Call) -> None:
 # -- making, looking up --------------------------------------------------------------------------------------
 
 
+def _nothing(lowering: Lowering, call: Call) -> None:
+    """Memory that may hold anything."""
+
+
 def _full(lowering: Lowering, call: Call) -> None:
     (out,) = call.outputs
     symbols = Symbols()
@@ -431,10 +440,14 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "copy": _copy,
     "fill": _copy,
     "zero": _copy,
+    "bernoulli": bernoulli,
     "bmm": _bmm,
     "dot": _vector_product,
+    "dropout_mask": mask,
     "embedding": _embedding,
     "embedding_dense_backward": _embedding_backward,
+    "empty": _nothing,
+    "empty_like": _nothing,
     "full": _full,
     "linear": _linear,
     "mean": _fold,
@@ -444,4 +457,5 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "nll_loss_backward": nll_backward,
     "prod": _fold,
     "sum": _fold,
+    "uniform": uniform,
 }

@@ -7,6 +7,7 @@ of the user's (states) is changed only by the program's own writes, and results 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ from rushlight.compile.schedule import (
     units_of_group,
 )
 from rushlight.compile.simplify import without_repeats
-from rushlight.compile.statements import Access, Check, Opaque, Product, Statement, Work, at
+from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement, Work, at
 
 ALIGNMENT = 64
 _STEP = (ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
@@ -81,14 +82,22 @@ class Native:
         for place, given in zip(self.arguments, arguments, strict=True):
             np.copyto(place, given)
         table, sync = self.table.ctypes.data, self.sync.ctypes.data
-        for function, opaque in self.steps:
-            if function is None:
-                run_call(opaque)
-                continue
-            failed = function(table, 0, 1, sync)
-            if failed:
-                self._explain(failed)
+        with self._drawing():
+            for function, opaque in self.steps:
+                if function is None:
+                    run_call(opaque)
+                    continue
+                failed = function(table, 0, 1, sync)
+                if failed:
+                    self._explain(failed)
         return [each.copy() for each in self.results]
+
+    def _drawing(self) -> contextlib.ExitStack:
+        """What keeps other threads from the generators that native code draws from."""
+        stack = contextlib.ExitStack()
+        for each in self.plan.generators:
+            stack.enter_context(each.drawing_natively())
+        return stack
 
     def _explain(self, failed: int) -> None:
         """Raise what NumPy says about the call whose check failed."""
@@ -126,11 +135,12 @@ class Native:
             codes[thread] = self._run(table, job.ctypes.data, thread, threads, sync)
 
         others = [threading.Thread(target=work, args=(each,), daemon=True) for each in range(1, threads)]
-        for each in others:
-            each.start()
-        work(0)
-        for each in others:
-            each.join()
+        with self._drawing():
+            for each in others:
+                each.start()
+            work(0)
+            for each in others:
+                each.join()
         if codes[0]:
             self._explain(codes[0])
         return found
@@ -145,6 +155,7 @@ class Plan:
         self.kept = {each.buffer.number for each in (*program.results, *kept)}
         lowered = lower_program(without_repeats(program, self.kept), len(self.buffers))
         self.buffers += lowered.added
+        self.generators = list(lowered.generators)
         work = self._needed(lowered.work)
         work, self.ways = prepare(work, self._temporary)
         groups = fuse(work)
@@ -171,6 +182,8 @@ class Plan:
                 live |= {window.buffer.number for window in each.call.reads()}
             elif isinstance(each, Check):
                 live.add(each.access.buffer.number)
+            elif isinstance(each, Draw):
+                live |= {access.buffer.number for access in each.loads}
             else:
                 if each.store.buffer.number not in live:
                     continue
@@ -211,6 +224,8 @@ class Plan:
                     numbers |= {window.buffer.number for window in (*each.call.reads(), *each.call.outputs)}
                 elif isinstance(each, Check):
                     numbers.add(each.access.buffer.number)
+                elif isinstance(each, Draw):
+                    numbers |= {access.buffer.number for access in (each.store, *each.loads)}
                 elif each in self.stored:
                     numbers.add(each.store.buffer.number)
             numbers |= {touch.number for touch in group.touched if not touch.writes}
@@ -291,6 +306,9 @@ class Segment:
         if isinstance(group.single, Check):
             self._check(group.single)
             return
+        if isinstance(group.single, Draw):
+            self._draw(group.single)
+            return
         numbers = _buffers(group.statements, group.product, plan.stored)
         e = emit_group(group, numbers, split > 1, plan.ways, plan.stored)
         name = self.kernels.add(_name_of(group), e, len(numbers), split > 1)
@@ -343,6 +361,18 @@ class Segment:
         f.line(f"store i32 {f.op(f'select i1 {first}, i32 {known}, i32 {code}')}, ptr {self.error}, align 4")
         f.everybody(after)
         self.pending = True
+
+    def _draw(self, draw: Draw) -> None:
+        f = self.f
+        after = f.only_first()
+        places = []
+        for access in (draw.store, *draw.loads):
+            pointer = self._pointer(access.buffer.number)
+            distance = access.offset * access.buffer.dtype.itemsize
+            places.append(f.op(f"getelementptr i8, ptr {pointer}, i64 {distance}"))
+        state = self._pointer(draw.state.buffer.number)
+        f.line(self.kernels.draws.call(draw, state, places))
+        f.everybody(after)
 
     def _meet(self) -> None:
         f = self.f

@@ -19,6 +19,7 @@ from rushlight.compile.loops import emit_loops, loop_units
 from rushlight.compile.products import emit_product, product_units
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.statements import Product, Statement
+from rushlight.compile.twister import Draws
 from rushlight.compile.vmath import in_order
 
 WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
@@ -80,7 +81,8 @@ def cost(group: Group) -> float:
     if group.product is not None:
         total += count * max(group.product.k, 4) / lanes / 1.6
     for each in group.statements:
-        total += count / (1 if each.add else lanes) * (len(in_order([each.expr])) * 0.5 + len(each.loads) + 1)
+        size = len(in_order([each.expr], into_rare=False))
+        total += count / (1 if each.add else lanes) * (size * 0.5 + len(each.loads) + 1)
     return total
 
 
@@ -123,6 +125,7 @@ class Kernels:
         self.names: dict[str, str] = {}
         self.texts: list[str] = []
         self.declared: set[str] = set()
+        self.draws = Draws(vector_bytes(), "#1")
 
     def add(self, name: str, e: Emitter, pointers: int, split: bool) -> str:
         """A function of so many pointers, and of the units to do if it can be split; its name."""
@@ -310,8 +313,10 @@ def module_text(kernels: Kernels, functions: Sequence[str], pause: str) -> str:
         f"attributes #0 = {{ nounwind {ATTRIBUTES} }}",
         f"attributes #1 = {{ nounwind noinline {ATTRIBUTES} }}",
     ]
-    declared = set(kernels.declared) | {"declare i32 @sched_yield()"}
+    declared = kernels.declared | kernels.draws.declared | {"declare i32 @sched_yield()"}
     if pause:
         declared.add(f"declare void @{pause}()")
     barrier = BARRIER.replace("PAUSE", f"call void @{pause}()" if pause else "")
-    return "\n".join([barrier, *kernels.texts, *functions, *sorted(declared), *attributes, ""])
+    return "\n".join(
+        [barrier, *kernels.draws.texts, *kernels.texts, *functions, *sorted(declared), *attributes, ""]
+    )

@@ -2,8 +2,9 @@
 
 A `Statement` gives, for every index of its domain, an element of a buffer as an expression of elements of
 other buffers, folded over some of its dimensions if it is a sum or the like. A `Product` is a contraction of
-two matrices; an `Opaque` call runs in NumPy. Nothing here knows of fusion or of machine code. Invariant: a
-statement may be carried out for the indices of its domain in any order.
+two matrices; a `Draw` takes random numbers from a generator; an `Opaque` call runs in NumPy. Nothing here
+knows of fusion or of machine code. Invariant: a statement may be carried out for the indices of its domain in
+any order.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 from rushlight.compile.expr import Expr
 from rushlight.compile.program import Buffer, Call, Window
+from rushlight.random import Generator
 
 
 class NotLowered(NotImplementedError):
@@ -141,6 +143,29 @@ class Product:
 
 
 @dataclass(slots=True, eq=False)
+class Draw:
+    """Random numbers for elements that lie one after another.
+
+    Args:
+        domain: how many.
+        what: "uniform", "bernoulli" or "bernoulli_each": what to call of `twister.Draws`.
+        numbers: the arguments of that call.
+        state: the words of the generator.
+        store: where the first number goes.
+        loads: what else is read, element by element.
+        call: where it comes from.
+    """
+
+    domain: tuple[int]
+    what: str
+    numbers: dict[str, float]
+    state: Access
+    store: Access
+    loads: tuple[Access, ...]
+    call: Call
+
+
+@dataclass(slots=True, eq=False)
 class Check:
     """Before anything else is written: every element must be in ``range(bound)`` or be `ignored`.
 
@@ -162,15 +187,16 @@ class Opaque:
     reason: str = ""
 
 
-Work = Statement | Product | Check | Opaque
+Work = Statement | Product | Draw | Check | Opaque
 
 
 @dataclass(slots=True)
 class Lowered:
-    """A program as statements, with the temporaries that were added on the way."""
+    """A program as statements, with the buffers added on the way, those of generators among them."""
 
     work: list[Work] = field(default_factory=list)
     added: list[Buffer] = field(default_factory=list)
+    generators: dict[Generator, Buffer] = field(default_factory=dict)
 
 
 def at(window: Window, strides: Sequence[int], domain: Sequence[int], picks: tuple[Pick, ...] = ()) -> Access:

@@ -1,7 +1,7 @@
 """Random numbers in native code: MT19937 and the draws made of its words, as LLVM IR.
 
-The functions work on the very memory of NumPy's engine (`Generator.shared_state` gives its address): 624
-words of 32 bits, then how many of them are used up. `Draws` writes the functions that a module needs and
+The functions work on the very memory of NumPy's engine (`Generator.engine_memory`): 624 words of 32 bits,
+then how many of them are used up. `Draws` writes the functions that a module needs and
 the calls of them. What is drawn by which op is said in `rushlight.draws`, whose functions these repeat.
 Invariant: numbers and the state left behind are, bit for bit, those of the eager functions.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rushlight.compile.emit import Emitter, Reg, literal, type_of
+from rushlight.compile.expr import kind_of
+from rushlight.compile.statements import Draw
 
 WORDS, MIDDLE = 624, 397
 TWIST = 0x9908B0DF
@@ -58,6 +60,15 @@ float 0x4000000000000000)'
         return list(self._texts.values())
 
     # -- calls -----------------------------------------------------------------------------------------------
+
+    def call(self, draw: Draw, state: str, places: Sequence[str]) -> str:
+        """What carries out a `Draw`, given the addresses of its result and of what else it reads."""
+        where = (state, places[0], str(draw.domain[0]), kind_of(draw.store.buffer.dtype))
+        if draw.what == "uniform":
+            return self.call_uniform(*where, draw.numbers["low"], draw.numbers["high"])
+        if draw.what == "bernoulli":
+            return self.call_bernoulli(*where, draw.numbers["keep"], draw.numbers["value"])
+        return self.call_bernoulli_each(*where, places[1], kind_of(draw.loads[0].buffer.dtype))
 
     def call_uniform(
         self, state: str, out: str, count: str, kind: str, low: float = 0.0, high: float = 1.0

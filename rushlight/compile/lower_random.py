@@ -1,0 +1,74 @@
+"""How random ops become draws: numbers for elements that lie one after another, in the order of memory.
+
+What `twister` cannot draw, or what does not lie in a row, is left to NumPy. Invariant: a draw takes the words
+that the op's forward takes, and leaves the numbers that it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rushlight.compile.expr import kind_of
+from rushlight.compile.program import STATE, Buffer, Call, Window
+from rushlight.compile.statements import Access, Draw, NotLowered
+from rushlight.random import Generator
+
+if TYPE_CHECKING:
+    from rushlight.compile.lower import Lowering
+
+
+def _run_of(window: Window) -> Access:
+    """A window as elements one after another."""
+    if not window.is_contiguous():
+        raise NotLowered("its elements do not lie one after another")
+    return Access(window.buffer, window.offset, (1,))
+
+
+def _state(lowering: Lowering, generator: Generator) -> Access:
+    """The words of a generator, as memory of the program's."""
+    known = lowering.lowered.generators
+    if generator not in known:
+        memory = generator.engine_memory()
+        made = Buffer(lowering.number(), STATE, memory.size, memory.dtype, "generator", memory)
+        lowering.lowered.added.append(made)
+        known[generator] = made
+    return Access(known[generator], 0, (1,))
+
+
+def _draw(
+    lowering: Lowering, call: Call, what: str, numbers: dict[str, Any], loads: Sequence[Access] = ()
+) -> None:
+    (out,) = call.outputs
+    state = _state(lowering, call.params["generator"])
+    made = Draw((out.size,), what, numbers, state, _run_of(out), tuple(loads), call)
+    lowering.lowered.work.append(made)
+
+
+def mask(lowering: Lowering, call: Call) -> None:
+    """Dropout's mask."""
+    (given,) = call.reads()
+    (out,) = call.outputs
+    if not call.params["channels"]:
+        _run_of(given)  # its order in memory is that of the mask
+    numbers = {"keep": call.params["kept"], "value": float(out.dtype.type(call.params["value"]))}
+    _draw(lowering, call, "bernoulli", numbers)
+
+
+def uniform(lowering: Lowering, call: Call) -> None:
+    """Numbers of an interval."""
+    if kind_of(call.outputs[0].dtype) not in ("f4", "f8"):
+        raise NotLowered("numbers of this type are left to NumPy")
+    _draw(lowering, call, "uniform", {"low": call.params["low"], "high": call.params["high"]})
+
+
+def bernoulli(lowering: Lowering, call: Call) -> None:
+    """Ones and zeros, by one chance or by one for each element."""
+    if "p" in call.params:
+        _draw(lowering, call, "bernoulli", {"keep": float(call.params["p"]), "value": 1.0})
+        return
+    chances = call.reads()[-1]
+    (out,) = call.outputs
+    if kind_of(chances.dtype) not in ("f4", "f8") or chances.shape != out.shape:
+        raise NotLowered("chances of this type or shape are left to NumPy")
+    _draw(lowering, call, "bernoulli_each", {}, [_run_of(chances)])
