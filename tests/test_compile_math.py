@@ -60,7 +60,7 @@ def compiled(names, kind, lanes):
         texts.append(text)
         declared |= needed
     attributes = f"attributes #0 = {{ nounwind {ATTRIBUTES} }}"
-    return roots, Code("\n".join([*texts, *sorted(declared), attributes]), level=1)
+    return roots, Code("\n".join([*texts, *sorted(declared), attributes]))
 
 
 def native(name, roots, code, a, b):

@@ -329,8 +329,8 @@ class Emitter:
         ``choice.value``, which after it is `otherwise` if the block was skipped."""
         self._count += 1
         tag, before = self._count, self._block
-        unlikely = self.call("llvm.expect.i1", ("b1", 1), condition, self.const(False, "b1"))
-        self.line(f"br i1 {unlikely.text}, label %then{tag}, label %join{tag}")
+        weights = '!prof !{!"branch_weights", i32 1, i32 100000}'
+        self.line(f"br i1 {condition.text}, label %then{tag}, label %join{tag}, {weights}")
         self.label(f"then{tag}")
         choice = Choice(otherwise)
         yield choice

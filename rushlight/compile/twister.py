@@ -25,9 +25,10 @@ TEMPERING = (
     ("lshr", 18, 0xFFFFFFFF),
 )
 
-# Makes a vector of elements: given the code, their random bits, the number of the first element, and the mask
-# of those that are wanted.
-Make = Callable[[Emitter, Reg, Reg, Reg], Reg]
+# Makes a vector of elements: given their random bits, the number of the first element, and the mask of those
+# that are wanted. It comes from a function of the code and the lanes, which does first what is done once.
+Make = Callable[[Reg, Reg, Reg], Reg]
+Maker = Callable[[Emitter, int], Make]
 
 
 class Draws:
@@ -76,7 +77,7 @@ float 0x4000000000000000)'
         """Fill with numbers in [low, high), as `draws.uniform` does: kind is "f4" or "f8"."""
         name = f"mt_uniform_{kind}"
         numbers = [Reg(f"%{each}", kind, 1) for each in ("low", "span", "high")]
-        self._add(name, kind, numbers, 1 if kind == "f4" else 2, _uniform)
+        self._add(name, kind, _parameters(numbers), 1 if kind == "f4" else 2, _uniform(*numbers))
         start, end = _rounded(low, kind), _rounded(high, kind)
         given = [literal(each, kind) for each in (start, _rounded(end - start, kind), end)]
         return _call(name, state, out, count, [f"{type_of(kind, 1)} {each}" for each in given])
@@ -86,7 +87,8 @@ float 0x4000000000000000)'
     ) -> str:
         """Fill with `value` where a float64 drawn is below `keep`, else with 0: masks of dropout."""
         name = f"mt_bernoulli_{kind}"
-        self._add(name, kind, [Reg("%keep", "f8", 1), Reg("%value", kind, 1)], 2, _bernoulli)
+        taken = [Reg("%keep", "f8", 1), Reg("%value", kind, 1)]
+        self._add(name, kind, _parameters(taken), 2, _bernoulli(*taken))
         numbers = [f"double {literal(keep, 'f8')}", f"{type_of(kind, 1)} {literal(value, kind)}"]
         return _call(name, state, out, count, numbers)
 
@@ -95,37 +97,21 @@ float 0x4000000000000000)'
     ) -> str:
         """Fill with 1 or 0, each 1 with the chance that lies at its place in the memory at `chances`."""
         name = f"mt_bernoulli_{kind}_by_{chance_kind}"
-
-        def make(e: Emitter, bits: Reg, at: Reg, mask: Reg) -> Reg:
-            chance = e.load(e.pointer("%chances", at, chance_kind), chance_kind, bits.lanes, mask)
-            unit = _unit(e, bits, chance_kind)
-            below = e.op(f"fcmp olt {unit.type} {unit.text}, {chance.text}", "b1", bits.lanes)
-            one = e.const(1, kind, bits.lanes)
-            return _select(e, below, one, e.const(0, kind, bits.lanes))
-
-        self._add(name, kind, [], 1 if chance_kind == "f4" else 2, lambda _: make, ("ptr noalias %chances",))
+        words = 1 if chance_kind == "f4" else 2
+        self._add(name, kind, ["ptr noalias %chances"], words, _bernoulli_each(kind, chance_kind))
         return _call(name, state, out, count, [f"ptr {chances}"])
 
     # -- functions -------------------------------------------------------------------------------------------
 
-    def _add(
-        self,
-        name: str,
-        kind: str,
-        numbers: Sequence[Reg],
-        words: int,
-        make: Callable[[Sequence[Reg]], Make],
-        pointers: Sequence[str] = (),
-    ) -> None:
+    def _add(self, name: str, kind: str, parameters: Sequence[str], words: int, begin: Maker) -> None:
         """Write a function that fills memory, unless it is there.
 
         Args:
             name: its name.
             kind: the kind of the elements.
-            numbers: its parameters after state, out and count.
+            parameters: what it takes after state, out and count.
             words: how many 32-bit words an element takes, 1 or 2.
-            make: given the numbers, returns what makes elements of words.
-            pointers: further parameters.
+            begin: what makes elements of words.
         """
         if name in self._texts:
             return
@@ -133,9 +119,9 @@ float 0x4000000000000000)'
             e = self._begin("mt_refill", ["ptr %state"])
             _refill(e, self.vector_bytes // 4)
             self._end(e, "mt_refill")
-        given = ["ptr noalias %state", "ptr noalias %out", "i64 %count", *pointers]
-        e = self._begin(name, [*given, *(f"{each.type} {each.text}" for each in numbers)])
-        _fill(e, kind, words, self.vector_bytes // (4 * words), make(numbers))
+        e = self._begin(name, ["ptr noalias %state", "ptr noalias %out", "i64 %count", *parameters])
+        lanes = self.vector_bytes // (4 * words)
+        _fill(e, kind, words, lanes, begin(e, lanes))
         self._end(e, name)
 
     def _begin(self, name: str, parameters: Sequence[str]) -> Emitter:
@@ -148,6 +134,10 @@ float 0x4000000000000000)'
         e.end()
         self._texts[name] = "\n".join(e.lines)
         self.declared |= e.declared
+
+
+def _parameters(numbers: Sequence[Reg]) -> list[str]:
+    return [f"{each.type} {each.text}" for each in numbers]
 
 
 def _call(name: str, state: str, out: str, count: str, numbers: Sequence[str]) -> str:
@@ -258,7 +248,7 @@ def _fill(e: Emitter, kind: str, words: int, lanes: int, make: Make) -> None:
         mask = e.mask(e.binary("sub", count, loop.index), lanes)
         bits = _random(e, e.load(e.pointer("%words", loop.index, word_kind), word_kind, lanes, mask))
         at = e.binary("add", done, loop.index)
-        e.store(make(e, bits, at, mask), e.pointer("%out", at, kind), mask)
+        e.store(make(bits, at, mask), e.pointer("%out", at, kind), mask)
     e.store(e.op(f"trunc i64 {after.text} to i32", "i4", 1), used_at)
     e.store(e.binary("add", done, count), "%done.at")
     e.line("br label %next")
@@ -302,26 +292,46 @@ def _select(e: Emitter, condition: Reg, a: Reg, b: Reg) -> Reg:
     )
 
 
-def _uniform(numbers: Sequence[Reg]) -> Make:
-    def make(e: Emitter, bits: Reg, at: Reg, mask: Reg) -> Reg:
-        low, span, high = (e.splat(each, bits.lanes) for each in numbers)
-        value = e.intrinsic("fma", _unit(e, bits, low.kind), span, low)
-        lifted = e.op(f"fcmp oeq {value.type} {value.text}, {high.text}", "b1", bits.lanes)
-        return _select(e, lifted, low, value)
+def _uniform(low: Reg, span: Reg, high: Reg) -> Maker:
+    def begin(e: Emitter, lanes: int) -> Make:
+        start, width, end = (e.splat(each, lanes) for each in (low, span, high))
 
-    return make
+        def make(bits: Reg, at: Reg, mask: Reg) -> Reg:
+            value = e.intrinsic("fma", _unit(e, bits, low.kind), width, start)
+            lifted = e.op(f"fcmp oeq {value.type} {value.text}, {end.text}", "b1", lanes)
+            return _select(e, lifted, start, value)
+
+        return make
+
+    return begin
 
 
-def _bernoulli(numbers: Sequence[Reg]) -> Make:
+def _bernoulli(keep: Reg, value: Reg) -> Maker:
     """53 bits times 2**-53 are below `keep` where the bits are below ``keep * 2**53`` rounded up."""
 
-    def make(e: Emitter, bits: Reg, at: Reg, mask: Reg) -> Reg:
-        keep, value = numbers
+    def begin(e: Emitter, lanes: int) -> Make:
         limit = e.intrinsic("ceil", e.binary("fmul", keep, e.const(2.0**53, "f8")))
-        limit = e.call("llvm.fptoui.sat.i64.f64", ("i8", 1), limit)
-        limit = e.splat(limit, bits.lanes)
-        low = _with(e, "and", bits, (1 << 53) - 1)
-        kept = e.op(f"icmp ult {low.type} {low.text}, {limit.text}", "b1", bits.lanes)
-        return _select(e, kept, e.splat(value, bits.lanes), e.const(0, value.kind, bits.lanes))
+        limit = e.splat(e.call("llvm.fptoui.sat.i64.f64", ("i8", 1), limit), lanes)
+        chosen, zero = e.splat(value, lanes), e.const(0, value.kind, lanes)
 
-    return make
+        def make(bits: Reg, at: Reg, mask: Reg) -> Reg:
+            low = _with(e, "and", bits, (1 << 53) - 1)
+            kept = e.op(f"icmp ult {low.type} {low.text}, {limit.text}", "b1", lanes)
+            return _select(e, kept, chosen, zero)
+
+        return make
+
+    return begin
+
+
+def _bernoulli_each(kind: str, chance_kind: str) -> Maker:
+    def begin(e: Emitter, lanes: int) -> Make:
+        def make(bits: Reg, at: Reg, mask: Reg) -> Reg:
+            chance = e.load(e.pointer("%chances", at, chance_kind), chance_kind, lanes, mask)
+            unit = _unit(e, bits, chance_kind)
+            below = e.op(f"fcmp olt {unit.type} {unit.text}, {chance.text}", "b1", lanes)
+            return _select(e, below, e.const(1, kind, lanes), e.const(0, kind, lanes))
+
+        return make
+
+    return begin

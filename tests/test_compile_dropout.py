@@ -1,0 +1,115 @@
+"""Random ops in compiled steps: in native code, with the numbers and the state that the plain step gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rushlight as rl
+from rushlight import nn, optim
+from rushlight.compile.native import Native
+from rushlight.compile.record import Recorder
+from rushlight.compile.recording import Recording
+from rushlight.nn import functional as F
+
+CASES: dict[str, Callable[[rl.Tensor], Any]] = {
+    "dropout": lambda x: F.dropout(x, 0.3),
+    "dropout2d": lambda x: F.dropout2d(x.reshape(2, 3, 4, -1), 0.5),
+    "dropout in place": lambda x: F.dropout(x * 1, 0.1, inplace=True),
+    "alpha dropout": lambda x: F.alpha_dropout(x, 0.2, training=True),
+    "dropout of float64": lambda x: F.dropout(x.double(), 0.5),
+    "part of a tensor": lambda x: (x * 1)[1:].uniform_(),
+    "rand": lambda x: rl.rand(33) + x[0, 0],
+    "interval": lambda x: rl.empty_like(x).uniform_(-1, 2),
+    "rand of float64": lambda x: rl.rand(7, dtype=rl.float64),
+    "bernoulli": lambda x: rl.bernoulli(x),
+    "bernoulli in place": lambda x: rl.empty(40, 30).bernoulli_(0.6),
+    "bernoulli of bool": lambda x: rl.zeros(9, dtype=rl.bool).bernoulli_(0.4),
+    "bernoulli by tensor": lambda x: rl.zeros(40, 30).bernoulli_(x.double()),
+    "several": lambda x: F.dropout(rl.rand(40, 30), 0.5) + F.dropout(x, 0.5),
+}
+# What is left to NumPy, between native parts.
+OPAQUE: dict[str, Callable[[rl.Tensor], Any]] = {
+    "normal": lambda x: F.dropout(rl.randn(40, 30) + x, 0.5),
+    "integers": lambda x: rl.randint(5, (30,)) + F.dropout(x, 0.5),
+    "columns first": lambda x: F.dropout(x.t().contiguous().t(), 0.5).contiguous(),
+    "parts of rows": lambda x: (x * 1)[:, 1:].uniform_() + F.dropout(x[:, 1:], 0.5),
+}
+
+
+def native(function: Callable[[rl.Tensor], Any], monkeypatch: pytest.MonkeyPatch) -> Native:
+    """The native code of a function of x, which is called once for that."""
+    found: list[Recording] = []
+    begin = Recording.__init__
+
+    def note(self: Recording, recorder: Recorder, *others: Any) -> None:
+        begin(self, recorder, *others)
+        found.append(self)
+
+    monkeypatch.setattr(Recording, "__init__", note)
+    rl.compile(function)(sample())
+    executor = found[-1].executor
+    assert isinstance(executor, Native)
+    return executor
+
+
+def sample() -> rl.Tensor:
+    """A matrix of chances."""
+    return rl.from_numpy(np.random.default_rng(0).random((40, 30), dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", [*CASES, *OPAQUE])
+def test_draws_are_those_of_the_plain_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call after call, and other draws between the calls; in native code where that is possible."""
+    function = (CASES | OPAQUE)[name]
+    code = native(function, monkeypatch)
+    assert all(isinstance(each, str) for each in code.segments) == (name in CASES)
+    for seed in (0, 1):
+        rl.manual_seed(seed)
+        expected = [(function(sample()), rl.rand(3)) for _ in range(3)]
+        after = rl.get_rng_state()
+        rl.manual_seed(seed)
+        for value, other in expected:
+            (made,) = code.run([sample().numpy()])
+            assert np.array_equal(made, value.numpy())
+            assert rl.equal(rl.rand(3), other)
+        assert rl.equal(rl.get_rng_state(), after)
+
+
+def test_a_generator_of_ones_own_is_drawn_from() -> None:
+    """The default one stays where it is."""
+    own = rl.Generator().manual_seed(5)
+    step = rl.compile(lambda x: x + rl.empty_like(x).uniform_(generator=own))
+    twin = rl.Generator().manual_seed(5)
+    before = rl.get_rng_state()
+    for _ in range(3):
+        x = sample()
+        assert rl.equal(step(x), x + rl.rand(40, 30, generator=twin))
+    assert rl.equal(rl.get_rng_state(), before)
+    assert rl.equal(own.get_state(), twin.get_state())
+
+
+def test_training_with_dropout_takes_the_same_words() -> None:
+    """The losses of a compiled step follow those of the plain one, and so does the generator."""
+
+    def train(compiled: bool) -> tuple[list[float], rl.Tensor]:
+        rl.manual_seed(1)
+        model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1))
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x: rl.Tensor) -> rl.Tensor:
+            loss = (model(x) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = rl.compile(step) if compiled else step
+        return [run(sample()).item() for _ in range(20)], rl.get_rng_state()
+
+    (plain, state), (native_losses, native_state) = train(False), train(True)
+    np.testing.assert_allclose(native_losses, plain, rtol=1e-5)
+    assert rl.equal(native_state, state)
