@@ -21,6 +21,7 @@ from rushlight.compile.group import Group, Touch, fuse
 from rushlight.compile.llvm import Code, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
+from rushlight.compile.pace import Pace
 from rushlight.compile.products import prepare
 from rushlight.compile.program import STATE, TEMPORARY, Buffer, Call, Program, Window, look
 from rushlight.compile.replay import bind, flat, run_call
@@ -75,6 +76,7 @@ class Native:
             else:
                 self.steps.append((None, bind(segment, self.memory)))
         self.checks = [bind(check.call, self.memory) for check in self.plan.checks]
+        self.pace = Pace(any(units > 1 for units in self.plan.split.values()))
         self._run = self.code.function("run", *_RUN) if self.plan.runs_many else None
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -105,24 +107,51 @@ class Native:
         run_call(self.checks[failed - 1])
         raise AssertionError("a check failed that NumPy finds nothing wrong with")
 
+    @property
+    def can_run_many(self) -> bool:
+        """Whether `run_many` can be called: no part of the step runs in NumPy, and arguments have rows."""
+        return self._run is not None
+
     def run_many(
-        self, data: Sequence[np.ndarray], rows: np.ndarray, live: np.ndarray | None = None, threads: int = 1
+        self,
+        data: Sequence[np.ndarray],
+        rows: np.ndarray,
+        live: np.ndarray,
+        threads: int | None = None,
     ) -> list[np.ndarray]:
-        """Many steps in one native call.
+        """Many steps in few native calls.
 
         Args:
             data: for every argument the array whose rows make up the batches.
-            rows: (steps, batch) numbers of rows.
+            rows: (steps, batch) numbers of rows, which must be there.
             live: (steps, count) what each live number is in each step.
-            threads: how many threads work on it.
+            threads: how many threads work on it; by default as many as turn out to be fastest, up to
+                `get_num_threads`. The results do not depend on it.
 
         Returns for every result an array with the steps as its first dimension.
         """
         assert self._run is not None
-        steps = len(rows)
+        found = [np.empty((len(rows), *each.shape), each.dtype) for each in self.program.results]
         rows = np.ascontiguousarray(rows, np.int64)
-        found = [np.empty((steps, *each.shape), each.dtype) for each in self.program.results]
-        numbers = np.ascontiguousarray(live, np.float64) if live is not None else np.zeros(1)
+        live = np.ascontiguousarray(live, np.float64)
+        done = 0
+        while done < len(rows):
+            count, stop = self.pace.next(threads, len(rows) - done)
+            part = slice(done, done + stop)
+            with self.pace.measured(count, stop):
+                self._run_part(data, rows[part], live[part], [each[part] for each in found], count)
+            done += stop
+        return found
+
+    def _run_part(
+        self,
+        data: Sequence[np.ndarray],
+        rows: np.ndarray,
+        numbers: np.ndarray,
+        found: Sequence[np.ndarray],
+        threads: int,
+    ) -> None:
+        steps = len(rows)
         failed_at = np.zeros(1, np.int64)
         words = [steps, rows.ctypes.data, numbers.ctypes.data, failed_at.ctypes.data]
         words += [each.ctypes.data for each in (*data, *found)]
@@ -143,7 +172,6 @@ class Native:
                 each.join()
         if codes[0]:
             self._explain(codes[0])
-        return found
 
 
 class Plan:

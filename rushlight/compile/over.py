@@ -46,7 +46,7 @@ def run_many(
     batches: Sequence[np.ndarray],
     advance: Callable[[], None],
 ) -> list[Any]:
-    """Run one step for each of several batches of equal size, by one recording.
+    """Run one step for each of several batches of equal size, by one recording, one after another.
 
     Args:
         recording: fits batches of this size.
@@ -67,6 +67,38 @@ def run_many(
     return results
 
 
+def run_natively(
+    recording: Recording,
+    columns: Sequence[np.ndarray],
+    batches: Sequence[np.ndarray],
+    advance: Callable[[], None],
+) -> tuple[Any] | None:
+    """The same in one native call, the rows gathered inside: a tuple of what the steps returned, stacked.
+
+    Schedules are stepped ahead, and every step gets the numbers of its turn. Returns None where this cannot
+    be done: parts of the step run in NumPy, it changes its arguments, or rows are counted from the end.
+    """
+    executor: Any = recording.executor
+    many = getattr(executor, "run_many", None)
+    if many is None or not executor.can_run_many or not recording.is_self_contained:
+        return None
+    rows = np.stack(batches)
+    if rows.min() < 0 or rows.max() >= len(columns[0]):
+        return None
+    for window, column in zip(recording.program.arguments, columns, strict=True):
+        if window.dtype != column.dtype or not column.flags.c_contiguous:
+            return None
+    with recording.lock:
+        numbers = np.empty((len(rows), len(recording.live)), np.float64)
+        for place in range(len(rows)):
+            numbers[place] = [read() for _, read in recording.live]
+            recording.advance()
+            advance()
+        found = many(columns, rows, numbers)
+        recording.leave((), len(rows))
+    return (recording.results.shape_of_value(recording.results.build(found, ())),)
+
+
 def epoch(step: Any, loader: Iterable[Any], scheduler: Any = None, progress: Progress | None = None) -> Any:
     """Run `step` on every batch of a loader; see `CompiledFunction.over`."""
     if scheduler is not None and not callable(getattr(scheduler, "step", None)):
@@ -80,7 +112,7 @@ def epoch(step: Any, loader: Iterable[Any], scheduler: Any = None, progress: Pro
             run.plainly(loader, interrupts)
         else:
             run.by_rows(loader, columns, interrupts)
-    return stacked(run.results)
+    return run.result()
 
 
 class _Epoch:
@@ -91,7 +123,9 @@ class _Epoch:
         self.scheduler = scheduler
         self.progress = progress
         self.total = total
-        self.results: list[Any] = []
+        self.results: list[Any] = []  # of single steps, since the last chunk
+        self.chunks: list[Any] = []  # results stacked already
+        self.count = 0
         self.started = time.perf_counter()
         self.chunk = 1
 
@@ -111,17 +145,42 @@ class _Epoch:
         while (first := batches.peek()) is not None:
             given = data.batch(first)
             recording = self.step.recording_for(*given)
-            count = len(self.results)
+            count = self.count
             if recording is None:
                 batches.take(1, first)
                 self._call(given)
             else:
                 rows = batches.take(self.chunk if data.is_foreseeable(recording) else 1, first)
-                made = run_many(recording, data.arrays, rows, self._advance)
-                self.results += made
-                batches.put_back(rows[len(made) :])
-            self._chunk_ended(0 if recording is None else len(self.results) - count)
+                done = self._run_rows(recording, data, rows)
+                batches.put_back(rows[done:])
+            self._chunk_ended(0 if recording is None else self.count - count)
             interrupts.obey()
+
+    def _run_rows(self, recording: Recording, data: _Columns, rows: list[np.ndarray]) -> int:
+        """Steps on batches of equal size; how many were done."""
+        whole = run_natively(recording, data.arrays, rows, self._advance) if len(rows) > 1 else None
+        if whole is not None:
+            self._stack()
+            self.chunks += whole
+            done = len(rows)
+        else:
+            made = run_many(recording, data.arrays, rows, self._advance)
+            self.results += made
+            done = len(made)
+        self.count += done
+        return done
+
+    def _stack(self) -> None:
+        if self.results:
+            self.chunks.append(stacked(self.results))
+            self.results = []
+
+    def result(self) -> Any:
+        """What all steps returned."""
+        if not self.chunks:
+            return stacked(self.results)
+        self._stack()
+        return joined(self.chunks)
 
     def _call(self, batch: Any) -> None:
         if isinstance(batch, (tuple, list)):
@@ -130,6 +189,7 @@ class _Epoch:
             self.results.append(self.step(**batch))
         else:
             self.results.append(self.step(batch))
+        self.count += 1
         self._advance()
 
     def _advance(self) -> None:
@@ -144,7 +204,7 @@ class _Epoch:
             self.chunk = max(1, min(fitting, 8 * self.chunk))
         self.started = now
         if self.progress is not None:
-            self.progress(len(self.results), self.total)
+            self.progress(self.count, self.total)
             self.started = time.perf_counter()
 
 
@@ -152,7 +212,7 @@ class _Columns:
     """The tensors behind a loader, and the rows its batches are made of."""
 
     def __init__(self, loader: DataLoader, tensors: Sequence[Tensor], subsets: Sequence[np.ndarray]) -> None:
-        self.arrays = [each._array for each in tensors]
+        self.arrays = [np.ascontiguousarray(each._array) for each in tensors]
         self.subsets = subsets
         sampler = loader.batch_sampler
         inner = sampler.sampler if type(sampler) is BatchSampler else None
@@ -276,3 +336,27 @@ def stacked(results: Sequence[Any]) -> Any:
     if isinstance(first, (tuple, list)):
         return rebuilt(type(first), [stacked(each) for each in zip(*results, strict=True)])
     return None if all(each is None for each in results) else list(results)
+
+
+def joined(chunks: Sequence[Any]) -> Any:
+    """Results that are stacked already as one, in order.
+
+    >>> import rushlight as torch
+    >>> joined([torch.tensor([1.0]), torch.tensor([2.0, 3.0])])
+    tensor([1., 2., 3.])
+    """
+    first = chunks[0]
+    if len(chunks) == 1:
+        return first
+    if all(isinstance(each, Tensor) for each in chunks):
+        arrays = [each._array for each in chunks]
+        if all(each.shape[1:] == arrays[0].shape[1:] for each in arrays):
+            return new_tensor(np.concatenate(arrays))
+        return [new_tensor(row) for each in arrays for row in each]
+    if isinstance(first, dict):
+        return with_values(first, {name: joined([each[name] for each in chunks]) for name in first})
+    if isinstance(first, (tuple, list)):
+        kind: Any = type(first)
+        parts = [joined(each) for each in zip(*chunks, strict=True)]
+        return kind(*parts) if hasattr(first, "_fields") else kind(parts)
+    return None

@@ -151,11 +151,22 @@ class Recording:
             assert buffer.array is not None
             buffer.array[...] = read()
 
-    def leave(self, given: Sequence[Tensor]) -> None:
+    @property
+    def is_self_contained(self) -> bool:
+        """Whether a run concerns Python in nothing but what it returns and the gradients it leaves."""
+        return not (
+            self.half is not None
+            or self.generators
+            or self.grad_arguments
+            or self.written_arguments
+            or not self.results.is_plain
+        )
+
+    def leave(self, given: Sequence[Tensor], runs: int = 1) -> None:
         """After the program ran: versions, changed arguments and gradients as the plain step leaves them."""
         view = self.executor.memory.view
         for root in self.written_roots:
-            root._version_count += 1
+            root._version_count += runs
         for place, look in self.written_arguments:
             np.copyto(given[place]._array, view(look))
             given[place]._bump_version()

@@ -35,6 +35,8 @@ class Results:
 
     def __init__(self, value: Any, recorder: Recorder) -> None:
         self.tensors: list[Tensor] = []
+        self._own = 0
+        self._has_constants = False
         self.shape_of_value = self._outline(value)
         self._refuse_live(value, recorder)
         self.windows: list[Window] = []
@@ -50,6 +52,11 @@ class Results:
         slots: dict[Buffer, int] = {}
         for tensor, look in zip(self.tensors, looks, strict=True):
             self.builders.append(self._builder(tensor, look, look.buffer in shared, slots, recorder))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether results are arrays of their own that the program returns, and nothing else (but None)."""
+        return self._own == len(self.tensors) and not self._has_constants
 
     def _outline(self, value: Any) -> Callable[[Sequence[Any]], Any]:
         """A function that rebuilds the structure of a value from its tensors."""
@@ -71,6 +78,7 @@ class Results:
                 f"a compiled step returns tensors, plain values, and tuples, lists and dictionaries of them, "
                 f"but this one returned a {type(value).__name__}"
             )
+        self._has_constants |= value is not None
         return lambda made: value
 
     def _refuse_live(self, value: Any, recorder: Recorder) -> None:
@@ -100,6 +108,7 @@ class Results:
             whole = Window(look.buffer, 0, (look.buffer.size,), (1,))
             self.windows.append(whole if shared else look)
         if not shared:
+            self._own += 1
             return lambda arrays, _: new_tensor(arrays[place])
         size, shape = look.dtype.itemsize, look.shape
         steps = tuple(stride * size for stride in look.strides)
