@@ -1,0 +1,327 @@
+"""What a program becomes: groups in order, the values that go to memory, and the text of its functions.
+
+`Plan` puts the passes in a row (`simplify`, `lower`, `products`, `group`, `schedule`); a `Segment` is a
+native stretch of a step between calls that NumPy carries out. Invariant: a value that nobody outside its
+group reads is never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight.compile.emit import Emitter
+from rushlight.compile.expr import Symbols, kind_of
+from rushlight.compile.group import Group, Touch, fuse
+from rushlight.compile.llvm import pause_function
+from rushlight.compile.loops import emit_loops
+from rushlight.compile.lower import lower_program
+from rushlight.compile.products import prepare
+from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
+from rushlight.compile.schedule import (
+    Function,
+    Kernels,
+    clustered,
+    emit_group,
+    module_text,
+    run_function,
+    units_of_group,
+)
+from rushlight.compile.simplify import without_repeats
+from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement, Work, at
+
+
+class Plan:
+    """What a program becomes: groups in order, which of their values are stored, and the memory they need."""
+
+    def __init__(self, program: Program, kept: Sequence[Window]) -> None:
+        self.program = program
+        self.buffers = list(program.buffers)
+        self.kept = {each.buffer.number for each in (*program.results, *kept)}
+        lowered = lower_program(without_repeats(program, self.kept), len(self.buffers))
+        self.buffers += lowered.added
+        self.generators = list(lowered.generators)
+        work = self._needed(lowered.work)
+        work, self.ways = prepare(work, self._temporary)
+        groups = fuse(work)
+        self.split = {group: units_of_group(group, self.ways) for group in groups}
+        self.groups = clustered(groups, self.split)
+        self.runs_many = False
+        self.checks: list[Check] = []
+        self.flags = self._temporary(1, np.dtype(np.int32), "flags")
+        self.kept.add(self.flags.number)
+        self.stored = self._stores()
+        self.spans = self._spans()
+
+    def _temporary(self, size: int, dtype: Any, name: str) -> Buffer:
+        made = Buffer(len(self.buffers), TEMPORARY, size, dtype, name)
+        self.buffers.append(made)
+        return made
+
+    def _needed(self, work: list[Work]) -> list[Work]:
+        """The work whose results are read or remain."""
+        lasting = {each.number for each in self.buffers if each.kind != TEMPORARY} | self.kept
+        live, found = set(lasting), []
+        for each in reversed(work):
+            if isinstance(each, Opaque):
+                live |= {window.buffer.number for window in each.call.reads()}
+            elif isinstance(each, Check):
+                live.add(each.access.buffer.number)
+            elif isinstance(each, Draw):
+                live |= {access.buffer.number for access in each.loads}
+            else:
+                if each.store.buffer.number not in live:
+                    continue
+                reads = [a for a, _ in each.reads()] if isinstance(each, Product) else each.reads()
+                live |= {access.buffer.number for access in reads}
+            found.append(each)
+        return found[::-1]
+
+    def _stores(self) -> set[Any]:
+        """The statements and products whose value must be in memory."""
+        read_by: dict[int, set[int]] = {}
+        for group in self.groups:
+            for touch in group.touched:
+                if not touch.writes:
+                    read_by.setdefault(touch.number, set()).add(group.number)
+        stored: set[Any] = set()
+        for group in self.groups:
+            last: dict[Any, Any] = {}
+            for each in group.work():
+                if not isinstance(each, (Statement, Product)):
+                    continue
+                buffer = each.store.buffer
+                lasting = buffer.kind != TEMPORARY or buffer.number in self.kept
+                if isinstance(each, Statement) and (each.fold or each.add):
+                    stored.add(each)
+                elif lasting or read_by.get(buffer.number, set()) - {group.number}:
+                    last[each.store] = each
+            stored.update(last.values())
+        return stored
+
+    def _spans(self) -> dict[int, tuple[int, int]]:
+        """For every temporary that needs memory of its own: the first and last group that touches it."""
+        spans: dict[int, tuple[int, int]] = {}
+        for place, group in enumerate(self.groups):
+            numbers = set()
+            for each in group.work():
+                if isinstance(each, Opaque):
+                    numbers |= {window.buffer.number for window in (*each.call.reads(), *each.call.outputs)}
+                elif isinstance(each, Check):
+                    numbers.add(each.access.buffer.number)
+                elif isinstance(each, Draw):
+                    numbers |= {access.buffer.number for access in (each.store, *each.loads)}
+                elif each in self.stored:
+                    numbers.add(each.store.buffer.number)
+            numbers |= {touch.number for touch in group.touched if not touch.writes}
+            for number in numbers:
+                first, _ = spans.get(number, (place, place))
+                spans[number] = (first, place)
+        return spans
+
+    # -- code ------------------------------------------------------------------------------------------------
+
+    def _place(self, touch: Touch, offsets: dict[int, int]) -> tuple[Any, int, int]:
+        """The memory that an access may touch."""
+        number = touch.number
+        if number in offsets:
+            size = self.buffers[number].dtype.itemsize
+            return "block", offsets[number] + touch.low * size, offsets[number] + touch.high * size
+        return number, touch.low, touch.high
+
+    def emit(self, offsets: dict[int, int], live: Sequence[Buffer]) -> tuple[str, list[str | Call]]:
+        """The module's text, and what to run in order: native functions by name, opaque calls."""
+        kernels = Kernels()
+        segments: list[str | Call] = []
+        functions: list[str] = []
+        is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
+        step: Segment | None = None
+        for group in self.groups:
+            if isinstance(group.single, Opaque):
+                if step is not None:
+                    functions.append(step.close())
+                    step = None
+                segments.append(group.single.call)
+                continue
+            if step is None:
+                name = "step" if is_whole else f"segment{len(segments)}"
+                segments.append(name)
+                step = Segment(self, kernels, offsets, name)
+            step.add(group)
+        if step is not None:
+            functions.append(step.close())
+        if is_whole and segments and self._can_run_many():
+            functions.append(run_function(kernels, self.program.arguments, live, self.program.results))
+            self.runs_many = True
+        return module_text(kernels, functions, pause_function()), segments
+
+    def _can_run_many(self) -> bool:
+        arguments = self.program.arguments
+        return all(
+            window.shape and window.is_contiguous() and not window.offset for window in arguments
+        ) and (
+            len({window.shape[0] for window in arguments}) == 1
+            and len({window.buffer.number for window in arguments}) == len(arguments)
+            and all(window.is_contiguous() for window in self.program.results)
+        )
+
+
+class Segment:
+    """A native stretch of a step: one function that all threads run."""
+
+    def __init__(self, plan: Plan, kernels: Kernels, offsets: dict[int, int], name: str) -> None:
+        self.plan, self.kernels, self.offsets = plan, kernels, offsets
+        self.f = Function(f"define i32 @{name}(ptr %table, i64 %thread, i64 %threads, ptr %sync) #0 {{")
+        self.pointers: dict[int, str] = {}
+        self.since: list[tuple[bool, bool, tuple[Any, int, int]]] = []
+        self.pending = False  # a check was made whose outcome not all threads know
+        self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
+
+    def add(self, group: Group) -> None:
+        """Run one group."""
+        plan, f = self.plan, self.f
+        split = plan.split[group]
+        places = [(each.writes, plan._place(each, self.offsets)) for each in group.touched]
+        writes_state = any(
+            each.writes and plan.buffers[each.number].kind != TEMPORARY for each in group.touched
+        )
+        if (self.pending and writes_state) or self._conflict(split > 1, places):
+            self._meet()
+        self.since += [(split > 1, writes, place) for writes, place in places]
+        if isinstance(group.single, Check):
+            self._check(group.single)
+            return
+        if isinstance(group.single, Draw):
+            self._draw(group.single)
+            return
+        numbers = _buffers(group.statements, group.product, plan.stored)
+        e = emit_group(group, numbers, split > 1, plan.ways, plan.stored)
+        name = self.kernels.add(_name_of(group), e, len(numbers), split > 1)
+        given = [f"ptr {self._pointer(number)}" for number in numbers]
+        if split > 1:
+            first, last = f.part(split)
+            f.line(f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})")
+            return
+        after = f.only_first()
+        f.line(f"call void @{name}({', '.join(given)})")
+        f.everybody(after)
+
+    def _pointer(self, number: int) -> str:
+        # Loaded once, in the entry block, where every later block can use it.
+        found = self.pointers.get(number)
+        if found is None:
+            found = self.pointers[number] = f"%p{number}"
+            self.f.lines[2:2] = [
+                f"  %q{number} = getelementptr ptr, ptr %table, i64 {number}",
+                f"  {found} = load ptr, ptr %q{number}, align 8",
+            ]
+        return found
+
+    def _conflict(self, split: bool, places: list[tuple[bool, tuple[Any, int, int]]]) -> bool:
+        for before_split, before_writes, (one, low, high) in self.since:
+            if not (split or before_split):
+                continue
+            for writes, (other, begin, end) in places:
+                if (writes or before_writes) and one == other and low < end and begin < high:
+                    return True
+        return False
+
+    def _check(self, check: Check) -> None:
+        plan, f = self.plan, self.f
+        plan.checks.append(check)
+        statement = _check_statement(check, plan.flags)
+        numbers = _buffers([statement], None, {statement})
+        e = Emitter()
+        pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
+        emit_loops(e, [statement], pointers, {statement})
+        name = self.kernels.add("check", e, len(numbers), False)
+        given = ", ".join(f"ptr {self._pointer(number)}" for number in numbers)
+        after = f.only_first()
+        f.line(f"call void @{name}({given})")
+        flag = f.op(f"load i32, ptr {self._pointer(plan.flags.number)}, align 4")
+        bad = f.op(f"icmp ne i32 {flag}, 0")
+        code = f.op(f"select i1 {bad}, i32 {len(plan.checks)}, i32 0")
+        known = f.op(f"load i32, ptr {self.error}, align 4")
+        first = f.op(f"icmp ne i32 {known}, 0")
+        f.line(f"store i32 {f.op(f'select i1 {first}, i32 {known}, i32 {code}')}, ptr {self.error}, align 4")
+        f.everybody(after)
+        self.pending = True
+
+    def _draw(self, draw: Draw) -> None:
+        f = self.f
+        after = f.only_first()
+        places = []
+        for access in (draw.store, *draw.loads):
+            pointer = self._pointer(access.buffer.number)
+            distance = access.offset * access.buffer.dtype.itemsize
+            places.append(f.op(f"getelementptr i8, ptr {pointer}, i64 {distance}"))
+        state = self._pointer(draw.state.buffer.number)
+        f.line(self.kernels.draws.call(draw, state, places))
+        f.everybody(after)
+
+    def _meet(self) -> None:
+        f = self.f
+        f.barrier()
+        self.since.clear()
+        if self.pending:
+            self.pending = False
+            code = f.op(f"load i32, ptr {self.error}, align 4")
+            bad = f.op(f"icmp ne i32 {code}, 0")
+            tag = f.name()[1:]
+            f.line(f"br i1 {bad}, label %stop{tag}, label %go{tag}")
+            f.lines.append(f"stop{tag}:")
+            f.line(f"ret i32 {code}")
+            f.lines.append(f"go{tag}:")
+
+    def close(self) -> str:
+        """The function's text."""
+        self._meet()
+        self.f.line("ret i32 0")
+        return self.f.text()
+
+
+def _name_of(group: Group) -> str:
+    """A name for people: the ops of a group."""
+    names = dict.fromkeys(each.call.op.name for each in group.work())
+    return "_".join(names)[:60]
+
+
+def _buffers(statements: Sequence[Statement], product: Product | None, stored: set[Any]) -> list[int]:
+    """The numbers of the buffers that a group's code touches, in order of first use."""
+    found: dict[int, None] = {}
+    made: set[Access] = set()
+    if product is not None:
+        for access, _ in product.reads():
+            found[access.buffer.number] = None
+        made.add(product.store)
+        if product in stored:
+            found[product.store.buffer.number] = None
+    for each in statements:
+        for access in each.loads:
+            if access not in made:
+                found[access.buffer.number] = None
+            for pick in access.picks:
+                found[pick.access.buffer.number] = None
+        for pick in each.store.picks:
+            found[pick.access.buffer.number] = None
+        if each in stored:
+            found[each.store.buffer.number] = None
+        if not each.fold:
+            made.add(each.store)
+    return list(found)
+
+
+def _check_statement(check: Check, flags: Buffer) -> Statement:
+    """The greatest of 0 and 1 over all numbers, 1 where one is out of range."""
+    symbols = Symbols()
+    number = symbols.cast(symbols.load(0, kind_of(check.access.buffer.dtype)), "i8")
+    bad = symbols.logical_or(number < 0, number >= check.bound)
+    if check.ignored is not None:
+        bad = symbols.logical_and(bad, number != check.ignored)
+    value = symbols.where(bad, symbols.const(1, "i4"), symbols.const(0, "i4"))
+    window = Window(flags, 0, (), ())
+    store = at(window, (0,) * len(check.domain), check.domain)
+    dims = frozenset(range(len(check.domain)))
+    return Statement(check.domain, (check.access,), value, store, check.call, "amax", dims)
