@@ -112,6 +112,7 @@ for _entry in _TABLE.values():
 # Imported when first asked for, so that ``import rushlight`` stays quick.
 _SUBMODULES = (
     "accelerator",
+    "amp",
     "backends",
     "cuda",
     "fit",
@@ -120,6 +121,7 @@ _SUBMODULES = (
     "nn",
     "optim",
     "random",
+    "serialization",
     "special",
     "utils",
     "vision",

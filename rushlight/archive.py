@@ -301,17 +301,19 @@ class _Unpickler(pickle.Unpickler):
         self.reader = reader
 
     def find_class(self, module: str, name: str) -> Any:
+        from rushlight.serialization import safe_global
+
         if module == "torch" and name in _STORAGES:
             return _BY_NAME[_STORAGES[name]]
         if module == "torch" and name in _BY_NAME:
             return _BY_NAME[name]
-        found = _CONSTRUCTORS.get((module, name))
+        found = _CONSTRUCTORS.get((module, name)) or safe_global(module, name)
         if found is None:
             raise pickle.UnpicklingError(
                 f"it asks for {module}.{name}, and only plain data is loaded: tensors, numbers, texts and "
                 "containers of them. "
-                "Nothing from the file was executed. If you trust its source, load it with PyTorch and save "
-                "its state_dict()."
+                "Nothing from the file was executed. If you trust it, load it with PyTorch and save its "
+                "state_dict(), or name the class with serialization.safe_globals."
             )
         return found
 

@@ -87,3 +87,11 @@ def get_device_name(device: Any = None) -> NoReturn:
 
 
 get_device_properties = get_device_capability = get_device_name
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":  # the old names of what is now in `rushlight.amp`
+        import rushlight.cuda_amp
+
+        return rushlight.cuda_amp
+    raise AttributeError(f"module 'rushlight.cuda' has no attribute '{name}'")

@@ -67,6 +67,11 @@ MODULES = {
         transpose_copy() unbind_copy() unfold_copy() unsafe_chunk unsafe_split
         unsafe_split_with_sizes unsqueeze_copy() view_copy()
     """,
+    "amp": "autocast() is_autocast_available()",
+    "determinism": """
+        are_deterministic_algorithms_enabled() is_deterministic_algorithms_warn_only_enabled()
+        use_deterministic_algorithms()
+    """,
     "printing": "get_printoptions() set_printoptions()",
     "random": """
         Generator() default_generator() fork_rng() get_rng_state() initial_seed() manual_seed() seed()

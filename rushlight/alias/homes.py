@@ -29,6 +29,7 @@ HOMES = tuple(
         "torch.autograd.function",
         "torch.autograd.grad_mode",
         "torch.autograd.graph",
+        "torch.autograd.variable",
         "torch.nn.parameter",
         "torch.storage",
     )
@@ -36,6 +37,9 @@ HOMES = tuple(
 
 # Classes that PyTorch keeps elsewhere than in the module that corresponds to Rushlight's.
 EXCEPTIONS = {
+    "rushlight.amp:GradScaler": "torch.amp.grad_scaler",
+    "rushlight.amp:autocast": "torch.amp.autocast_mode",
+    "rushlight.nn:DataParallel": "torch.nn.parallel.data_parallel",
     "rushlight:Generator": "torch._C",
     "rushlight:Size": "torch",
     "rushlight:Tensor": "torch",

@@ -34,8 +34,10 @@ if TYPE_CHECKING:  # at run time these are imported when first asked for
     from rushlight.autograd import function as function
     from rushlight.autograd import functional as functional
     from rushlight.autograd import graph as graph
+    from rushlight.autograd import variable as variable
     from rushlight.autograd.anomaly import detect_anomaly, set_detect_anomaly
     from rushlight.autograd.function import Function
+    from rushlight.autograd.variable import Variable
 
 _ON_FIRST_USE = {
     "anomaly_mode": "anomaly",
@@ -45,6 +47,8 @@ _ON_FIRST_USE = {
     "Function": "function",
     "functional": "functional",
     "graph": "graph",
+    "Variable": "variable",
+    "variable": "variable",
 }
 
 
@@ -58,6 +62,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Function",
+    "Variable",
     "anomaly_mode",
     "backward",
     "detect_anomaly",
@@ -75,6 +80,7 @@ __all__ = [
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "variable",
 ]
 
 _NOT_USED = (

@@ -7,8 +7,10 @@ own affair: a change of them is a new recording. Invariant: this file computes n
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from rushlight.compile import compile
 from rushlight.compile.compiled import CompiledFunction
 from rushlight.nn.module import Module
 
@@ -60,3 +62,21 @@ class OptimizedModule(Module):
 
     def __getitem__(self, index: Any) -> Any:
         return self._orig_mod[index]  # type: ignore[index]
+
+
+class CompiledForward:
+    """A module's compiled ``forward``, in the place of the one of its class; made by ``Module.compile``.
+
+    A copy of the module compiles anew, for the copy.
+    """
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
+        self._made_for = module, args, kwargs
+        self._call = compile(type(module).forward.__get__(module), *args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        module, args, kwargs = self._made_for
+        return functools.partial(CompiledForward, **kwargs), (module, *args)

@@ -4,7 +4,7 @@ This file only gathers names: each family has a file of its own beside it, the f
 ``functional``.
 """
 
-from rushlight.nn import functional, init, modules, parameter, utils
+from rushlight.nn import functional, init, modules, parallel, parameter, utils
 from rushlight.nn.activation import (
     CELU,
     ELU,
@@ -80,6 +80,7 @@ from rushlight.nn.loss import (
 )
 from rushlight.nn.module import Module
 from rushlight.nn.norm import GroupNorm, LayerNorm, RMSNorm
+from rushlight.nn.parallel import DataParallel
 from rushlight.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from rushlight.nn.parameter_containers import ParameterDict, ParameterList
 
@@ -96,6 +97,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -176,6 +178,7 @@ __all__ = [
     "functional",
     "init",
     "modules",
+    "parallel",
     "parameter",
     "utils",
 ]

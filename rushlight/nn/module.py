@@ -102,6 +102,20 @@ class Module(ModuleTree, ModuleState, ModuleHooks, ModuleConversion):
             add_place(error, self, args, kwargs, sys._getframe(1))
             raise
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Have ``forward`` run as a compiled program from now on; arguments as for `rushlight.compile`.
+
+        >>> import rushlight as torch
+        >>> model = torch.nn.Linear(2, 1)
+        >>> before = model(torch.ones(3, 2))
+        >>> model.compile()
+        >>> torch.equal(model(torch.ones(3, 2)), before)
+        True
+        """
+        from rushlight.compile.module import CompiledForward
+
+        self.__dict__["forward"] = CompiledForward(self, *args, **kwargs)
+
     def _expected_input(self) -> str:
         """What a layer says about its input in an error message, such as ``4 features``."""
         return ""

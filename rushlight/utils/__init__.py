@@ -1,11 +1,11 @@
-"""What PyTorch keeps in ``torch.utils``: `rushlight.utils.data`, imported when it is first used."""
+"""What PyTorch keeps in ``torch.utils``: `data` and `tensorboard`, imported when first used."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-__all__ = ["data"]
+__all__ = ["data", "tensorboard"]
 
 
 def __getattr__(name: str) -> ModuleType:

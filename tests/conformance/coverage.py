@@ -13,6 +13,7 @@ import torch
 
 import rushlight
 from rushlight.ops import full_table
+from tests.conformance import teaching
 from tests.conformance.checks import EntryChecks, Report
 from tests.conformance.exemptions import WITHOUT_SAMPLES
 from tests.conformance.matrix import samples_of
@@ -50,6 +51,10 @@ and *out* the variants that store their result.
 Documented functions of `torch` that Rushlight does not have: {functions}.
 
 Documented methods of `torch.Tensor` that Rushlight does not have: {methods}.
+
+Of the names that public teaching code uses most ({asked} of 320, without those of convolution, pooling,
+recurrence, attention and graphics processors) Rushlight does not have: {teaching}. `torch.linalg.eig` is
+there and says that it would need complex numbers.
 """
 
 
@@ -102,6 +107,8 @@ def main() -> int:
             rows="\n".join(rows),
             exempted="\n".join(f"- `{name}`: {why}" for name, why in sorted(WITHOUT_SAMPLES.items())),
             functions=listed(documented_functions(torch) - set(dir(rushlight))),
+            asked=len(teaching.asked_for()),
+            teaching=listed(set(teaching.missing())),
             methods=listed(documented_functions(torch.Tensor) - set(dir(rushlight.Tensor))),
         ),
         "utf-8",
