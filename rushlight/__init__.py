@@ -123,6 +123,7 @@ _SUBMODULES = (
     "random",
     "serialization",
     "special",
+    "testing",
     "utils",
     "vision",
 )

@@ -168,10 +168,9 @@ class ArchiveWriter:
             self._out.append(b"u")
 
     def _emit_tensor(self, tensor: Tensor, where: str) -> None:
+        """A tensor or parameter; one that was computed is written as a leaf, without its history."""
         from rushlight.nn.parameter import Parameter
 
-        if tensor._fresh_node() is not None:
-            raise RuntimeError(f"{where} was computed and has a history: save tensor.detach() instead")
         if isinstance(tensor, Parameter):
             self._global("torch._utils", "_rebuild_parameter")
             self._out.append(b"(")

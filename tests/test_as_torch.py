@@ -212,3 +212,23 @@ def test_versions_compare_by_number() -> None:
     assert version > Version("2.13.0rc1") and version <= (2, 14) and version > (2, 12)
     assert version == "2.13+rushlight" and hash(version) == hash(Version("2.13+rushlight"))
     assert version.split("+")[1] == "rushlight" and {version: 1}[Version("2.13.0+rushlight")] == 1
+
+
+def test_places_are_attributes_of_the_package_too() -> None:
+    program = "import rushlight\nfor name in {names}:\n    found = rushlight\n"
+    program += "    for part in name.split('.')[1:]:\n        found = getattr(found, part)\n"
+    names = sorted(
+        place.partition(":")[0]
+        for name, place in PLACES.items()
+        if name.startswith("torch.") and name.count(".") == 1
+    )
+    public = [name for name in names if name.partition(".")[2] not in ("alias.version", "storages")]
+    finished = subprocess.run(
+        [sys.executable, "-c", program.format(names=public)],
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr

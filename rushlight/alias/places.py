@@ -66,6 +66,7 @@ PLACES: dict[str, str] = {
     "torch.serialization": "rushlight.serialization",
     "torch.special": "rushlight.special",
     "torch.storage": "rushlight.storages",
+    "torch.testing": "rushlight.testing",
     "torch.utils": "rushlight.utils",
     "torch.utils.data": "rushlight.utils.data",
     "torch.utils.data.dataloader": "rushlight.data.loader",
