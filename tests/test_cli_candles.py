@@ -99,6 +99,7 @@ def test_train_prints_shapes_errors_and_leaves_a_run_folder(candles, tmp_path, c
         assert re.search(rf"^{name} +[\d.]+ +[\d.]+ +[\d.]+% +-?[\d.]+%$", text, re.M), name
     assert {path.name for path in (tmp_path / "r").iterdir()} >= {
         "config.json", "history.csv", "last.pt", "model.safetensors", "predictions.csv", "report.png",
+        "report.html",
     }  # fmt: skip
     assert (tmp_path / "r" / "report.png").read_bytes().startswith(b"\x89PNG")
     history = list(csv.DictReader((tmp_path / "r" / "history.csv").read_text().splitlines()))

@@ -21,6 +21,7 @@ from rushlight.fit import (
     MeanAbsoluteError,
     RootMeanSquaredError,
     Trainer,
+    judge,
 )
 from rushlight.nn import functional as F
 
@@ -221,9 +222,11 @@ def test_senseless_arguments_are_refused() -> None:
 
 def test_plain_output_and_silence(capsys: pytest.CaptureFixture[str]) -> None:
     """A line per epoch without control codes, or nothing."""
-    line_trainer(progress=True, metrics={"mae": MeanAbsoluteError()}).fit()
+    trainer = line_trainer(progress=True, metrics={"mae": MeanAbsoluteError()})
+    trainer.fit()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert [line.split("  ")[0] for line in lines[:3]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert lines[3:] == [str(judge(trainer.history, trainer.first_loss, trainer.constant_loss))]
     assert "validation loss" in lines[0]
     assert "mae" in lines[0]
     assert "\x1b" not in "".join(lines)

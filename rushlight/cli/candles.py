@@ -16,6 +16,7 @@ from rushlight.cli.shared import add_reading_options, free_run_folder, reading_a
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
+    from rushlight.fit import Trainer
     from rushlight.jobs.candles import Data, Outcome, Saved
     from rushlight.jobs.candles_settings import Settings
     from rushlight.jobs.series_features import FeatureFunction
@@ -147,13 +148,39 @@ def train(options: argparse.Namespace) -> int:
         folder.path / "predictions.csv", candles.forecast_table(data.series, settings.target, run.outcome)
     )
     if not options.no_report:
+        from rushlight.fit.report import code, image
         from rushlight.jobs.candles_picture import write_picture
 
         picture = folder.path / "report.png"
         write_picture(picture, data.series, settings, run.outcome, run.trainer.history)
+        sections = [
+            (
+                "Prediction",
+                [image(picture.read_bytes(), "Prediction against truth, and the learning curves.")],
+            ),
+            ("Errors", [code(errors_text(run.outcome.errors()))]),
+        ]
+        report = run.trainer.write_report(f"{Path(settings.data).name}: {settings.target}", sections)
         print(f"\npicture of prediction against truth: {picture}")
+        print(f"report: {report}")
     print(f"run kept in {folder.path}")
     return 0
+
+
+def trainer(options: argparse.Namespace) -> Trainer:
+    """The trainer of the last fold of the run that `train` would begin with these options."""
+    from rushlight.jobs import candles
+    from rushlight.jobs.candles_settings import Settings
+    from rushlight.jobs.series_scaling import Scaling
+
+    given = {name: value for name in GIVEN.split() if (value := getattr(options, name)) is not None}
+    if options.target is None:
+        raise JobError("say which column to predict with --target")
+    settings = Settings(data=options.data, form=reading_arguments(options), **given)
+    data = candles.prepare(settings, _functions(settings.feature_functions))
+    fold = data.folds[-1]
+    scaling = Scaling.fit(settings.scale, data.rows.take(fold.train))
+    return candles.fold_trainer(data, settings, fold, scaling)
 
 
 def _functions(path: str | None) -> list[FeatureFunction]:

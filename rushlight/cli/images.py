@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rushlight.cli.shared import free_run_folder, resumed_settings
 from rushlight.jobs.errors import JobError
+
+if TYPE_CHECKING:
+    from rushlight.fit import Trainer
 
 SUMMARY = "grey images in classes: mnist, fashion-mnist, kmnist, or a folder of IDX files"
 ACTIVATIONS = ("relu", "leaky-relu", "gelu", "silu", "elu", "tanh", "sigmoid")
@@ -65,7 +68,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--out", metavar="FOLDER", help="where the run is kept (runs/DATA-NUMBER)")
     train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     train.add_argument("--download", action="store_true", help="fetch the dataset if it is not found")
-    train.add_argument("--no-report", action="store_true", help="leave out the picture")
+    train.add_argument("--no-report", action="store_true", help="leave out report and picture")
 
 
 def evaluate_options(evaluate: argparse.ArgumentParser) -> None:
@@ -77,6 +80,17 @@ def evaluate_options(evaluate: argparse.ArgumentParser) -> None:
 def predict_options(predict: argparse.ArgumentParser) -> None:
     """The arguments of ``rushlight predict RUN IMAGE ...``."""
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="grey or colour pictures of any size")
+
+
+def trainer(options: argparse.Namespace) -> Trainer:
+    """The trainer of the run that `train` would begin with these options, without a folder."""
+    from rushlight.jobs.image_data import load_image_data
+    from rushlight.jobs.images import Settings, prepare
+
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    settings = Settings(data=options.data, **given)
+    settings.check()
+    return prepare(load_image_data(settings.data, options.download), settings, None).trainer
 
 
 def train(options: argparse.Namespace) -> int:
@@ -108,11 +122,13 @@ def train(options: argparse.Namespace) -> int:
     _print_result(result)
     print(f"\nbest validation accuracy {trainer.best:.2%}\ntest accuracy {result.accuracy:.2%}")
     if not options.no_report:
-        from rushlight.jobs.report import write_picture
+        from rushlight.jobs.report import report_sections, write_picture
 
-        picture = folder.path / "report.png"
-        write_picture(picture, trainer.history, result, f"{Path(settings.data).name}: {layers}")
+        picture, title = folder.path / "report.png", f"{Path(settings.data).name}: {layers}"
+        write_picture(picture, trainer.history, result, title)
+        report = trainer.write_report(title, report_sections(result))
         print(f"picture of curves, confusion and worst mistakes: {picture}")
+        print(f"report: {report}")
     print(f"run kept in {folder.path}")
     return 0
 

@@ -12,9 +12,12 @@ import argparse
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from rushlight.jobs.errors import JobError
+
+if TYPE_CHECKING:
+    from rushlight.fit import Trainer
 
 KINDS = ("ratings", "candles", "images")  # the last one takes what no other claims
 
@@ -41,6 +44,12 @@ class Kind(Protocol):
     @staticmethod
     def predict_options(parser: argparse.ArgumentParser) -> None:
         """Add the arguments and options of ``rushlight predict RUN`` (``folder`` is there)."""
+
+    @staticmethod
+    def trainer(options: argparse.Namespace) -> Trainer:
+        """The trainer of the run that ``train`` would begin with these options, without a run folder; for
+        ``rushlight find-lr``, whose options lack those in `rushlight.cli.rates.LEFT_OUT`.
+        """
 
     @staticmethod
     def train(options: argparse.Namespace) -> int:

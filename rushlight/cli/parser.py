@@ -8,9 +8,11 @@ heavy is imported before a command runs.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 
 from rushlight.cli.kinds import KINDS, kind_named, kind_of_run, kind_to_train
+from rushlight.cli.rates import add_options, find_lr
 from rushlight.cli.run import run
 
 
@@ -26,6 +28,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rushlight {rushlight.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands, arguments)
+    _add_find_lr(commands, arguments)
     _add_evaluate(commands, arguments)
     _add_predict(commands, arguments)
     _add_run(commands)
@@ -47,6 +50,22 @@ def _add_train(commands: argparse._SubParsersAction, arguments: Sequence[str]) -
     if kind is not None:
         kind.train_options(train)
         train.set_defaults(run=kind.train)
+
+
+def _add_find_lr(commands: argparse._SubParsersAction, arguments: Sequence[str]) -> None:
+    kind = kind_to_train(arguments[1:]) if arguments[:1] == ["find-lr"] else None
+    find = commands.add_parser(
+        "find-lr",
+        help="find a learning rate to train with",
+        description="Find a learning rate: a short sweep, after which nothing is kept. Takes the options "
+        "that train has for the same data.",
+        allow_abbrev=False,
+    )
+    find.add_argument("data", metavar="DATA", help="what train would be given")
+    find.add_argument("--kind", choices=KINDS, help="the kind of job, where the data would be taken wrongly")
+    if kind is not None:
+        add_options(find, kind)
+        find.set_defaults(run=functools.partial(find_lr, kind))
 
 
 def _kinds_listed() -> str:

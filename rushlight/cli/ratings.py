@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rushlight.cli.shared import add_reading_options, free_run_folder, reading_arguments, resumed_settings
 from rushlight.jobs.errors import JobError
+
+if TYPE_CHECKING:
+    from rushlight.fit import Trainer
 
 SUMMARY = "who rated what how much, in a table: u.data, ratings.csv, or --user, --item and --rating columns"
 NAMES = ("user", "item", "rating", "items")
@@ -86,6 +89,17 @@ def predict_options(predict: argparse.ArgumentParser) -> None:
     add_reading_options(predict)
 
 
+def trainer(options: argparse.Namespace) -> Trainer:
+    """The trainer of the run that `train` would begin with these options, without a folder."""
+    from rushlight.jobs.ratings import Settings, prepare, read_split
+
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    reading = {name: value for name, value in reading_arguments(options).items() if value is not None}
+    settings = Settings(data=options.data, reading=reading, **given)
+    settings.check()
+    return prepare(read_split(settings), settings, None)
+
+
 def train(options: argparse.Namespace) -> int:
     """``rushlight train ratings.csv``: train, and test beside the baselines."""
     from rushlight.fit import RunFolder
@@ -119,12 +133,21 @@ def train(options: argparse.Namespace) -> int:
     recommender = Recommender(folder)
     print("\n" + _errors_text(compare(recommender.model, split)))
     if not options.no_report:
+        from rushlight.fit.report import code, image
         from rushlight.jobs.ratings_report import factors_text, write_factors
 
         print("\n" + factors_text(recommender))
         picture = folder.path / "factors.png"
         write_factors(picture, recommender)
         print(f"picture of the factors: {picture}")
+        sections = [
+            ("Test errors", [code(_errors_text(compare(recommender.model, split)))]),
+            (
+                "Factors",
+                [image(picture.read_bytes(), "The most telling factors."), code(factors_text(recommender))],
+            ),
+        ]
+        print(f"report: {trainer.write_report(Path(settings.data).name, sections)}")
     print(f"run kept in {folder.path}")
     return 0
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rushlight.fit.callbacks import Callback, EarlyStopping
     from rushlight.fit.errors import FitError, Interrupted
+    from rushlight.fit.evaluation import predictions
     from rushlight.fit.metrics import (
         Accuracy,
         Collected,
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
         Metric,
         RootMeanSquaredError,
     )
+    from rushlight.fit.rates import RateCurve
+    from rushlight.fit.report import Report
     from rushlight.fit.run_folder import RunFolder
-    from rushlight.fit.trainer import Trainer, Wording, predictions
+    from rushlight.fit.trainer import Trainer, Wording
+    from rushlight.fit.verdict import Verdict, judge
 
 __all__ = [
     "Accuracy",
@@ -47,9 +51,13 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "RootMeanSquaredError",
+    "RateCurve",
+    "Report",
     "RunFolder",
     "Trainer",
+    "Verdict",
     "Wording",
+    "judge",
     "predictions",
 ]
 
@@ -64,10 +72,14 @@ _HOMES = {
     "MeanSquaredError": "metrics",
     "Metric": "metrics",
     "RootMeanSquaredError": "metrics",
+    "RateCurve": "rates",
+    "Report": "report",
     "RunFolder": "run_folder",
     "Trainer": "trainer",
+    "Verdict": "verdict",
     "Wording": "trainer",
-    "predictions": "trainer",
+    "judge": "verdict",
+    "predictions": "evaluation",
 }
 
 

@@ -11,24 +11,28 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rushlight as rl
-from rushlight.autograd import no_grad
 from rushlight.fit import randomness
 from rushlight.fit.batches import batches_of, rows_in
 from rushlight.fit.callbacks import Callback
 from rushlight.fit.errors import FitError, Interrupted
+from rushlight.fit.evaluation import answers, constant_loss, evaluating, predictions
 from rushlight.fit.interrupts import deferred
 from rushlight.fit.metrics import Metric, as_metric
 from rushlight.fit.progress import Progress
+from rushlight.fit.rates import RateCurve, sweep
 from rushlight.fit.run_folder import RunFolder
 from rushlight.fit.step import Snapshot, Step, plain_step
+from rushlight.fit.verdict import Verdict, judge
 from rushlight.nn import Module
-from rushlight.ops.join import cat
 from rushlight.optim import Optimizer
 from rushlight.optim.lr_scheduler import ReduceLROnPlateau
 from rushlight.tensor import Tensor
+
+if TYPE_CHECKING:
+    from rushlight.fit.run_report import Section
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Trainer:
         evaluation_batch_size: for validation on tensors and datasets, and for `predict`.
         progress: whether to report; where to is found out (terminal, notebook, pipe).
         tensorboard: True or a folder: log the history for TensorBoard; needs tensorboardX.
+        report: write ``report.html`` to the folder at the end (a job with sections of its own calls
+            `write_report` itself).
 
     >>> import rushlight as torch
     >>> from rushlight.fit import Trainer, MeanAbsoluteError
@@ -118,6 +124,7 @@ class Trainer:
         evaluation_batch_size: int = 4096,
         progress: bool = True,
         tensorboard: bool | str | Path = False,
+        report: bool = True,
     ) -> None:
         if epochs < 1 or batch_size < 1 or evaluation_batch_size < 1:
             raise FitError("epochs and batch sizes must be at least 1")
@@ -137,13 +144,16 @@ class Trainer:
         self.higher_is_better = self.direction_of(self.monitor)
         self.callbacks = list(callbacks)
         self.wording = wording or Wording()
-        self.progress = progress
+        self.progress, self.report = progress, report
         step_scheduler = None if self.by_epoch else scheduler
         function = plain_step(model, loss_function, optimizer, step_scheduler, clip_norm, clip_value)
         self.step_function = Step(function, lambda: Snapshot(model, optimizer, step_scheduler), compiled)
         self.first_rate = max(_full_rate(group) for group in optimizer.param_groups)
         self.epoch = self.step = self.seen = 0
         self.loss_sum = 0.0
+        self.first_loss: float | None = None
+        self.constant_loss: float | None = None
+        self.sample: tuple[Any, ...] = ()
         self.history: list[dict[str, Any]] = []
         self.best = -math.inf if self.higher_is_better else math.inf
         self.best_epoch = 0
@@ -201,6 +211,8 @@ class Trainer:
             "epoch_random": self.epoch_random,
             "random": randomness.capture(self.train_batches.generators),
             "loss_sum": self.loss_sum,
+            "first_loss": self.first_loss,
+            "constant_loss": self.constant_loss,
             "history": self.history,
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -218,6 +230,7 @@ class Trainer:
                 each.load_state_dict(saved)
             self.epoch, self.step, self.seen = int(state["epoch"]), int(state["step"]), int(state["seen"])
             self.epoch_random, self.loss_sum = state["epoch_random"], float(state["loss_sum"])
+            self.first_loss, self.constant_loss = state["first_loss"], state["constant_loss"]
             self.history, self.best = list(state["history"]), float(state["best"])
             self.best_epoch, self.stopped = int(state["best_epoch"]), str(state["stopped"])
             randomness.restore(state["random"], self.train_batches.generators)
@@ -257,7 +270,32 @@ class Trainer:
             if self.stopped:
                 progress.message(f"stopped after epoch {self.epoch}: {self.stopped}")
             self._tell("on_fit_end")
+            if self.history:
+                progress.message(str(self.verdict()))
+        if self.report and self.folder is not None:
+            self.write_report(self.folder.path.name)
         return self.history
+
+    def verdict(self) -> Verdict:
+        """Whether the run over- or underfits, from which epoch, and what to try next."""
+        return judge(self.history, self.first_loss, self.constant_loss)
+
+    def write_report(self, title: str, sections: Sequence[Section] = ()) -> Path:
+        """Write ``report.html`` to the run folder, with a job's own sections; returns its path."""
+        from rushlight.fit.run_report import write_report
+
+        return write_report(self, title, sections)
+
+    def find_lr(self, lowest: float = 1e-7, highest: float = 10.0, steps: int = 100) -> RateCurve:
+        """Sweep the learning rate from `lowest` to `highest` over `steps` steps, and undo them.
+
+        Returns:
+            The curve; ``curve.suggestion`` is a rate to train with, ``print(curve)`` shows it.
+
+        Raises:
+            FitError: the loss fell at none of the rates.
+        """
+        return sweep(self, lowest, highest, steps)
 
     def stop(self, reason: str) -> None:
         """End the run after this epoch; for callbacks."""
@@ -287,6 +325,10 @@ class Trainer:
             loss = self.step_function(batch, first=not self.epoch and not self.step).item()
             if not math.isfinite(loss):
                 raise FitError(self._not_finite(loss, batch))
+            if self.first_loss is None:
+                self.first_loss = loss
+            if not self.sample:
+                self.sample = tuple(each[:2] for each in batch[:-1])
             count = rows_in(batch)
             self.loss_sum += loss * count
             self.seen += count
@@ -351,32 +393,23 @@ class Trainer:
         if self.validation_data is None:
             return {}
         before = randomness.capture(self.train_batches.generators)
-        prediction, target = self._run(self.validation_data, pressed)
+        prediction, target = answers(self.model, self.validation_data, self.evaluation_batch_size, pressed)
         if prediction is None:  # interrupted: after a resume the validation is done anew
             randomness.restore(before, self.train_batches.generators)
             self._interrupt()
+        if self.constant_loss is None:
+            self.constant_loss = constant_loss(self.loss_function, prediction, target)
         return {f"validation_{name}": value for name, value in self._measure(prediction, target).items()}
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """Loss and metrics of the model as it is on some data, by name; each over all samples at once."""
-        return self._measure(*self._run(data, lambda: False))
+        return self._measure(*answers(self.model, data, self.evaluation_batch_size))
 
     def predict(self, data: Any) -> Tensor:
         """The model's output in evaluation mode for a tensor, a tuple of tensors, or batches with targets."""
         if isinstance(data, Tensor):
             return predictions(self.model, (data,), self.evaluation_batch_size)
-        return self._run(data, lambda: False)[0]
-
-    def _run(self, data: Any, pressed: Callable[[], bool]) -> tuple[Any, Any]:
-        """All predictions and targets, in order; two times None after Ctrl-C."""
-        found, targets = [], []
-        with evaluating(self.model):
-            for batch in batches_of(data, self.evaluation_batch_size, shuffle=False).epoch():
-                found.append(self.model(*batch[:-1]))
-                targets.append(batch[-1])
-                if pressed():
-                    return None, None
-        return cat(found), cat(targets)
+        return answers(self.model, data, self.evaluation_batch_size)[0]
 
     def _measure(self, prediction: Tensor, target: Tensor) -> dict[str, float]:
         with evaluating(self.model):
@@ -394,39 +427,6 @@ class Trainer:
             parts.append(f"validation loss {row['validation_loss']:.4f}")
         parts += [f"{name} {each.text(row[f'validation_{name}'])}" for name, each in self.metrics.items()]
         return "  ".join(parts)
-
-
-class evaluating:
-    """Context manager: the model in evaluation mode and without history; each module's mode is put back."""
-
-    def __init__(self, model: Module) -> None:
-        self.model = model
-
-    def __enter__(self) -> None:
-        self.modes = [(each, each.training) for each in self.model.modules()]
-        self.model.eval()
-        self.grad = no_grad()
-        self.grad.__enter__()
-
-    def __exit__(self, *details: Any) -> None:
-        self.grad.__exit__(*details)
-        for module, mode in self.modes:
-            module.training = mode
-
-
-def predictions(model: Module, inputs: Sequence[Tensor], batch_size: int = 4096) -> Tensor:
-    """The model's output for many rows, in pieces, in evaluation mode and without history.
-
-    >>> import rushlight as torch
-    >>> predictions(torch.nn.Identity(), [torch.arange(5)], batch_size=2)
-    tensor([0, 1, 2, 3, 4])
-    """
-    with evaluating(model):
-        parts = [
-            model(*(each[start : start + batch_size] for each in inputs))
-            for start in range(0, len(inputs[0]), batch_size)
-        ]
-    return cat(parts)
 
 
 def _full_rate(group: dict[str, Any]) -> float:

@@ -19,6 +19,7 @@ import rushlight as rl
 from rushlight import nn
 from rushlight.fit import Interrupted, Metric, RunFolder, Trainer, Wording, predictions
 from rushlight.jobs.candles_settings import LOSSES, Settings
+from rushlight.jobs.command import command_line
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.images import OPTIMIZERS, build_model, build_schedule
 from rushlight.jobs.reading import column_named
@@ -230,7 +231,7 @@ def train(data: Data, settings: Settings, folder: RunFolder, resume: bool = Fals
         last = number == len(data.folds)
         fitted = data.rows.take(fold.train)
         scaling = Scaling.fit(settings.scale, fitted)
-        trainer = _trainer(data, settings, fold, scaling, folder if last else None, resume and last)
+        trainer = fold_trainer(data, settings, fold, scaling, folder if last else None, resume and last)
         if len(data.folds) > 1:
             print(f"fold {number} of {len(data.folds)}: {len(fitted.index):,} rows to train on", flush=True)
         try:
@@ -250,9 +251,15 @@ def train(data: Data, settings: Settings, folder: RunFolder, resume: bool = Fals
     return Run(trainer, scaling, _joined(results))
 
 
-def _trainer(
-    data: Data, settings: Settings, fold: Fold, scaling: Scaling, folder: RunFolder | None, resume: bool
+def fold_trainer(
+    data: Data,
+    settings: Settings,
+    fold: Fold,
+    scaling: Scaling,
+    folder: RunFolder | None = None,
+    resume: bool = False,
 ) -> Trainer:
+    """The trainer of one fold; its run is kept in `folder`, if there is one."""
     train_rows, validation_rows = data.rows.take(fold.train), data.rows.take(fold.validation)
     rl.manual_seed(settings.seed)
     model = build_model(len(train_rows.features), settings, 1)
@@ -271,7 +278,12 @@ def _trainer(
         folder=folder,
         resume=resume,
         config=config_of(data, settings, fold, scaling),
-        wording=Wording(rate="--lr {}", resume=f"rushlight train {settings.data} --resume {{folder}}"),
+        wording=Wording(
+            rate="--lr {}",
+            resume=f"rushlight train {settings.data} --resume {{folder}}",
+            reproduce=command_line(settings),
+        ),
+        report=False,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import rushlight as rl
 from rushlight import nn, optim
 from rushlight.fit import Accuracy, RunFolder, Trainer, Wording, predictions
+from rushlight.jobs.command import command_line
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.image_data import ImageData, describe, moments, to_input
 from rushlight.nn import functional as F
@@ -137,8 +138,11 @@ class Job:
     deviation: float
 
 
-def prepare(data: ImageData, settings: Settings, folder: RunFolder, resume: bool = False) -> Job:
-    """A run ready to be trained, or to go on if `resume` and something was saved in `folder`."""
+def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resume: bool = False) -> Job:
+    """A run ready to be trained, or to go on if `resume` and something was saved in `folder`.
+
+    Without a folder nothing is saved.
+    """
     mean, deviation = moments(data.train_images)
     rl.manual_seed(settings.seed)
     order = rl.randperm(len(data.train_images)).numpy()
@@ -180,7 +184,12 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder, resume: bool
         folder=folder,
         resume=resume,
         config=config,
-        wording=Wording(rate="--lr {}", resume=f"rushlight train {settings.data} --resume {{folder}}"),
+        wording=Wording(
+            rate="--lr {}",
+            resume=f"rushlight train {settings.data} --resume {{folder}}",
+            reproduce=command_line(settings),
+        ),
+        report=False,
     )
     return Job(trainer, train, validation, mean, deviation)
 

@@ -20,6 +20,7 @@ import rushlight as rl
 from rushlight import optim
 from rushlight.files import write_bytes
 from rushlight.fit import MeanAbsoluteError, RootMeanSquaredError, RunFolder, Trainer, Wording, predictions
+from rushlight.jobs.command import command_line
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.ratings_data import (
     UNKNOWN,
@@ -178,8 +179,11 @@ def tensors(pairs: np.ndarray, rating: np.ndarray) -> tuple[Tensor, Tensor]:
     return new_tensor(pairs), new_tensor(rating.astype(np.float32))
 
 
-def prepare(split: Split, settings: Settings, folder: RunFolder, resume: bool = False) -> Trainer:
-    """A run ready to be trained, or to go on if `resume` and something was saved in `folder`."""
+def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: bool = False) -> Trainer:
+    """A run ready to be trained, or to go on if `resume` and something was saved in `folder`.
+
+    Without a folder nothing is saved.
+    """
     if settings.y_range is None:
         settings.y_range = usual_range(split.train[1])
     names = _names(split, settings)
@@ -217,8 +221,15 @@ def prepare(split: Split, settings: Settings, folder: RunFolder, resume: bool = 
             "items": len(split.items.ids),
             "parameters": sum(p.numel() for p in model.parameters()),
         },
-        wording=Wording(rate="--lr {}", resume=f"rushlight train {settings.data} --resume {{folder}}"),
+        wording=Wording(
+            rate="--lr {}",
+            resume=f"rushlight train {settings.data} --resume {{folder}}",
+            reproduce=command_line(settings),
+        ),
+        report=False,
     )
+    if folder is None:
+        return trainer
     ids = {"users": split.users.ids, "items": split.items.ids, "names": names}
     rated = np.concatenate([split.train[0], split.test[0]])
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.files import write_bytes
+from rushlight.fit.report import Part, figure, gallery, image, paragraph
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.images import Result
 
@@ -110,6 +111,34 @@ def write_picture(path: Path, history: list[dict[str, Any]], result: Result, tit
         raise JobError(f"cannot write {path}: {error.strerror or error}") from None
 
 
+def report_sections(result: Result, count: int = 24) -> list[tuple[str, list[Part]]]:
+    """What the digit job adds to a run's report: the confusion matrix and the worst mistakes."""
+
+    def draw(canvas: Any) -> None:
+        _draw_confusion(canvas, canvas.subplots(), result)
+
+    confusion = figure(draw, "Rows: true classes; columns: guesses. Colour shows only mistakes.", (7, 5.5))
+    text = f"{result.accuracy:.2%} of {len(result.labels):,} test images right."
+    wrong = [
+        image(
+            _png(result.images[index]),
+            f"{result.classes[truth]} taken for {result.classes[guess]} ({chance:.1%})",
+            width=84,
+        )
+        for index, truth, guess, chance in worst_mistakes(result, count)
+    ]
+    mistakes = gallery(wrong) if wrong else paragraph("There are no mistakes.")
+    return [("Test images", [paragraph(text), confusion]), ("Most confidently wrong", [mistakes])]
+
+
+def _png(grey: np.ndarray) -> bytes:
+    from rushlight.vision.images import pillow
+
+    content = io.BytesIO()
+    pillow().fromarray(255 - grey).save(content, "PNG")
+    return content.getvalue()
+
+
 def _draw_curves(axes: Any, history: list[dict[str, Any]]) -> None:
     epochs = [int(row["epoch"]) for row in history]
     axes.plot(epochs, [float(row["train_loss"]) for row in history], label="training loss", color="tab:blue")
@@ -142,7 +171,9 @@ def _draw_confusion(figure: Any, axes: Any, result: Result) -> None:
     for i in range(count):
         for j in range(count):
             if result.confusion[i, j]:
-                axes.text(j, i, str(result.confusion[i, j]), ha="center", va="center", fontsize=7)
+                dark = i != j and share[i, j] > 0.6 * np.nanmax(mistakes)
+                colour = "white" if dark else "black"
+                axes.text(j, i, result.confusion[i, j], ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(count), result.classes, rotation=45 if max(map(len, result.classes)) > 2 else 0)
     axes.set_yticks(range(count), result.classes)
     axes.set_xlabel("guess")
