@@ -14,6 +14,7 @@ from rushlight.compile.native import Native
 from rushlight.compile.record import Recorder
 from rushlight.compile.recording import Recording
 from rushlight.nn import functional as F
+from rushlight.utils.data import DataLoader, TensorDataset
 
 CASES: dict[str, Callable[[rl.Tensor], Any]] = {
     "dropout": lambda x: F.dropout(x, 0.3),
@@ -92,12 +93,13 @@ def test_a_generator_of_ones_own_is_drawn_from() -> None:
     assert rl.equal(own.get_state(), twin.get_state())
 
 
-def test_training_with_dropout_takes_the_same_words() -> None:
+@pytest.mark.parametrize(("way", "threads"), [("call", 1), ("over", 1), ("over", 2)])
+def test_training_with_dropout_takes_the_same_words(way: str, threads: int) -> None:
     """The losses of a compiled step follow those of the plain one, and so does the generator."""
 
-    def train(compiled: bool) -> tuple[list[float], rl.Tensor]:
+    def train(way: str) -> tuple[list[float], rl.Tensor]:
         rl.manual_seed(1)
-        model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1))
+        model = nn.Sequential(nn.Linear(30, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 1))
         optimizer = optim.SGD(model.parameters(), lr=0.1)
 
         def step(x: rl.Tensor) -> rl.Tensor:
@@ -107,9 +109,21 @@ def test_training_with_dropout_takes_the_same_words() -> None:
             optimizer.step()
             return loss
 
-        run = rl.compile(step) if compiled else step
-        return [run(sample()).item() for _ in range(20)], rl.get_rng_state()
+        loader = DataLoader(TensorDataset(sample()), batch_size=8, shuffle=True)
+        compiled = rl.compile(step)
+        losses: list[float] = []
+        for _ in range(3):
+            if way == "over":
+                losses += compiled.over(loader).tolist()
+            else:
+                losses += [(compiled if way == "call" else step)(x).item() for (x,) in loader]
+        return losses, rl.get_rng_state()
 
-    (plain, state), (native_losses, native_state) = train(False), train(True)
-    np.testing.assert_allclose(native_losses, plain, rtol=1e-5)
-    assert rl.equal(native_state, state)
+    before = rl.get_num_threads()
+    try:
+        rl.set_num_threads(threads)
+        (plain, state), (losses, after) = train("plain"), train(way)
+    finally:
+        rl.set_num_threads(before)
+    np.testing.assert_allclose(losses, plain, rtol=1e-4)
+    assert rl.equal(after, state)
