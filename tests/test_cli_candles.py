@@ -15,7 +15,8 @@ pl = pytest.importorskip("polars", reason="needs the data extra")
 from rushlight.cli import main
 from rushlight.cli.kinds import kind_named, kind_to_train
 
-SMALL = ["--epochs", "2", "--hidden", "8", "--no-report"]
+# one step, which is not worth compiling: for tests of everything but the learning
+SMALL = ["--epochs", "1", "--batch-size", "1000", "--hidden", "8", "--no-report"]
 START = np.datetime64("2023-06-01T00:00", "m")
 
 
@@ -174,7 +175,8 @@ def test_predict_forecasts_the_row_after_the_end(trained, candles, tmp_path, cap
 
 @pytest.mark.parametrize("loss", ["mae", "mse", "rmse", "huber", "quantile"])
 def test_every_loss_learns(loss, candles, tmp_path, capsys):
-    given = ["--target", "high", "--loss", loss, "--epochs", "6", "--no-report", "--out", str(tmp_path / "r")]
+    learning = f"--loss {loss} --epochs 6 --batch-size 1000 --lr 0.02".split()
+    given = ["--target", "high", *learning, "--no-report", "--out", str(tmp_path / "r")]
     assert main(["train", str(candles), *given]) == 0
     history = list(csv.DictReader((tmp_path / "r" / "history.csv").read_text().splitlines()))
     assert float(history[-1]["train_loss"]) < float(history[0]["train_loss"])
