@@ -18,8 +18,9 @@ from rushlight.jobs import DotProductBias, Module, create_params, sigmoid_range
 pl = pytest.importorskip("polars", reason="needs the data extra")
 
 from rushlight.jobs import ratings as job
-from rushlight.jobs.ratings_data import Vocabulary, as_text, read_names
+from rushlight.jobs.ratings_data import Vocabulary, read_names
 from rushlight.jobs.ratings_report import telling_axes
+from rushlight.jobs.reading import as_text
 
 USERS, ITEMS = 40, 30
 

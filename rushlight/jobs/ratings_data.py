@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.jobs.errors import JobError
-from rushlight.jobs.reading import Form, column_named, look, numbers, polars, read_table
+from rushlight.jobs.reading import Form, as_text, column_named, look, numbers, polars, read_table
 
 UNKNOWN = 0  # the row of users and items that were not trained on
 USUAL_NAMES = {
@@ -137,18 +137,6 @@ def read_ratings(
     if not len(users):
         raise JobError(f"{where}: no row has a user, an item and a rating")
     return Ratings(users, items, rating, notes)
-
-
-def as_text(ids: Any) -> Any:
-    """Ids as text without spaces around them; whole numbers that were read as fractions are whole again.
-
-    >>> as_text(polars().Series("user", [7.0, None])).to_list()
-    ['7', None]
-    """
-    pl = polars()
-    if ids.dtype.is_float() and (ids.drop_nulls() == ids.drop_nulls().round()).all():
-        ids = ids.cast(pl.Int64)
-    return ids.cast(pl.String).str.strip_chars()
 
 
 def repeated_pairs(ratings: Ratings) -> int:

@@ -418,3 +418,15 @@ def numbers(frame: Any, name: str, where: str) -> np.ndarray:
     else:
         raise JobError(f"{where}, column {name!r} holds {column.dtype}, not numbers")
     return values.fill_null(float("nan")).to_numpy().astype(np.float64, copy=True)
+
+
+def as_text(column: Any) -> Any:
+    """A column as text without spaces around it; whole numbers that were read as fractions are whole again.
+
+    >>> as_text(polars().Series("user", [7.0, None])).to_list()
+    ['7', None]
+    """
+    pl = polars()
+    if column.dtype.is_float() and (column.drop_nulls() == column.drop_nulls().round()).all():
+        column = column.cast(pl.Int64)
+    return column.cast(pl.String).str.strip_chars()
