@@ -19,7 +19,7 @@ from rushlight.jobs.errors import JobError
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
 
-KINDS = ("ratings", "candles", "images")  # the last one takes what no other claims
+KINDS = ("ratings", "candles", "tables", "images")  # the last one takes what no other claims
 
 
 class Kind(Protocol):

@@ -38,15 +38,17 @@ class LinearModel(nn.Module):
         super().__init__()
         self.numbers = nn.Linear(numbers, outputs, bias=False) if numbers else None
         self.bias = nn.Parameter(rl.zeros(outputs))
-        self.levels = nn.ModuleList(nn.Embedding(count, outputs) for count in levels)
-        for table in self.levels:
-            nn.init.zeros_(table.weight)
+        # the categories' tables lie one below the other in a single one
+        self.levels = nn.Embedding(sum(levels), outputs) if levels else None
+        self.register_buffer("starts", rl.tensor([0, *levels[:-1]], dtype=rl.int64).cumsum(0))
+        if self.levels is not None:
+            nn.init.zeros_(self.levels.weight)
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """Scores ``(N, outputs)``."""
         result = self.bias if self.numbers is None else self.numbers(numbers) + self.bias
-        for place, table in enumerate(self.levels):
-            result = result + table(codes[:, place])
+        if self.levels is not None:
+            result = result + self.levels(codes + self.starts).sum(dim=1)
         return result
 
 
