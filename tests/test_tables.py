@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from rushlight.jobs.table_model import LinearModel, Network
 from rushlight.jobs.tables import Settings, class_weights, divide, read_task, spread_out
 
 ROWS = 240
-QUICK = ["--epochs", "8", "--batch-size", "32", "--hidden", "16", "--lr", "0.02"]
+QUICK = ["--epochs", "6", "--batch-size", "32", "--hidden", "16", "--lr", "0.02"]
 
 
 def people(seed: int = 0, rows: int = ROWS) -> "pl.DataFrame":
@@ -234,6 +235,24 @@ def test_classes_are_learnt_tested_and_predicted(folder, capsys):
     assert (found["predicted_stays"] == people(seed=5)["stays"]).mean() > 0.8
     assert np.allclose(found["probability_no"] + found["probability_yes"], 1)
     assert main(["evaluate", "run", "people.csv"]) == 0
+
+
+def test_the_command_in_the_report_repeats_the_run(folder, capsys):
+    from rushlight.jobs.command import command_line
+
+    assert train("--target", "stays", "--drop", "name,moved,age") == 0
+    first = capsys.readouterr().out
+    report = (folder / "run" / "report.html").read_text()
+    assert "What columns are worth" in report and "people.csv: stays" in report
+    settings = Settings(**json.loads((folder / "run" / "config.json").read_text())["settings"])
+    assert main([*shlex.split(command_line(settings))[1:], "--out", "again", "--no-report"]) == 0
+    again = capsys.readouterr().out
+    assert values_of(again, "log loss") == values_of(first, "log loss")
+
+
+def test_a_learning_rate_is_found(folder, capsys):
+    assert main(["find-lr", "people.csv", "--target", "stays", "--steps", "30"]) == 0
+    assert "--lr" in capsys.readouterr().out
 
 
 def test_a_number_is_learnt_in_folds(folder, capsys):

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rushlight.cli.images import sizes
 from rushlight.cli.shared import add_reading_options, free_run_folder, reading_arguments, resumed_settings
 from rushlight.jobs.errors import JobError
+
+if TYPE_CHECKING:
+    from rushlight.fit import Trainer
 
 SUMMARY = "a column of a table from the others, whatever they are (people, houses, measurements): --target"
 SETTINGS = (
@@ -49,7 +52,9 @@ def train_options(train: argparse.ArgumentParser) -> None:
     what = train.add_argument_group("what is learnt")
     what.add_argument("--target", metavar="COLUMN", help="the column to predict")
     what.add_argument(
-        "--task", choices=("classification", "regression"), help="what the target is (found from its values)"
+        "--task",
+        choices=("classification", "regression", "auto"),
+        help="what the target is (auto: found from its values)",
     )
     what.add_argument("--drop", type=_names, metavar="A,B", help="columns to leave out")
     what.add_argument("--folds", type=int, metavar="N", help="cross-validate in N folds (one test part)")
@@ -73,6 +78,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     how.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
     train.add_argument("--out", metavar="FOLDER", help="where the run is kept (runs/DATA-NUMBER)")
     train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    train.add_argument("--no-report", action="store_true", help="leave out report.html")
     add_reading_options(train)
 
 
@@ -87,6 +93,22 @@ def predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("file", nargs="?", help="a table with the columns that the model was trained on")
     predict.add_argument("--out", metavar="FILE", help="where the predictions go (predictions.csv)")
     add_reading_options(predict)
+
+
+def trainer(options: argparse.Namespace) -> Trainer:
+    """The trainer of the network that `train` would begin with these options."""
+    import rushlight as rl
+    from rushlight.jobs.tables import Settings, divide, prepare_rows, read_task, trainer_of
+
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    if options.target is None:
+        raise JobError("say which column to predict with --target")
+    settings = Settings(data=options.data, reading=reading_arguments(options), **given)
+    settings.check()
+    task = read_task(settings)
+    rl.manual_seed(settings.seed)
+    rows = _all_rows(task) if settings.folds else divide(task.target, task.classes, settings.test)[0]
+    return trainer_of("network", prepare_rows(task, rows, settings), task.classes, settings)
 
 
 def train(options: argparse.Namespace) -> int:
@@ -123,10 +145,21 @@ def train(options: argparse.Namespace) -> int:
     keep(folder, fitted, outcome.better)
     how = f"{settings.folds} folds" if settings.folds else f"{len(outcome.truth):,} rows"
     print(f"\ntested on {how} that were not trained on, with 95 % intervals:")
-    print(_metrics_text(outcome.truth, outcome.predictions))
+    tested = _metrics_text(outcome.truth, outcome.predictions)
     if outcome.by_fold:
-        print("\n" + _folds_text(outcome.by_fold, bool(task.classes)))
-    print(f"\n{_worth_text(outcome.worth, outcome.better, bool(task.classes))}")
+        tested += "\n\n" + _folds_text(outcome.by_fold, bool(task.classes))
+    worth = _worth_text(outcome.worth, outcome.better, bool(task.classes))
+    print(f"{tested}\n\n{worth}")
+    network = fitted["network"].trainer
+    if not options.no_report and network is not None:
+        from rushlight.fit.report import code
+
+        sections = [
+            (f"Tested on {how} that were not trained on", [code(tested)]),
+            ("What columns are worth", [code(worth)]),
+            ("Columns", [code(_columns_text(task))]),
+        ]
+        print(f"report: {network.write_report(f'{Path(settings.data).name}: {settings.target}', sections)}")
     print(f"kept for predictions: the {outcome.better}; run kept in {folder.path}")
     return 0
 
@@ -146,7 +179,12 @@ def _print_task(task: Any, settings: Any) -> None:
         what = f"{len(task.classes)} classes ({shown})"
     else:
         what = f"a number from {task.target.min():g} to {task.target.max():g}"
-    print(f"{len(task.target):,} rows; {settings.target} is {what}")
+    print(f"{len(task.target):,} rows; {settings.target} is {what}\n{_columns_text(task)}\n", flush=True)
+
+
+def _columns_text(task: Any) -> str:
+    """A line for each column: what it is, and what is taken of it."""
+    lines = []
     width = max(len(column.name) for column in task.columns)
     for column in task.columns:
         taken = ", ".join(part for part in column.parts if not part.startswith("has:"))
@@ -154,8 +192,8 @@ def _print_task(task: Any, settings: Any) -> None:
         taken += (", " if taken and words else "") + ("the words " + " ".join(words) if words else "")
         plain = column.parts in (["number"], ["value"], [])
         text = "; ".join(each for each in (column.remark, "" if plain else f"taken: {taken}") if each)
-        print(f"  {column.name:{width}}  {column.kind:9}  {text}".rstrip())
-    print(flush=True)
+        lines.append(f"  {column.name:{width}}  {column.kind:9}  {text}".rstrip())
+    return "\n".join(lines)
 
 
 def _metrics_text(truth: Any, predictions: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import rushlight as rl
 from rushlight import nn, optim
 from rushlight.fit import Interrupted, RunFolder, Trainer, Wording, predictions
+from rushlight.jobs.command import command_line
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.reading import as_text, column_named, numbers, read_table
 from rushlight.jobs.table_columns import Column, describe_columns
@@ -197,7 +198,8 @@ def divide(target: np.ndarray, classes: Sequence[str], share: float) -> tuple[np
 class Fitted:
     """A trained model with all that turns rows into its input and its output into an answer.
 
-    ``centre`` and ``scale`` are the target's, where it is a number.
+    ``centre`` and ``scale`` are the target's, where it is a number; ``trainer`` is its run, where it was
+    trained just now.
     """
 
     encoder: Encoder
@@ -205,7 +207,7 @@ class Fitted:
     classes: list[str]
     centre: float = 0.0
     scale: float = 1.0
-    validation_loss: float = math.nan
+    trainer: Trainer | None = None
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Probabilities ``(N, classes)``, or numbers ``(N,)``."""
@@ -250,10 +252,20 @@ def class_weights(labels: np.ndarray, classes: Sequence[str], settings: Settings
     return weights / (weights * counts).sum() * counts.sum()
 
 
-def fit_models(
-    task: Task, rows: np.ndarray, settings: Settings, folder: RunFolder | None = None, resume: bool = False
-) -> dict[str, Fitted]:
-    """Train both models on some rows; the network's run is kept in `folder`, if there is one."""
+@dataclass
+class Prepared:
+    """Training and validation rows as tensors ``(numbers, codes, target)``, and how they became that."""
+
+    encoder: Encoder
+    train: tuple[Tensor, ...]
+    validation: tuple[Tensor, ...]
+    loss: Any
+    centre: float
+    scale: float
+
+
+def prepare_rows(task: Task, rows: np.ndarray, settings: Settings) -> Prepared:
+    """Divide rows into a training and a validation part, and learn from the first how to encode both."""
     rl.manual_seed(settings.seed)
     train, held_out = divide(task.target[rows], task.classes, settings.validation)
     train, held_out = rows[train], rows[held_out]
@@ -270,56 +282,63 @@ def fit_models(
             wanted = ((target[chosen] - centre) / scale).astype(np.float32)[:, None]
         return new_tensor(inputs.numbers), new_tensor(inputs.codes), new_tensor(wanted)
 
-    data, validation = tensors(train), tensors(held_out)
-    weights = class_weights(task.target[train], task.classes, settings)
-    loss = _loss(task, weights)
-    fitted = {}
-    for kind in KINDS:
-        rl.manual_seed(settings.seed)
-        model = build_model(kind, encoder, task.classes, settings)
-        last = folder if kind == "network" else None
-        trainer = _trainer(model, loss, data, validation, settings, last, resume)
-        trainer.fit()
-        trainer.load_best()
-        fitted[kind] = Fitted(encoder, model, task.classes, centre, scale, trainer.best)
-    return fitted
+    loss: Any = F.mse_loss
+    if task.classes:
+        weights = class_weights(task.target[train], task.classes, settings)
+        loss = nn.CrossEntropyLoss(None if weights is None else new_tensor(weights.astype(np.float32)))
+    return Prepared(encoder, tensors(train), tensors(held_out), loss, centre, scale)
 
 
-def _loss(task: Task, weights: np.ndarray | None) -> Any:
-    if not task.classes:
-        return F.mse_loss
-    return nn.CrossEntropyLoss(weight=None if weights is None else new_tensor(weights.astype(np.float32)))
-
-
-def _trainer(
-    model: nn.Module,
-    loss: Any,
-    data: tuple[Tensor, ...],
-    validation: tuple[Tensor, ...],
+def trainer_of(
+    kind: str,
+    prepared: Prepared,
+    classes: Sequence[str],
     settings: Settings,
-    folder: RunFolder | None,
-    resume: bool,
+    folder: RunFolder | None = None,
+    resume: bool = False,
 ) -> Trainer:
-    epochs, batch_size = length_of(len(data[0]), settings)
+    """A run of one of the models, in `folder` if there is one."""
+    rl.manual_seed(settings.seed)
+    model = build_model(kind, prepared.encoder, classes, settings)
+    rows = len(prepared.train[0])
+    epochs, batch_size = length_of(rows, settings)
     trained = [each for each in model.parameters() if each.requires_grad]
     optimizer = optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay)
-    steps = math.ceil(len(data[0]) / batch_size) * epochs
-    command = f"rushlight train {settings.data} --target {settings.target} --resume {{folder}}"
+    steps = math.ceil(rows / batch_size) * epochs
+    resuming = f"rushlight train {settings.data} --target {settings.target} --resume {{folder}}"
     return Trainer(
         model,
-        loss,
+        prepared.loss,
         optimizer,
-        data,
-        validation,
+        prepared.train,
+        prepared.validation,
         epochs=epochs,
         batch_size=batch_size,
         scheduler=lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps),
         folder=folder,
         resume=resume and folder is not None,
         config=None if folder is None else folder.read_config(),
-        wording=Wording(rate="--lr {}", resume=command),
+        wording=Wording(rate="--lr {}", resume=resuming, reproduce=command_line(settings)),
         progress=folder is not None,
+        report=False,
     )
+
+
+def fit_models(
+    task: Task, rows: np.ndarray, settings: Settings, folder: RunFolder | None = None, resume: bool = False
+) -> dict[str, Fitted]:
+    """Train both models on some rows; the network's run is kept in `folder`, if there is one."""
+    prepared = prepare_rows(task, rows, settings)
+    fitted = {}
+    for kind in KINDS:
+        last = folder if kind == "network" else None
+        trainer = trainer_of(kind, prepared, task.classes, settings, last, resume)
+        trainer.fit()
+        trainer.load_best()
+        fitted[kind] = Fitted(
+            prepared.encoder, trainer.model, task.classes, prepared.centre, prepared.scale, trainer
+        )
+    return fitted
 
 
 # -- testing -------------------------------------------------------------------------------------------------
@@ -356,7 +375,8 @@ def try_models(task: Task, fitted: dict[str, Fitted], train: np.ndarray, test: n
     inputs = next(iter(fitted.values())).encoder.encode(task.frame[test])
     found = {"no columns": baseline(task, train, len(test))}
     found |= {kind: each.predict(inputs) for kind, each in fitted.items()}
-    better = min(KINDS, key=lambda kind: fitted[kind].validation_loss)
+    best = {kind: each.trainer.best for kind, each in fitted.items() if each.trainer is not None}
+    better = min(best, key=lambda kind: best[kind])
     return Outcome(task.target[test], found, better, worth_of(task, fitted[better], inputs, test))
 
 
