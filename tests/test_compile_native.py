@@ -161,3 +161,30 @@ def test_what_has_no_loops_runs_in_numpy_between_native_parts():
     (recording,) = step.all_recordings()
     kinds = [type(each).__name__ for each in recording.executor.segments]
     assert kinds == ["str", "Call", "str", "Call"]
+
+
+def test_a_gradient_that_somebody_keeps_does_not_change():
+    train, given = classifier(4, sgd)
+    step = torch.compile(train)
+    for _ in range(3):
+        step(*given)
+    (recording,) = step.all_recordings()
+    leaf = recording.left[0].leaf
+    step(*given)
+    for keep in (
+        lambda g: g,
+        lambda g: g[0],
+        lambda g: g.detach(),
+        lambda g: g.numpy(),
+        lambda g: g.numpy()[1:],
+    ):
+        held = keep(leaf.grad)
+        before = np.array(held)
+        step(*given)
+        np.testing.assert_array_equal(np.asarray(held), before)
+        assert not np.array_equal(np.asarray(keep(leaf.grad)), before)
+    del held
+    step(*given)
+    same = id(leaf.grad)
+    step(*given)
+    assert id(leaf.grad) == same, "what nobody else holds is written over"

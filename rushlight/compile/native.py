@@ -52,6 +52,7 @@ class Native:
         self.code = Code(self.text)
         self.table = self.memory.table
         self.sync = aligned(256)
+        self._table_at, self._sync_at = self.table.ctypes.data, self.sync.ctypes.data
         self.error = self.sync[128:132].view(np.int32)
         self.steps: list[Any] = []
         for segment in self.segments:
@@ -67,16 +68,28 @@ class Native:
         """One step: fresh copies of the results."""
         for place, given in zip(self.arguments, arguments, strict=True):
             np.copyto(place, given)
-        table, sync = self.table.ctypes.data, self.sync.ctypes.data
-        with self._drawing():
-            for function, opaque in self.steps:
-                if function is None:
-                    run_call(opaque)
-                    continue
-                failed = function(table, 0, 1, sync)
-                if failed:
-                    self._explain(failed)
+        if self.plan.generators:
+            with self._drawing():
+                self._run_steps()
+        else:
+            self._run_steps()
         return [each.copy() for each in self.results]
+
+    def _run_steps(self) -> None:
+        for function, opaque in self.steps:
+            if function is None:
+                run_call(opaque)
+                continue
+            failed = function(self._table_at, 0, 1, self._sync_at)
+            if failed:
+                self._explain(failed)
+
+    def is_renewable(self, window: Window) -> bool:
+        """Whether the memory of what is kept may be exchanged: nothing else holds on to it."""
+        number = window.buffer.number
+        return not any(step is not None for _, step in self.steps) and all(
+            each.buffer.number != number for each in (*self.program.results, *self.program.arguments)
+        )
 
     def _drawing(self) -> contextlib.ExitStack:
         """What keeps other threads from the generators that native code draws from."""
@@ -187,6 +200,13 @@ class NativeMemory:
     def view(self, window: Window) -> np.ndarray:
         """A window as an ndarray."""
         return look(self.arrays[window.buffer.number], window)
+
+    def renew(self, window: Window) -> None:
+        """Fresh memory for a buffer; whoever looks at the old keeps that."""
+        buffer = window.buffer
+        array = aligned(buffer.size * buffer.dtype.itemsize).view(buffer.dtype)
+        self.arrays[buffer.number] = array
+        self.table[buffer.number] = array.ctypes.data
 
 
 def aligned(size: int) -> np.ndarray:

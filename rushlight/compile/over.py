@@ -94,6 +94,8 @@ def run_natively(
             numbers[place] = [read() for _, read in recording.live]
             recording.advance()
             advance()
+        for left in recording.left:
+            left.before_run()
         found = many(columns, rows, numbers)
         recording.leave((), len(rows))
     return (recording.results.shape_of_value(recording.results.build(found, ())),)

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from rushlight.compile.differentiable import Differentiable
+from rushlight.compile.left import LeftGrad
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Program, Window
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.replay import Replay
 from rushlight.compile.results import Results
 from rushlight.storage import owner_of
-from rushlight.tensor import Tensor, new_tensor
+from rushlight.tensor import Tensor
 
 
 class Memory(Protocol):
@@ -103,7 +104,11 @@ class Recording:
         self.program.verify()
         self.half: Differentiable | None = None
         self.lock = threading.Lock()
-        self.executor = executor_for(self.program, backend, [buffer for buffer, _ in self.live])
+        self.executor: Any = executor_for(self.program, backend, [buffer for buffer, _ in self.live])
+        self.left = [
+            LeftGrad(leaf, left, self.executor) for leaf, left in self._grads if isinstance(left, Window)
+        ]
+        self._grads = [(leaf, left) for leaf, left in self._grads if not isinstance(left, Window)]
 
     # -- whether it fits -------------------------------------------------------------------------------------
 
@@ -136,6 +141,8 @@ class Recording:
             arrays = [each._array for each in given]
             if self.grad_arguments:
                 arrays += [_grad_array(leaf, given) for leaf in self.grad_arguments]
+            for left in self.left:
+                left.before_run()
             made = self.executor.run(arrays)
             self.leave(given)
         tensors = self.results.build(made, given)
@@ -175,9 +182,11 @@ class Recording:
             assert grad is not None
             np.copyto(grad._array, view(look))
             grad._bump_version()
-        for leaf, left in self._grads:
-            owner = _owner_of_grad(leaf, given)
-            owner._grad = new_tensor(view(left).copy(order="K")) if isinstance(left, Window) else left
+        for leaf, kept in self._grads:
+            assert not isinstance(kept, Window)
+            _owner_of_grad(leaf, given)._grad = kept
+        for left in self.left:
+            left.after_run(_owner_of_grad(left.leaf, given))
 
     def advance(self) -> None:
         """Run what had to wait for the end of the step: schedules."""

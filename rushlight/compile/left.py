@@ -1,0 +1,73 @@
+"""Gradients that a program leaves in ``.grad``, without a copy where nobody can tell.
+
+The plain step makes new gradient tensors each time. Here the tensor in ``.grad`` looks into the program's own
+memory, and the next run writes over it; but if anyone else has got hold of it meanwhile, the program gets
+fresh memory and leaves the old to its holder. Invariant: a gradient tensor that somebody keeps never changes
+under him.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from rushlight.compile.program import Window
+from rushlight.tensor import Tensor, new_tensor
+
+
+class LeftGrad:
+    """What a program leaves in the ``.grad`` of one leaf.
+
+    Args:
+        leaf: the leaf, or what stands for it.
+        window: where the gradient lies.
+        executor: runs the program.
+    """
+
+    __slots__ = ("_counts", "array", "executor", "leaf", "renewable", "tensor", "window")
+
+    def __init__(self, leaf: Any, window: Window, executor: Any) -> None:
+        self.leaf, self.window, self.executor = leaf, window, executor
+        renewable = getattr(executor, "is_renewable", None)
+        self.renewable = renewable is not None and renewable(window)
+        self.tensor: Tensor | None = None
+        self.array: np.ndarray | None = None
+        self._counts: tuple[int, ...] = ()
+
+    def before_run(self) -> None:
+        """Make sure that the memory about to be written is nobody's but the program's."""
+        if self.tensor is None:
+            return
+        if (
+            self.tensor._array is self.array
+            and not self.tensor._requires_grad
+            and self.tensor._node is None
+            and all(now <= then for now, then in zip(self._references(), self._counts, strict=True))
+        ):
+            return
+        self.executor.memory.renew(self.window)
+        self.tensor = self.array = None
+
+    def after_run(self, owner: Tensor) -> None:
+        """Put the gradient in its place."""
+        if not self.renewable:
+            owner._grad = new_tensor(self.executor.memory.view(self.window).copy(order="K"))
+            return
+        if self.tensor is None:
+            self.array = self.executor.memory.view(self.window)
+            self.tensor = owner._grad = new_tensor(self.array)
+            self._counts = self._references()
+        else:
+            owner._grad = self.tensor
+
+    def _references(self) -> tuple[int, ...]:
+        """How many references there are to the tensor, its array, and the memory behind that."""
+        assert self.array is not None
+        found = [sys.getrefcount(self.tensor), sys.getrefcount(self.array)]
+        behind = self.array.base
+        while behind is not None:
+            found.append(sys.getrefcount(behind))
+            behind = getattr(behind, "base", None)
+        return tuple(found)
