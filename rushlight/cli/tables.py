@@ -243,6 +243,8 @@ def _worth_text(worth: dict[str, Any], better: str, classify: bool) -> str:
 
 def evaluate(options: argparse.Namespace) -> int:
     """``rushlight evaluate RUN [FILE]``: both models on the test part, or on the rows of a file."""
+    import numpy as np
+
     from rushlight.fit import RunFolder
     from rushlight.jobs.table_run import TableRun
 
@@ -257,14 +259,15 @@ def evaluate(options: argparse.Namespace) -> int:
         for note in [*table.notes, *run.notes(frame)]:
             print(f"note: {note}")
     truth = run.truth(frame, where)
-    known = truth >= 0 if run.classes else truth == truth
+    known = np.isfinite(truth)
     if not known.any():
         raise JobError(f"{where}: no row has a {run.settings.target} that the model knows")
     if not known.all():
         left_out = int((~known).sum())
         print(f"note: {left_out:,} rows without a {run.settings.target} that the model knows are left out")
     found = {kind: run.predict(frame, where, kind)[known] for kind in run.models}
-    print(f"{int(known.sum()):,} rows, with 95 % intervals:\n{_metrics_text(truth[known], found)}")
+    truth = truth[known].astype(np.int64) if run.classes else truth[known]
+    print(f"{len(truth):,} rows, with 95 % intervals:\n{_metrics_text(truth, found)}")
     return 0
 
 

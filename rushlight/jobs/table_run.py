@@ -20,7 +20,7 @@ from rushlight.fit import RunFolder
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.reading import as_text, column_named, numbers
 from rushlight.jobs.table_features import Encoder
-from rushlight.jobs.tables import KINDS, Fitted, Settings, Task, build_model
+from rushlight.jobs.tables import KINDS, Fitted, Settings, Task, build_model, class_numbers
 
 
 def first_config(task: Task, settings: Settings) -> dict[str, Any]:
@@ -113,12 +113,11 @@ class TableRun:
         return self.models[self.better].encoder.unread(frame)
 
     def truth(self, frame: Any, where: str) -> np.ndarray:
-        """The target of the rows: class numbers or float64, with -1 or nan where it is missing or unknown."""
+        """The target of the rows: class numbers or numbers (float64), nan where it is missing or unknown."""
         name = column_named(frame.columns, self.settings.target, where)
-        if not self.classes:
-            return numbers(frame, name, where)
-        places = {level: place for place, level in enumerate(self.classes)}
-        return np.array([places.get(text, -1) for text in as_text(frame[name])], dtype=np.int64)
+        return (
+            class_numbers(as_text(frame[name]), self.classes) if self.classes else numbers(frame, name, where)
+        )
 
     def answers(self, prediction: np.ndarray) -> dict[str, Any]:
         """The columns that a table of predictions gets.

@@ -21,7 +21,7 @@ from rushlight import nn, optim
 from rushlight.fit import Interrupted, RunFolder, Trainer, Wording, predictions
 from rushlight.jobs.command import command_line
 from rushlight.jobs.errors import JobError
-from rushlight.jobs.reading import as_text, column_named, numbers, read_table
+from rushlight.jobs.reading import as_text, column_named, numbers, polars, read_table
 from rushlight.jobs.table_columns import Column, describe_columns
 from rushlight.jobs.table_features import Encoder, Inputs
 from rushlight.jobs.table_metrics import importance, log_loss, rmse, softmax
@@ -129,29 +129,33 @@ def read_task(settings: Settings) -> Task:
 def target_of(frame: Any, settings: Settings) -> tuple[np.ndarray, list[str]]:
     """The target as float64 with nan where it is missing, and the names of the classes if it is one."""
     column = frame[settings.target]
+    if column.null_count() == len(column):
+        raise JobError(f"{settings.target} is missing in every row of {settings.data}")
+    many = column.dtype.is_numeric() and column.n_unique() > MOST_CLASSES  # no need to look at them as text
+    if settings.task == "regression" or (settings.task == "auto" and many):
+        return numbers(frame, settings.target, settings.data), []
     texts = as_text(column)
     texts = texts.set(texts == "", None)
-    if not len(texts.drop_nulls()):
-        raise JobError(f"{settings.target} is missing in every row of {settings.data}")
     levels = texts.drop_nulls().unique().to_frame("level")
     levels = levels.sort(levels["level"].str.len_chars(), "level")["level"].to_list()
-    if settings.task == "auto":
-        whole = column.dtype.is_numeric() and all(level.lstrip("-").isdigit() for level in levels[:100])
-        words = not column.dtype.is_numeric()
-        classify = words or (whole and len(levels) <= FEW_NUMBERS)
-    else:
-        classify = settings.task == "classification"
-    if not classify:
-        return numbers(frame, settings.target, settings.data), []
+    if settings.task == "auto" and column.dtype.is_numeric():
+        whole = all(level.lstrip("-").isdigit() for level in levels)
+        if not whole or len(levels) > FEW_NUMBERS:
+            return numbers(frame, settings.target, settings.data), []
     if len(levels) > MOST_CLASSES:
         raise JobError(
             f"{settings.target} has {len(levels):,} different values, such as {levels[0]!r}: too many for "
             f"classes (at most {MOST_CLASSES}). If it should be a number, some values are none: --task "
             "regression names the first"
         )
-    places = {level: float(place) for place, level in enumerate(levels)}
-    found = [places.get(text, math.nan) for text in texts]
-    return np.array(found), levels
+    return class_numbers(texts, levels), levels
+
+
+def class_numbers(texts: Any, classes: Sequence[str]) -> np.ndarray:
+    """The place of each text among the classes, as float64; nan where it is missing or none of them."""
+    places = {name: float(place) for place, name in enumerate(classes)}
+    found = texts.replace_strict(places, default=None, return_dtype=polars().Float64)
+    return found.fill_null(math.nan).to_numpy().astype(np.float64)
 
 
 # -- dividing rows -------------------------------------------------------------------------------------------
