@@ -1,4 +1,5 @@
-"""``python -m benchmarks``: eager cost of operations and training steps, and of imports, as text or as JSON.
+"""``python -m benchmarks``: eager cost of operations and training steps, and of imports, as text or as JSON;
+``python -m benchmarks workloads``: training jobs beside PyTorch, JAX and plain NumPy.
 
 Parsing and printing only; the measuring is in the modules beside this one. Invariant: the number of threads
 is set before NumPy is imported, and is one on either side.
@@ -22,9 +23,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Costs beside PyTorch's and NumPy's."
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (all)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (all), or workloads"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    workloads = parser.add_argument_group(
+        "workloads", "python -m benchmarks workloads: training jobs, in turns"
+    )
+    workloads.add_argument("--quick", action="store_true", help="short segments, without torch.compile")
+    workloads.add_argument("--pairs", type=int, default=7, help="rounds (7)")
+    workloads.add_argument("--only", action="append", default=[], metavar="TEXT", help="of those named so")
     options = parser.parse_args()
+    if options.parts == ["workloads"]:
+        from benchmarks.workloads import disagreements, run_all
+
+        if options.pairs < 1:
+            parser.error(f"--pairs must be positive, not {options.pairs}")
+        results = run_all(options.only, options.pairs, options.quick, report=not options.json)
+        if options.json:
+            print(json.dumps(results))
+        return 1 if disagreements(results) else 0
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
