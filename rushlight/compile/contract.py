@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import BYTES, Emitter, Reg
 
 REGISTERS = 28  # accumulators, of 32 vector registers
 
@@ -82,11 +82,18 @@ def _split(spec: Contraction) -> tuple[bool, int]:
     blocks, tiles = -(-spec.n // (nv * spec.lanes)), -(-spec.m // mi)
     if spec.k <= 4 and spec.m > 1:
         return False, spec.m
+    if tiles >= 4 and _stays_near(spec):
+        return False, tiles
 
     def balance(count: int) -> float:
         return count / (2 * -(-count // 2)) + min(count, 16) / 100
 
     return (True, blocks) if balance(blocks) > balance(tiles) else (False, tiles)
+
+
+def _stays_near(spec: Contraction) -> bool:
+    """Whether the operand in lanes stays in the second cache while rows of the result pass by."""
+    return spec.k * spec.n * BYTES[spec.kind] <= 1 << 20
 
 
 def in_units(e: Emitter, count: int, size: int, part: Part | None, piece: Callable[[Reg, int], None]) -> None:
@@ -122,6 +129,18 @@ def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, part: Part | No
             part,
             lambda row, _: in_units(
                 e, spec.n, nv * lanes, None, lambda column, columns: block(row, 1, column, columns)
+            ),
+        )
+        return
+    if not by_columns and _stays_near(spec):
+        # The result is written from top to bottom: jumping between its rows would cost a page each.
+        in_units(
+            e,
+            spec.m,
+            mi,
+            part,
+            lambda row, rows: in_units(
+                e, spec.n, nv * lanes, None, lambda column, columns: block(row, rows, column, columns)
             ),
         )
         return

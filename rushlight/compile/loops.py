@@ -42,11 +42,20 @@ class Body:
         self.e, self.pointers, self.stored = e, pointers, stored
 
     def run(
-        self, statements: Sequence[Statement], place: Place, known: dict[Access, Reg]
+        self,
+        statements: Sequence[Statement],
+        place: Place,
+        known: dict[Access, Reg],
+        first: Sequence[tuple[Access, Reg]] = (),
     ) -> list[tuple[Statement, Reg]]:
-        """All statements at a place; the values to be folded come back."""
+        """All statements at a place; the values to be folded come back.
+
+        Stores come last, those in `first` before the others: a load that follows a store to an address with
+        the same low bits waits for it, which costs more than all the arithmetic.
+        """
         values = dict(known)
         folds: list[tuple[Statement, Reg]] = []
+        waiting = list(first)
         for each in statements:
             value = self._value(each, place, values)
             if each.fold:
@@ -57,7 +66,9 @@ class Body:
             else:
                 values[each.store] = value
                 if each in self.stored:
-                    self.store(each.store, place, value)
+                    waiting.append((each.store, value))
+        for access, value in waiting:
+            self.store(access, place, value)
         return folds
 
     def _value(self, statement: Statement, place: Place, values: dict[Access, Reg]) -> Reg:

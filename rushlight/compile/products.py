@@ -130,9 +130,8 @@ def emit_product(
             return Place((*outer, row, column), len(outer) + vector, lanes, mask)
 
         def done(value: Reg, place: Place) -> None:
-            if store_product:
-                body.store(product.store, place, value)
-            body.run(statements, place, {product.store: value})
+            first = [(product.store, value)] if store_product else []
+            body.run(statements, place, {product.store: value}, first)
 
         zero = e.const(0, "i8")
         start = Place((*outer, zero, zero), -1, 1, None)
