@@ -1,6 +1,6 @@
 """Random programs, compiled against eager: maps, reductions, products, views, writes, gathers, gradients.
 
-``RUSHLIGHT_FUZZ=programs`` sets how many programs are run (200 by default), ``RUSHLIGHT_FUZZ_SEED=n`` repeats
+``RUSHLIGHT_FUZZ=programs`` sets how many programs are run (120 by default), ``RUSHLIGHT_FUZZ_SEED=n`` repeats
 a run; the seed of a failure is in its message. Each program is recorded with one set of numbers and run twice
 with others. The replay must give the bits of the plain program with its fused ops spelled out; what `compile`
 uses by default must agree up to rounding, in float64, where rounding decides no comparison.
@@ -20,7 +20,9 @@ import rushlight as rl
 from rushlight.compile.record import RecordingError
 from tests.footguns import spelled_out
 
-PROGRAMS = int(os.environ.get("RUSHLIGHT_FUZZ", "200"))
+PROGRAMS = int(os.environ.get("RUSHLIGHT_FUZZ", "120"))
+# Native code takes a while to be made, so unless more is asked for only one program in so many gets it.
+NATIVE_EVERY = 1 if "RUSHLIGHT_FUZZ" in os.environ else 8
 SEED = int(os.environ.get("RUSHLIGHT_FUZZ_SEED", str(random.SystemRandom().randrange(10**9))))
 
 # An operation takes the random choices of the program and a tensor of at most three dimensions, and returns a
