@@ -202,3 +202,38 @@ def test_wrong_arguments_are_refused() -> None:
         step.over(DataLoader(DATA), scheduler=3)
     with pytest.raises(TypeError, match="progress must be callable"):
         step.over(DataLoader(DATA), progress=3)
+
+
+def test_a_schedule_may_switch_the_model_in_the_middle_of_a_chunk() -> None:
+    """The same for a step that runs as native code, of which many are run in one call."""
+    model = nn.BatchNorm1d(5)
+    seen = 0
+
+    class Switch:
+        def step(self) -> None:
+            nonlocal seen
+            seen += 1
+            model.train(seen < 15)
+
+    def losses(run: Callable[[Any], list[float]]) -> list[float]:
+        nonlocal seen
+        seen = 0
+        model.train()
+        model.reset_running_stats()
+        return run(DataLoader(DATA, 1))
+
+    def step(x: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
+        return model(x.expand(2, 5) * rl.tensor([[1.0], [2.0]])).sum(0)[0]
+
+    def plainly(loader: DataLoader) -> list[float]:
+        found, switch = [], Switch()
+        for x, y in loader:
+            found.append(step(x, y).item())
+            switch.step()
+        return found
+
+    compiled = rl.compile(step)
+    expected = losses(plainly)
+    for _ in range(2):
+        found = losses(lambda loader: compiled.over(loader, scheduler=Switch()).tolist())
+        np.testing.assert_allclose(found, expected, 1e-4, 1e-5)

@@ -27,6 +27,7 @@ def compile(
     name: str | None = None,
     disable: bool = False,
     recompile_limit: int | None = None,
+    check: int = 0,
 ) -> Any:
     """Turn a step, a function or a module into a program: recorded at its first call, run as a whole later.
 
@@ -41,6 +42,8 @@ def compile(
         name: what the program is called; the function's name by default.
         disable: return `model` as it is.
         recompile_limit: how many recordings there may be before calls that fit none run uncompiled.
+        check: run the plain function beside so many of the first compiled calls and compare results, state
+            and gradients; `rushlight.compile.checking.CheckError` names what differs and the first op.
 
     Returns:
         The compiled function, or for a module an `OptimizedModule` around it.
@@ -69,14 +72,18 @@ def compile(
         raise NotImplementedError(f"compile(): options={options} are not supported")
     if recompile_limit is not None and recompile_limit < 1:
         raise ValueError(f"compile(): recompile_limit={recompile_limit} must be positive")
+    if check < 0:
+        raise ValueError(f"compile(): check={check} must not be negative")
     if model is None:
-        return functools.partial(compile, backend=backend, name=name, recompile_limit=recompile_limit)
+        return functools.partial(
+            compile, backend=backend, name=name, recompile_limit=recompile_limit, check=check
+        )
     from rushlight.compile.compiled import LIMIT, CompiledFunction
     from rushlight.nn.module import Module
 
     if isinstance(model, Module):
         from rushlight.compile.module import OptimizedModule
 
-        return OptimizedModule(model, name or type(model).__name__, backend, recompile_limit or LIMIT)
+        return OptimizedModule(model, name or type(model).__name__, backend, recompile_limit or LIMIT, check)
     title = name or str(getattr(model, "__name__", type(model).__name__))
-    return CompiledFunction(model, title, backend, recompile_limit or LIMIT)
+    return CompiledFunction(model, title, backend, recompile_limit or LIMIT, check)

@@ -37,7 +37,12 @@ class CompiledFunction:
     """
 
     def __init__(
-        self, function: Callable[..., Any], name: str, backend: str = "inductor", limit: int = LIMIT
+        self,
+        function: Callable[..., Any],
+        name: str,
+        backend: str = "inductor",
+        limit: int = LIMIT,
+        check: int = 0,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -45,6 +50,7 @@ class CompiledFunction:
         self.backend = backend
         self.backend = backend
         self.limit = limit
+        self.check = check
         self.recordings: dict[Any, list[Recording]] = {}
         self._refused: dict[Any, str] = {}
         self._warned = False
@@ -60,11 +66,21 @@ class CompiledFunction:
             if not reason:
                 if each.shares_written(tensors):
                     return self.function(*args, **kwargs)
+                if self.check:
+                    return self._checked(each, tensors, args, kwargs)
                 return each.run(tensors)
         with self._lock:
             if self._is_full(reason):
                 return self.function(*args, **kwargs)
             return _Attempt(self, key, tensors, [*args, *kwargs.values()]).run(args, kwargs)
+
+    def _checked(
+        self, made: Recording, given: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        from rushlight.compile.checking import checked
+
+        self.check -= 1
+        return checked(self.function, made, given, args, kwargs)
 
     def is_recorded(self, *args: Any, **kwargs: Any) -> bool:
         """Whether a call with these arguments would run a program, and not be recorded first."""

@@ -282,6 +282,9 @@ def _bmm(lowering: Lowering, call: Call) -> None:
     a, b = call.reads()
     (out,) = call.outputs
     batch, m, k = a.shape
+    lies_along_k = a.strides[2] == b.strides[1] == 1
+    if not lies_along_k and 1 not in (m, b.shape[2], a.strides[1], b.strides[2]):
+        raise NotLowered("a batch of products of this layout is left to NumPy")
     n = b.shape[2]
     lowering.lowered.work.append(
         Product(

@@ -28,11 +28,11 @@ class OptimizedModule(Module):
 
     _orig_mod: Module
 
-    def __init__(self, module: Module, name: str, backend: str, limit: int) -> None:
+    def __init__(self, module: Module, name: str, backend: str, limit: int, check: int = 0) -> None:
         super().__init__()
         self._orig_mod = module
         self.training = module.training
-        object.__setattr__(self, "_compiled", CompiledFunction(module, name, backend, limit))
+        object.__setattr__(self, "_compiled", CompiledFunction(module, name, backend, limit, check))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The compiled call of the module."""

@@ -72,11 +72,13 @@ def run_natively(
     columns: Sequence[np.ndarray],
     batches: Sequence[np.ndarray],
     advance: Callable[[], None],
-) -> tuple[Any] | None:
-    """The same in one native call, the rows gathered inside: a tuple of what the steps returned, stacked.
+) -> tuple[Any, int] | None:
+    """The same in one native call, the rows gathered inside: what the steps returned, stacked, and how many
+    there were.
 
-    Schedules are stepped ahead, and every step gets the numbers of its turn. Returns None where this cannot
-    be done: parts of the step run in NumPy, it changes its arguments, or rows are counted from the end.
+    Schedules are stepped ahead, and every step gets the numbers of its turn; where a schedule changes what
+    the recording relies on, later steps are left out. Returns None where this cannot be done: parts of the
+    step run in NumPy, it changes its arguments, or rows are counted from the end.
     """
     executor: Any = recording.executor
     many = getattr(executor, "run_many", None)
@@ -94,11 +96,14 @@ def run_natively(
             numbers[place] = [read() for _, read in recording.live]
             recording.advance()
             advance()
+            if recording.guards.broken():
+                rows, numbers = rows[: place + 1], numbers[: place + 1]
+                break
         for left in recording.left:
             left.before_run()
         found = many(columns, rows, numbers)
         recording.leave((), len(rows))
-    return (recording.results.shape_of_value(recording.results.build(found, ())),)
+    return recording.results.shape_of_value(recording.results.build(found, ())), len(rows)
 
 
 def epoch(step: Any, loader: Iterable[Any], scheduler: Any = None, progress: Progress | None = None) -> Any:
@@ -146,7 +151,7 @@ class _Epoch:
         batches = _LookAhead(data.batches(loader))
         while (first := batches.peek()) is not None:
             given = data.batch(first)
-            recording = self.step.recording_for(*given)
+            recording = None if self.step.check else self.step.recording_for(*given)
             count = self.count
             if recording is None:
                 batches.take(1, first)
@@ -163,8 +168,8 @@ class _Epoch:
         whole = run_natively(recording, data.arrays, rows, self._advance) if len(rows) > 1 else None
         if whole is not None:
             self._stack()
-            self.chunks += whole
-            done = len(rows)
+            self.chunks.append(whole[0])
+            done = whole[1]
         else:
             made = run_many(recording, data.arrays, rows, self._advance)
             self.results += made
@@ -358,7 +363,5 @@ def joined(chunks: Sequence[Any]) -> Any:
     if isinstance(first, dict):
         return with_values(first, {name: joined([each[name] for each in chunks]) for name in first})
     if isinstance(first, (tuple, list)):
-        kind: Any = type(first)
-        parts = [joined(each) for each in zip(*chunks, strict=True)]
-        return kind(*parts) if hasattr(first, "_fields") else kind(parts)
+        return rebuilt(type(first), [joined(each) for each in zip(*chunks, strict=True)])
     return None

@@ -80,11 +80,10 @@ class Recording:
         self.generators = list(recorder.generators.values())
         self.grad_arguments = [_leaf(recorder, each) for each in recorder.grad_arguments]
         self.written_roots = _roots_written(recorder)
-        self.written_owners = {
-            id(each.array)
-            for each in self.program.buffers
-            if each.kind == STATE and each.number in recorder.written
-        }
+        _name_parameters(recorder)
+        buffers = [each for each in self.program.buffers if each.number in recorder.written]
+        self._written = [each for each in buffers if each.kind == STATE]
+        self.written_owners = {id(each.array) for each in self._written}
         given = self.program.arguments[: len(recorder.arguments)]
         self.written_arguments = [
             (place, look) for place, look in enumerate(given) if look.buffer.number in recorder.written
@@ -118,7 +117,7 @@ class Recording:
             if leaf._grad is not fixed:
                 return "a gradient was replaced"
         for leaf, shape in self._found_grads:
-            grad = _owner_of_grad(leaf, given)._grad
+            grad = owner_of_grad(leaf, given)._grad
             if (None if grad is None else (grad._array.shape, grad._array.dtype)) != shape:
                 return "a gradient is there that was not, or the other way round"
         return self.guards.broken()
@@ -134,13 +133,11 @@ class Recording:
 
     # -- one call --------------------------------------------------------------------------------------------
 
-    def run(self, given: Sequence[Tensor]) -> Any:
-        """One call with these tensors."""
+    def run(self, given: Sequence[Tensor], advance: bool = True) -> Any:
+        """One call with these tensors; `advance` runs what had to wait for its end."""
         with self.lock:
             self.refresh()
-            arrays = [each._array for each in given]
-            if self.grad_arguments:
-                arrays += [_grad_array(leaf, given) for leaf in self.grad_arguments]
+            arrays = self.argument_arrays(given)
             for left in self.left:
                 left.before_run()
             made = self.executor.run(arrays)
@@ -149,8 +146,34 @@ class Recording:
         if self.half is not None:
             self.half.attach(tensors, made, given)
         value = self.results.shape_of_value(tensors)
-        self.advance()
+        if advance:
+            self.advance()
         return value
+
+    def argument_arrays(self, given: Sequence[Tensor]) -> list[np.ndarray]:
+        """What the program takes: the tensors of the call, and gradients that it finds."""
+        arrays = [each._array for each in given]
+        if self.grad_arguments:
+            arrays += [_grad_array(leaf, given) for leaf in self.grad_arguments]
+        return arrays
+
+    def changed_arrays(self, given: Sequence[Tensor]) -> list[tuple[str, np.ndarray]]:
+        """The memory that the program changes, other than gradients, with names."""
+        found = [(each.name or repr(each), each.array) for each in self._written if each.array is not None]
+        return found + [(repr(look.buffer), given[place]._array) for place, look in self.written_arguments]
+
+    def leaves_with_grads(self) -> list[tuple[str, Any]]:
+        """The leaves whose .grad the program changes, with names."""
+        leaves = [leaf for leaf, _ in (*self._grads, *self.written_grads)]
+        leaves += [left.leaf for left in self.left]
+        return [(self._name_of(leaf), leaf) for leaf in leaves]
+
+    def _name_of(self, leaf: Any) -> str:
+        if isinstance(leaf, GivenLeaf):
+            return f"argument {leaf.place}"
+        owner = owner_of(leaf._array)
+        names = (each.name for each in self.program.buffers if each.array is owner)
+        return next((name for name in names if name), "a leaf")
 
     def refresh(self) -> None:
         """Read anew the numbers that Python may have changed."""
@@ -178,15 +201,15 @@ class Recording:
             np.copyto(given[place]._array, view(look))
             given[place]._bump_version()
         for leaf, look in self.written_grads:
-            grad = _owner_of_grad(leaf, given)._grad
+            grad = owner_of_grad(leaf, given)._grad
             assert grad is not None
             np.copyto(grad._array, view(look))
             grad._bump_version()
         for leaf, kept in self._grads:
             assert not isinstance(kept, Window)
-            _owner_of_grad(leaf, given)._grad = kept
+            owner_of_grad(leaf, given)._grad = kept
         for left in self.left:
-            left.after_run(_owner_of_grad(left.leaf, given))
+            left.after_run(owner_of_grad(left.leaf, given))
 
     def advance(self) -> None:
         """Run what had to wait for the end of the step: schedules."""
@@ -203,14 +226,28 @@ class GivenLeaf:
         self.place = place
 
 
-def _owner_of_grad(leaf: Any, given: Sequence[Tensor]) -> Tensor:
+def owner_of_grad(leaf: Any, given: Sequence[Tensor]) -> Tensor:
+    """The tensor whose .grad is meant: an argument of this call, or a captured leaf."""
     return given[leaf.place] if isinstance(leaf, GivenLeaf) else leaf
 
 
 def _grad_array(leaf: Any, given: Sequence[Tensor]) -> np.ndarray:
-    grad = _owner_of_grad(leaf, given)._grad
+    grad = owner_of_grad(leaf, given)._grad
     assert grad is not None
     return grad._array
+
+
+def _name_parameters(recorder: Recorder) -> None:
+    """Give the captured memory of modules the names it has there."""
+    names: dict[int, str] = {}
+    for module in recorder.modules.values():
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            key = id(owner_of(tensor._array))
+            if len(name) > len(names.get(key, "")):
+                names[key] = name
+    for buffer in recorder.program.buffers:
+        if buffer.kind == STATE and not buffer.name:
+            buffer.name = names.get(id(buffer.array), "")
 
 
 def _roots_written(recorder: Recorder) -> list[Tensor]:

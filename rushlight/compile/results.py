@@ -152,6 +152,15 @@ class Results:
         return [make(arrays, given) for make in self.builders]
 
 
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of a result, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [each for part in value for each in tensors_in(part)] if isinstance(value, (tuple, list)) else []
+
+
 def _part(base: Tensor, requires_grad: bool, look: Window, offset: int) -> Tensor:
     """A view of a tensor's memory; of its history too, unless the step detached it."""
     base = base if requires_grad else base.detach()
