@@ -38,7 +38,14 @@ def line_trainer(**options: Any) -> Trainer:
     data = line_data()
     model = nn.Linear(3, 1)
     optimizer = options.pop("optimizer", optim.SGD)(model.parameters(), lr=options.pop("lr", 0.1))
-    settings = {"epochs": 3, "batch_size": 16, "progress": False, "validation": data, **options}
+    settings = {
+        "epochs": 3,
+        "batch_size": 16,
+        "progress": False,
+        "validation": data,
+        "compiled": False,
+        **options,
+    }
     return Trainer(model, F.mse_loss, optimizer, data, **settings)
 
 
@@ -134,7 +141,7 @@ def test_schedules_go_by_step_or_epoch() -> None:
         schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
         trainer = Trainer(
             model, F.mse_loss, optimizer, line_data(), epochs=2, batch_size=16, progress=False,
-            scheduler=schedule, scheduler_every=every,
+            compiled=False, scheduler=schedule, scheduler_every=every,
         )  # fmt: skip
         trainer.fit()
         return [row["learning_rate"] for row in trainer.history] + [optimizer.param_groups[0]["lr"]]

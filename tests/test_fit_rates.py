@@ -25,7 +25,9 @@ def trainer_for(rate: float = 1e-3, optimizer: type = optim.SGD, loader: bool = 
         generator = rl.Generator().manual_seed(4)
         data = DataLoader(TensorDataset(*data), batch_size=20, shuffle=True, generator=generator)
     update = optimizer(model.parameters(), lr=rate)
-    return Trainer(model, F.cross_entropy, update, data, epochs=5, batch_size=20, progress=False)
+    return Trainer(
+        model, F.cross_entropy, update, data, epochs=5, batch_size=20, progress=False, compiled=False
+    )
 
 
 @pytest.mark.parametrize("optimizer", [optim.SGD, optim.Adam])

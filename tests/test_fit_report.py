@@ -60,7 +60,7 @@ def run(folder: Path, **options: object) -> Trainer:
     trainer = Trainer(
         model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=0.05), (inputs, labels),
         (inputs, labels), epochs=4, batch_size=20, metrics={"accuracy": Accuracy()}, folder=folder,
-        progress=False, wording=Wording(reproduce=f"train.py {HOSTILE}"),
+        progress=False, compiled=False, wording=Wording(reproduce=f"train.py {HOSTILE}"),
         config={"job": "custom", "title": HOSTILE}, **options,
     )  # fmt: skip
     trainer.fit()

@@ -62,7 +62,7 @@ def make(
     folder: Path | None = None,
     resume: bool = False,
     after: int = 0,
-    compiled: bool = True,
+    compiled: bool = False,
     optimizer: str = "Adam",
 ) -> Trainer:
     """A run with everything that has state: momenta, a schedule, running statistics, dropout."""
@@ -95,13 +95,20 @@ def bits(trainer: Trainer) -> bytes:
     return b"".join(each.detach().numpy().tobytes() for each in trainer.model.state_dict().values())
 
 
-@pytest.mark.parametrize("kind", ["tensors", "loader", "loader with a generator", "noise in the samples"])
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "compiled"),
+    [
+        ("tensors", False),
+        ("loader", False),
+        ("loader with a generator", True),
+        ("noise in the samples", False),
+    ],
+)
 def test_resumed_is_uninterrupted(kind: str, compiled: bool, tmp_path: Path) -> None:
     """After the first step, in the middle, at both sides of an epoch's end."""
     whole = make(kind, compiled=compiled)
     whole.fit()
-    for after in (1, STEPS - 3, STEPS, STEPS + 1):
+    for after in (STEPS - 3, STEPS + 1) if compiled else (1, STEPS - 3, STEPS, STEPS + 1):
         folder = tmp_path / f"after {after}"
         with pytest.raises(Interrupted, match="What was learnt is saved: continue with"):
             make(kind, folder, after=after, compiled=compiled).fit()

@@ -73,7 +73,14 @@ def trained(model: nn.Module, data: rl.Tensor, held: rl.Tensor, truth: object, *
     update = optim.Adam(model.parameters(), lr=options.pop("lr", 0.01))  # type: ignore[arg-type]
     target = truth(data), truth(held)  # type: ignore[operator]
     trainer = Trainer(
-        model, F.mse_loss, update, (data, target[0]), (held, target[1]), progress=False, **options
+        model,
+        F.mse_loss,
+        update,
+        (data, target[0]),
+        (held, target[1]),
+        progress=False,
+        compiled=False,
+        **options,
     )
     trainer.fit()
     return trainer

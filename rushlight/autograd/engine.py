@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import ANOMALY, GRAD, RECORDING, state
+from rushlight.autograd.mode import ANOMALY, GRAD, RECORDING, WATCHING, state
 from rushlight.autograd.node import LEAF_HOOKS, Node
 from rushlight.dtype import F16, from_numpy
 from rushlight.quiet import QUIET, error_state
@@ -59,12 +59,12 @@ class Goal:
         return id(target) in self.leaves
 
     def _find_leading_to_inputs(self, roots: Sequence[Any]) -> None:
-        for node in sorted(_reachable(roots), key=lambda each: each.sequence):
+        for node in sorted(reachable(roots), key=lambda each: each.sequence):
             if any(edge is not None and self.reaches(edge) for edge in node.edges):
                 self.needed.add(node)
 
 
-def _reachable(roots: Sequence[Any]) -> set[Node]:
+def reachable(roots: Sequence[Any]) -> set[Node]:
     """All nodes that a full pass from these roots would visit."""
     found = {each for each in roots if isinstance(each, Node)}
     pending = list(found)
@@ -78,7 +78,7 @@ def _reachable(roots: Sequence[Any]) -> set[Node]:
 
 def _expected(roots: Sequence[Any], goal: Goal | None) -> dict[int, int]:
     """How many gradients each leaf with hooks is going to get, by its id."""
-    nodes = _reachable(roots) if goal is None else goal.needed
+    nodes = reachable(roots) if goal is None else goal.needed
     counts: dict[int, int] = {}
     for target in _targets(roots, nodes):
         if target is not None and not isinstance(target, Node) and target._hooks is not None:
@@ -476,6 +476,8 @@ def run_backward(
     backward = _Pass(create_graph, keep_graph, goal)
     if state.mode & RECORDING and not keep_graph:
         state.recorder.note_backward(roots)
+    if state.mode & WATCHING:
+        state.watcher.note_backward(tensors)
     if LEAF_HOOKS:
         backward.expected = _expected(roots, goal)
     before = state.mode

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-GRAD, INFERENCE, RECORDING, ANOMALY, PACKING = 1, 2, 4, 8, 16
+GRAD, INFERENCE, RECORDING, ANOMALY, PACKING, WATCHING = 1, 2, 4, 8, 16, 32
+NODES_NOTED = ANOMALY | PACKING | WATCHING  # somebody wants to know of every node that is made
 
 
 class _State(threading.local):
@@ -21,6 +22,7 @@ class _State(threading.local):
     mode = GRAD
     check_nan = True
     recorder: Any = None
+    watcher: Any = None  # looks for mistakes in training; told of nodes and of backward passes
     saving: Any = ()  # pairs of functions that pack and unpack what is saved, the last in force
     saving_forbidden: str | None = None
     running: Any = None  # in anomaly mode: the node whose backward is running

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import ANOMALY, PACKING, RECORDING, state
+from rushlight.autograd.mode import NODES_NOTED, RECORDING, state
 from rushlight.compile import surroundings
 from rushlight.compile.differentiable import Differentiable, differentiable_results
 from rushlight.compile.guards import Guards
@@ -57,7 +57,7 @@ class CompiledFunction:
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.mode & (RECORDING | ANOMALY | PACKING):
+        if state.mode & (RECORDING | NODES_NOTED):
             return self.function(*args, **kwargs)
         key, tensors = signature(args, kwargs)
         reason = ""
@@ -88,7 +88,7 @@ class CompiledFunction:
 
     def recording_for(self, *args: Any, **kwargs: Any) -> Recording | None:
         """The recording that a call with these arguments would run now, if there is one."""
-        if state.mode & (RECORDING | ANOMALY | PACKING):
+        if state.mode & (RECORDING | NODES_NOTED):
             return None
         key, tensors = signature(args, kwargs)
         for each in self.recordings.get(key, ()):

@@ -34,11 +34,13 @@ if TYPE_CHECKING:
         Metric,
         RootMeanSquaredError,
     )
+    from rushlight.fit.mistakes import Mistake, MistakeWarning
     from rushlight.fit.rates import RateCurve
     from rushlight.fit.report import Report
     from rushlight.fit.run_folder import RunFolder
     from rushlight.fit.trainer import Trainer, Wording
     from rushlight.fit.verdict import Verdict, judge
+    from rushlight.fit.watching import watch
 
 __all__ = [
     "Accuracy",
@@ -50,6 +52,8 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "Mistake",
+    "MistakeWarning",
     "RootMeanSquaredError",
     "RateCurve",
     "Report",
@@ -59,6 +63,7 @@ __all__ = [
     "Wording",
     "judge",
     "predictions",
+    "watch",
 ]
 
 _HOMES = {
@@ -71,6 +76,8 @@ _HOMES = {
     "MeanAbsoluteError": "metrics",
     "MeanSquaredError": "metrics",
     "Metric": "metrics",
+    "Mistake": "mistakes",
+    "MistakeWarning": "mistakes",
     "RootMeanSquaredError": "metrics",
     "RateCurve": "rates",
     "Report": "report",
@@ -80,6 +87,7 @@ _HOMES = {
     "Wording": "trainer",
     "judge": "verdict",
     "predictions": "evaluation",
+    "watch": "watching",
 }
 
 

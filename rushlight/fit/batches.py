@@ -103,6 +103,12 @@ def batches_of(data: Any, batch_size: int, shuffle: bool) -> TensorBatches | Loa
     )
 
 
+def endless(source: TensorBatches | LoaderBatches) -> Iterator[Batch]:
+    """The batches of one epoch after another."""
+    while True:
+        yield from source.epoch()
+
+
 def rows_in(batch: Batch) -> int:
     """How many samples a batch holds."""
     return len(batch[-1])

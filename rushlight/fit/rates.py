@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from rushlight.autograd import no_grad
 from rushlight.fit import randomness
+from rushlight.fit.batches import endless
 from rushlight.fit.errors import FitError
 from rushlight.fit.step import Snapshot, plain_step
 from rushlight.ops.join import cat
@@ -101,7 +102,7 @@ def _measured(
     tried: list[float] = []
     smoothed: list[float] = []
     average = 0.0
-    for count, (rate, batch) in enumerate(zip(rates, _endless(trainer), strict=False), 1):
+    for count, (rate, batch) in enumerate(zip(rates, endless(trainer.train_batches), strict=False), 1):
         for group in trainer.optimizer.param_groups:
             group["lr"] = float(rate)
         step(*batch)
@@ -122,11 +123,6 @@ def _probe(trainer: Trainer) -> tuple[Any, ...]:
     """The samples of an epoch's first batches."""
     batches = list(itertools.islice(trainer.train_batches.epoch(), PROBED))
     return tuple(cat(each) for each in zip(*batches, strict=True))
-
-
-def _endless(trainer: Trainer) -> Iterator[tuple[Any, ...]]:
-    while True:
-        yield from trainer.train_batches.epoch()
 
 
 def read_curve(rates: list[float], losses: list[float]) -> RateCurve:

@@ -53,6 +53,7 @@ def verdict_parts(trainer: Trainer) -> list[Part]:
     """The verdict in words, the best epoch, and what was noticed on the way."""
     verdict = trainer.verdict()
     parts = [paragraph(str(verdict), emphasis=True)]
+    parts += [paragraph(f"Noticed: {each}") for each in trainer.mistakes]
     if trainer.best_epoch:
         name = trainer.monitor.replace("_", " ")
         parts.append(

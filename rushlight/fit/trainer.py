@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ from rushlight.fit.errors import FitError, Interrupted
 from rushlight.fit.evaluation import answers, constant_loss, evaluating, predictions
 from rushlight.fit.interrupts import deferred
 from rushlight.fit.metrics import Metric, as_metric
+from rushlight.fit.mistakes import BLOWN_UP, Mistake
 from rushlight.fit.progress import Progress
 from rushlight.fit.rates import RateCurve, sweep
+from rushlight.fit.rehearsal import BEFORE_TRAINING, BETWEEN_EPOCHS, rehearse
 from rushlight.fit.run_folder import RunFolder
 from rushlight.fit.step import Snapshot, Step, plain_step
 from rushlight.fit.verdict import Verdict, judge
@@ -79,6 +81,7 @@ class Trainer:
         evaluation_batch_size: for validation on tensors and datasets, and for `predict`.
         progress: whether to report; where to is found out (terminal, notebook, pipe).
         tensorboard: True or a folder: log the history for TensorBoard; needs tensorboardX.
+        watch: look for the classic mistakes in some steps that are run on the side and undone.
         report: write ``report.html`` to the folder at the end (a job with sections of its own calls
             `write_report` itself).
 
@@ -125,6 +128,7 @@ class Trainer:
         progress: bool = True,
         tensorboard: bool | str | Path = False,
         report: bool = True,
+        watch: bool = True,
     ) -> None:
         if epochs < 1 or batch_size < 1 or evaluation_batch_size < 1:
             raise FitError("epochs and batch sizes must be at least 1")
@@ -144,9 +148,10 @@ class Trainer:
         self.higher_is_better = self.direction_of(self.monitor)
         self.callbacks = list(callbacks)
         self.wording = wording or Wording()
-        self.progress, self.report = progress, report
+        self.progress, self.report, self.watch = progress, report, watch
         step_scheduler = None if self.by_epoch else scheduler
         function = plain_step(model, loss_function, optimizer, step_scheduler, clip_norm, clip_value)
+        self.rehearsed_step = plain_step(model, loss_function, optimizer, None, clip_norm, clip_value)
         self.step_function = Step(function, lambda: Snapshot(model, optimizer, step_scheduler), compiled)
         self.first_rate = max(_full_rate(group) for group in optimizer.param_groups)
         self.epoch = self.step = self.seen = 0
@@ -159,6 +164,7 @@ class Trainer:
         self.best_epoch = 0
         self.best_model: dict[str, Tensor] = {}
         self.stopped = ""
+        self.mistakes: list[Mistake] = []
         self.epoch_random = randomness.capture(self.train_batches.generators)
         self.folder = self._open(folder, resume, config)
         if tensorboard:
@@ -217,6 +223,7 @@ class Trainer:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
+            "mistakes": [asdict(each) for each in self.mistakes],
         }
 
     def restore(self, state: dict[str, Any], where: str = "the run") -> None:
@@ -233,6 +240,7 @@ class Trainer:
             self.first_loss, self.constant_loss = state["first_loss"], state["constant_loss"]
             self.history, self.best = list(state["history"]), float(state["best"])
             self.best_epoch, self.stopped = int(state["best_epoch"]), str(state["stopped"])
+            self.mistakes = [Mistake(**each) for each in state["mistakes"]]
             randomness.restore(state["random"], self.train_batches.generators)
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise FitError(f"{where} cannot be resumed, its saved state does not fit: {error}") from None
@@ -265,6 +273,8 @@ class Trainer:
         self.model.train()
         with progress, deferred() as pressed:
             self._tell("on_fit_begin")
+            if not self.epoch and not self.step:
+                self._rehearse(BEFORE_TRAINING, progress)
             while self.epoch < self.epochs and not self.stopped:
                 self._run_epoch(progress, pressed)
             if self.stopped:
@@ -350,8 +360,27 @@ class Trainer:
         self._keep_if_best(row[self.monitor])
         self.save()
         progress.end_epoch(row)
+        if row["train_loss"] > BLOWN_UP * abs(self.first_loss or math.inf):
+            text = f"the learning rate is too large: the loss rose from {self.first_loss:.3g} to "
+            self._notice([Mistake("learning rate", f"{text}{row['train_loss']:.3g}.")], progress)
+        # after epochs 1, 2, 4, 8, ...: what goes wrong goes wrong early, and the cost stays small
+        if self.epoch < self.epochs and not self.epoch & (self.epoch - 1) and not self.stopped:
+            self._rehearse(BETWEEN_EPOCHS, progress)
         if pressed() and self.epoch < self.epochs and not self.stopped:
             self._interrupt()
+
+    def _rehearse(self, steps: int, progress: Progress) -> None:
+        if self.watch:
+            self._notice(rehearse(self, steps), progress)
+
+    def _notice(self, found: Sequence[Mistake], progress: Progress) -> None:
+        """Tell of mistakes, each kind once."""
+        for each in found:
+            if each.kind not in {known.kind for known in self.mistakes}:
+                # a job's user has no code of their own to look at
+                each = Mistake(each.kind, each.text) if self.wording.reproduce else each
+                self.mistakes.append(each)
+                progress.message(f"noticed: {each}")
 
     def _keep_if_best(self, value: float) -> None:
         if not (value > self.best if self.higher_is_better else value < self.best):

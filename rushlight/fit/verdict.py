@@ -65,7 +65,7 @@ def judge(
         return Verdict(
             "too short",
             None,
-            f"{_epochs(len(train))} are too few to judge the run.",
+            f"{_epochs(len(train))} {'is' if len(train) == 1 else 'are'} too few to judge the run.",
             "Train for more epochs.",
         )
     first = float(train[0]) if start is None else max(float(start), float(train[0]))

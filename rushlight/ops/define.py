@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, PACKING, RECORDING, state
+from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, NODES_NOTED, PACKING, RECORDING, WATCHING, state
 from rushlight.autograd.node import Node
 from rushlight.dtype import can_cast, from_numpy
 from rushlight.ops.operands import ALWAYS_BOOL as ALWAYS_BOOL
@@ -250,7 +250,7 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
     if plan.shapes:
         node.shapes = [shape_of(inputs[index]) for index in plan.shapes]
     node.edges, node.numbers = edges, numbers
-    if state.mode & (ANOMALY | PACKING):
+    if state.mode & NODES_NOTED:
         _watch(node)
     return node
 
@@ -276,19 +276,21 @@ def _variadic_node(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Nod
         node.versions = [each._current_version() for each in inputs]
     if plan.shapes:
         node.shapes = [tuple(shape_of(each) for each in inputs)]
-    if state.mode & (ANOMALY | PACKING):
+    if state.mode & NODES_NOTED:
         _watch(node)
     return node
 
 
 def _watch(node: Node) -> None:
-    """What anomaly mode and hooks on saved tensors add to a node."""
+    """What anomaly mode, hooks on saved tensors and a watcher of training add to a node."""
     if state.mode & ANOMALY:
         node.remember_where()
     if state.mode & PACKING:
         from rushlight.autograd.graph import pack_inputs
 
         pack_inputs(node)
+    if state.mode & WATCHING:
+        state.watcher.note_node(node)
 
 
 def shape_of(operand: Any) -> tuple[int, ...]:
