@@ -5,6 +5,7 @@ cache folder is a fresh one, and matplotlib draws without a screen.
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,13 +35,18 @@ settings.load_profile("rushlight")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_environment() -> Iterator[None]:
-    """Give the tests, and the commands they start, an environment of their own."""
+    """Give the tests, and the commands they start, an environment of their own.
+
+    Where the suite runs in the background, Ctrl-C would be ignored, and with it what is tested of it.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
         patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         patch.setenv("XDG_CACHE_HOME", cache)
         patch.setenv("MPLBACKEND", "Agg")
         patch.delenv("RUSHLIGHT_DATA", raising=False)
         yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

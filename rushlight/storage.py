@@ -66,3 +66,28 @@ def row_major(array: np.ndarray) -> np.ndarray:
 def copy_order(array: np.ndarray) -> Literal["K", "C"]:
     """The order in which PyTorch lays out a copy: the array's own, but row-major if it repeats elements."""
     return "C" if 0 in array.strides else "K"
+
+
+def in_memory_order(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Flat `values` in the shape of `like`, each where the element of `like` lies in the order of memory."""
+    if like.flags.c_contiguous:
+        return values.reshape(like.shape)
+    order = outermost_first(like)
+    return values.reshape([like.shape[dim] for dim in order]).transpose(np.argsort(order))
+
+
+def outermost_first(array: np.ndarray) -> list[int]:
+    """The dimensions by falling stride; those of stride 0 (expanded ones) keep their place, as in PyTorch."""
+    strides, order = array.strides, list(range(array.ndim))
+    for start in range(array.ndim - 2, -1, -1):
+        here = start
+        for other in range(start + 1, array.ndim):
+            outer, inner = strides[order[here]], strides[order[other]]
+            if outer == 0 or inner == 0:
+                continue
+            if outer > inner:
+                break
+            if outer < inner or array.shape[order[here]] < array.shape[order[other]]:
+                order[here], order[other] = order[other], order[here]
+                here = other
+    return order

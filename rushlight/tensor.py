@@ -10,6 +10,7 @@ the version that counts such changes; views and `detach()`ed aliases read their 
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,7 @@ class Tensor(_Attached):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if self._fresh_node() is not None:
+        if self._node is not None:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables." + _USE_DETACH * (not value)
             )
@@ -194,12 +195,11 @@ class Tensor(_Attached):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` in place and return the tensor."""
-        if self._fresh_node() is None:
-            if requires_grad and self._array.dtype.kind != "f":
-                raise RuntimeError("only Tensors of floating point dtype can require gradients")
-            self.requires_grad = requires_grad
-        elif not requires_grad:
-            raise RuntimeError("you can only change requires_grad flags of leaf variables." + _USE_DETACH)
+        if requires_grad and self._node is not None:
+            return self
+        if requires_grad and self._array.dtype.kind != "f":
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        self.requires_grad = requires_grad
         return self
 
     @property
@@ -335,10 +335,10 @@ class Tensor(_Attached):
 
     def retain_grad(self) -> None:
         """Keep ``.grad`` of this tensor although it is not a leaf."""
-        import weakref
-
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is None or self.retains_grad:
+            return
         node = self._fresh_node()
         if node is not None:
             node._hook_tables().retain[self._output_nr] = weakref.ref(self)

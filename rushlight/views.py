@@ -9,13 +9,14 @@ Invariant: `base._node` always describes the whole memory; a view's node is vali
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rushlight.autograd.mode import RECORDING, no_grad, state
-from rushlight.autograd.node import Node
+from rushlight.autograd.node import FREED_TWICE, Node
 from rushlight.storage import address, owner_of
 from rushlight.tensor import Tensor, new_tensor
 
@@ -84,6 +85,11 @@ class Geometry:
         base_places = np.ndarray(self.base_shape, order.dtype, order, self.start * unit, base_steps)
         return base_places, np.ndarray(self.shape, order.dtype, order, self.offset * unit, steps)
 
+    def is_expanded(self) -> bool:
+        """Whether one element of memory stands for a whole dimension of the view."""
+        repeated = any(stride == 0 and n > 1 for stride, n in zip(self.strides, self.shape, strict=True))
+        return repeated and 0 not in self.shape
+
     def overlaps_itself(self) -> bool:
         """Whether one element of memory appears at several places of the view."""
         return repeats_memory(self.shape, self.strides)
@@ -91,6 +97,8 @@ class Geometry:
 
 def repeats_memory(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether an array of this geometry shows one element of memory at several places (as `expand` does)."""
+    if 0 in shape:
+        return False
     dims = sorted((abs(stride), length) for stride, length in zip(strides, shape, strict=True) if length > 1)
     reach = 0
     for stride, length in dims:
@@ -112,7 +120,7 @@ class CopySlices(Node):
     def __init__(self, base: Tensor, view: Tensor, inner: Node, self_edge: int | None) -> None:
         super().__init__(None, None, None)
         self.geometry = Geometry(base._array, view._array)
-        self.inner = inner
+        self.inner: Any = inner
         self.self_edge = self_edge
         self.shape, self.dtype = base._array.shape, base._array.dtype
         self.saved = ()
@@ -133,17 +141,22 @@ class CopySlices(Node):
         from rushlight.ops.create import zeros_of
         from rushlight.ops.window import gather_window, scatter_window
 
+        if self.saved is None:
+            raise RuntimeError(FREED_TWICE + self._made_at())
         grad = grads[0]
         inner = self.inner.backward([gather_window(grad, self.geometry)])
         replaced = None if self.self_edge is None else inner.pop(self.self_edge)
-        if self.edges[0] is None:
+        if self.edges[0] is None or (wanted is not None and not wanted[0]):
             return [None, *inner]
+        if self.geometry.is_expanded():
+            raise RuntimeError(REPEATED)  # what several elements got has no place in the one of the base
         if replaced is None:
             replaced = zeros_of(self.geometry.shape, self.dtype)
         return [scatter_window(grad, replaced, self.geometry), *inner]
 
     def release(self) -> None:
-        self.inner.release()
+        # The inner node itself keeps what it saved: second derivatives may lead to it by a way of their own.
+        self.saved = self.inner = None
 
 
 def rebuild_node(view: Tensor) -> Node | None:
@@ -151,8 +164,7 @@ def rebuild_node(view: Tensor) -> Node | None:
     base, root, stale = view._base, view._root, view._node
     assert base is not None and root is not None
     if stale is None and not base._requires_grad:
-        view._view_version = root._version_count
-        return None
+        return None  # it stays stale: the base may be told to require a gradient later
     if view._creation is not None:
         raise _ambiguous_view(view, "its base or another view of its base has been modified inplace")
     from rushlight.ops.define import make_node
@@ -208,8 +220,15 @@ def set_history(target: Tensor, node: Node, self_edge: int | None) -> None:
     rebuild_node(target)
 
 
-def check_inplace(target: Any, inputs: Sequence[Any], recording: bool, overlap: str = "partial") -> None:
-    """Refuse the writes that PyTorch refuses; `overlap` as for `Op`."""
+REPEATED = (
+    "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+    "location. Please clone() the tensor before performing the operation."
+)
+
+
+def check_inplace(op: Op, inputs: Sequence[Any], recording: bool) -> None:
+    """Refuse the writes of `op` into its first input that PyTorch refuses."""
+    target, overlap = inputs[0], op.overlap
     if (
         recording
         or not isinstance(target, Tensor)
@@ -218,22 +237,24 @@ def check_inplace(target: Any, inputs: Sequence[Any], recording: bool, overlap: 
     ):
         _check_history(target, recording)
     array = target._array
-    if overlap == "none" and not (
-        0 in array.strides and array.size > 1 and len(inputs) > 1 and isinstance(inputs[1], Tensor)
-    ):
+    repeated = not array.flags.c_contiguous and repeats_memory(array.shape, array.strides)
+    if overlap == "none" and not (repeated and len(inputs) > 1 and isinstance(inputs[1], Tensor)):
         return  # one value for all elements may be written twice; PyTorch minds only for tensors
-    if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single "
-            "memory location. Please clone() the tensor before performing the operation."
+    if repeated:
+        if op.overlap != "expanded" or 0 not in array.strides:
+            raise RuntimeError(REPEATED)
+        warnings.warn(
+            f"Use of {op.name}_ on expanded tensors is deprecated. Please clone() the tensor before "
+            "performing this operation. This also applies to advanced indexing e.g. tensor[mask] = scalar",
+            stacklevel=5,
         )
     for each in inputs[1:]:
         if isinstance(each, Tensor):
-            other = each._array
-            if other is array:
-                refused = overlap == "any" and is_dense(array)
+            other, itself = each._array, overlap != "partial"
+            if each is target:
+                refused = itself
             else:
-                refused = np.may_share_memory(array, other) and _overlap(array, other, overlap == "any")
+                refused = np.may_share_memory(array, other) and _overlap(array, other, itself)
             if refused:
                 raise RuntimeError(
                     "unsupported operation: some elements of the input tensor and the written-to tensor "
@@ -257,7 +278,8 @@ def _check_history(target: Any, recording: bool) -> None:
             raise RuntimeError(
                 "a view of a leaf Variable that requires grad is being used in an in-place operation."
             )
-    if target._requires_grad and target._fresh_node() is None:
+    # a view that the history has never reached counts as a leaf until somebody asks for its grad_fn
+    if target._node is None and target.requires_grad:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
@@ -299,8 +321,8 @@ def _overlap(written: np.ndarray, read: np.ndarray, same_window_counts: bool) ->
         return False
     if (
         address(written) == address(read)
-        and written.nbytes == read.nbytes
-        and written.strides == read.strides
+        and written.size == read.size
+        and element_strides(written) == element_strides(read)
     ):
         return same_window_counts and is_dense(written)
     return is_dense(written) and is_dense(read) and np.shares_memory(written, read)

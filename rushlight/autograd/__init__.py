@@ -233,7 +233,8 @@ def backward(
     if create_graph:
         _warn_of_cycle()
     for tensor in inputs or ():
-        tensor.retain_grad()
+        if tensor._fresh_node() is not None:
+            tensor.retain_grad()
     run_backward(tensors, grads, keep, create_graph, inputs, accumulate=True)
 
 

@@ -7,9 +7,14 @@ value.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
+
+import numpy as np
 
 from rushlight.autograd.mode import state
+from rushlight.autograd.node import Node
 
 
 class set_detect_anomaly:
@@ -68,3 +73,43 @@ def is_anomaly_enabled() -> bool:
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether anomaly mode also looks for NaN."""
     return state.check_nan
+
+
+def run_watched(node: Node, grads: Sequence[Any], wanted: Sequence[bool] | None) -> list[Any]:
+    """The backward of one node: say where its forward was called when it fails or gives NaN."""
+    outer, state.running = state.running, node
+    try:
+        results = node.backward(grads, wanted)
+    except Exception:
+        _warn_where(node)
+        raise
+    finally:
+        state.running = outer
+    if state.check_nan:
+        for number, grad in enumerate(results):
+            if grad is not None and np.isnan(grad._array).any():
+                _warn_where(node)
+                raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
+    return results
+
+
+def _warn_where(node: Node) -> None:
+    """Warn with the stack of the forward call, and with those of the calls whose backward made that one."""
+    text = f"Error detected in {node.name()}. "
+    if node.where is None:
+        text += (
+            "No forward pass information available. Enable detect anomaly during forward pass for more "
+            "information."
+        )
+    else:
+        text += f"Traceback of forward call that caused the error:\n{''.join(node.where.stack)}"
+    warnings.warn(text, stacklevel=4)
+    parent = node.where.parent if node.where is not None else None
+    while parent is not None and parent.where is not None:
+        warnings.warn(
+            f"\n\nPrevious calculation was induced by {parent.name()}. "
+            "Traceback of forward call that induced the previous "
+            f"calculation:\n{''.join(parent.where.stack)}",
+            stacklevel=4,
+        )
+        parent = parent.where.parent

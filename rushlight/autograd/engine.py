@@ -11,7 +11,6 @@ nobody else can see it.
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -57,6 +56,11 @@ class Goal:
         if isinstance(target, Node):
             return target in self.needed or target in self.outputs
         return id(target) in self.leaves
+
+    def take(self, node: Node, grads: Sequence[Any]) -> None:
+        """Keep the gradients of those outputs of a node that are asked for."""
+        for number, index in self.outputs.get(node, ()):
+            self.found[index] = grads[number]
 
     def _find_leading_to_inputs(self, roots: Sequence[Any]) -> None:
         for node in sorted(reachable(roots), key=lambda each: each.sequence):
@@ -167,18 +171,26 @@ class _Pass:
             if node.outputs is None:
                 grads = (grads,)
             hooks = node.hooks
+            if goal is not None and node in goal.needed:
+                goal.take(node, grads)  # before the hooks, as PyTorch does where the pass goes on from here
             if hooks is not None:
                 grads = _run_tensor_hooks(node, list(grads))
             if goal is not None:
-                for number, index in goal.outputs.get(node, ()):
-                    goal.found[index] = grads[number]
                 if node not in goal.needed:
-                    continue
+                    goal.take(node, grads)
+                    if not goal.accumulate:
+                        continue
+                    # backward(inputs=[...]) runs the node all the same: PyTorch's errors, and what it frees
                 wanted = [edge is not None and goal.reaches(edge) for edge in node.edges]
             if hooks is not None and hooks.before:
                 grads = _run_before(hooks, grads)
             saved = node.saved
-            results = _run_watched(node, grads, wanted) if watched else node.backward(grads, wanted)
+            if watched:
+                from rushlight.autograd.anomaly import run_watched
+
+                results = run_watched(node, grads, wanted)
+            else:
+                results = node.backward(grads, wanted)
             shared = node.op is None or node.op.variadic or node.outputs is not None
             given = grads[0]
             if hooks is not None and hooks.after:
@@ -199,6 +211,8 @@ class _Pass:
                 array = grad._array
                 is_node = isinstance(edge, Node)
                 if not is_node:
+                    if not edge._requires_grad:
+                        continue  # switched off since, and perhaps given another shape
                     shape, kind = edge._array.shape, edge._array.dtype
                 elif edge.outputs is None:
                     shape, kind = edge.shape, edge.dtype
@@ -256,6 +270,8 @@ class _Pass:
 
 def accumulate(leaf: Tensor, grad: Tensor, ours: bool, create_graph: bool) -> None:
     """Add a gradient to ``leaf.grad``; a first gradient that nobody else holds is taken without a copy."""
+    if leaf._node is not None:
+        raise RuntimeError("leaf variable has been moved into the graph interior")
     if not leaf._requires_grad:  # switched off since the graph was made
         return
     if state.mode & RECORDING:
@@ -404,49 +420,6 @@ def _as_tuple_of(changed: Any, hook: Any, count: int) -> tuple[Any, ...]:
     return changed
 
 
-# -- anomaly mode --------------------------------------------------------------------------------------------
-
-
-def _run_watched(node: Node, grads: Sequence[Any], wanted: Sequence[bool] | None) -> list[Any]:
-    """One node in anomaly mode: say where its forward was called when it fails or gives NaN."""
-    outer, state.running = state.running, node
-    try:
-        results = node.backward(grads, wanted)
-    except Exception:
-        _warn_where(node)
-        raise
-    finally:
-        state.running = outer
-    if state.check_nan:
-        for number, grad in enumerate(results):
-            if grad is not None and np.isnan(grad._array).any():
-                _warn_where(node)
-                raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
-    return results
-
-
-def _warn_where(node: Node) -> None:
-    """Warn with the stack of the forward call, and with those of the calls whose backward made that one."""
-    text = f"Error detected in {node.name()}. "
-    if node.where is None:
-        text += (
-            "No forward pass information available. Enable detect anomaly during forward pass for more "
-            "information."
-        )
-    else:
-        text += f"Traceback of forward call that caused the error:\n{''.join(node.where.stack)}"
-    warnings.warn(text, stacklevel=4)
-    parent = node.where.parent if node.where is not None else None
-    while parent is not None and parent.where is not None:
-        warnings.warn(
-            f"\n\nPrevious calculation was induced by {parent.name()}. "
-            "Traceback of forward call that induced the previous "
-            f"calculation:\n{''.join(parent.where.stack)}",
-            stacklevel=4,
-        )
-        parent = parent.where.parent
-
-
 # -- the pass ------------------------------------------------------------------------------------------------
 
 
@@ -485,6 +458,10 @@ def run_backward(
     token = error_state.set(QUIET)
     try:
         for tensor, root, grad in zip(tensors, roots, grads, strict=True):
+            if isinstance(root, Node) and root.outputs is None and grad._array.shape != root.shape:
+                from rushlight.ops.reduce import sum_to_size
+
+                grad = sum_to_size(grad, root.shape)  # of a shape that it got without being recorded
             if goal is None or goal.reaches(root):
                 backward.deliver(root, tensor._output_nr, grad, False)
         backward.run()

@@ -7,7 +7,9 @@ never change a value. Invariant: every context manager here restores exactly the
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -92,10 +94,45 @@ class _Switch:
         return _Switch(self.grad_enabled, self.inference)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
+        if inspect.isgeneratorfunction(function):
+            return self._around_each_step(function)
+        if inspect.isclass(function):
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only "
+                "decorate functions or methods. To preserve the current behavior of class decoration, you "
+                "can directly decorate the `__init__` method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
+
+        @functools.wraps(function, updated=())
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self.clone():
                 return function(*args, **kwargs)
+
+        return wrapped
+
+    def _around_each_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A generator function that runs under the switch, and suspends it while its caller has the turn."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            generator = function(*args, **kwargs)
+            advance: Callable[[], Any] = functools.partial(generator.send, None)
+            while True:
+                try:
+                    with self.clone():
+                        value = advance()
+                except StopIteration as end:
+                    return end.value
+                try:
+                    advance = functools.partial(generator.send, (yield value))
+                except GeneratorExit:
+                    with self.clone():
+                        generator.close()
+                    raise
+                except BaseException as error:  # noqa: BLE001 - the generator decides what to do about it
+                    advance = functools.partial(generator.throw, error)
 
         return wrapped
 

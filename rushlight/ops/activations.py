@@ -14,6 +14,7 @@ import numpy as np
 
 from rushlight.dtype import BOOL_NUMPY
 from rushlight.ops.arguments import require_tensor
+from rushlight.ops.create import zeros_like
 from rushlight.ops.define import INPLACE, TITLES, apply
 from rushlight.ops.kinds import elementwise_op, only, public
 from rushlight.ops.samples import Sample, T, unary
@@ -48,7 +49,8 @@ def in_functional(samples: Callable[[], list[Sample]], op: Any, name: str) -> Ca
 RELU_BACKWARD = elementwise_op(
     "threshold_backward",
     lambda k, grad, output: k.where(output <= k.constant(0.0, output), 0.0, grad),
-    dict(grad=lambda g, output: apply(RELU_BACKWARD, (g, output))),
+    # flat in `output`, but connected with it, as in PyTorch: a gradient of a gradient is zero, not missing
+    dict(grad=lambda g, output: apply(RELU_BACKWARD, (g, output)), output=lambda g: zeros_like(g)),
 )
 
 
@@ -89,7 +91,8 @@ LEAKY_RELU_BACKWARD = elementwise_op(
     dict(
         grad=lambda g, input, negative_slope: apply(
             LEAKY_RELU_BACKWARD, (g, input), {"negative_slope": negative_slope}
-        )
+        ),
+        input=lambda g: zeros_like(g),
     ),
 )
 LEAKY_RELU = elementwise_op(
@@ -209,7 +212,8 @@ HARDTANH_BACKWARD = elementwise_op(
     dict(
         grad=lambda g, input, min_val, max_val: apply(
             HARDTANH_BACKWARD, (g, input), {"min_val": min_val, "max_val": max_val}
-        )
+        ),
+        input=lambda g: zeros_like(g),
     ),
 )
 

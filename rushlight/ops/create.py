@@ -18,10 +18,20 @@ from rushlight.dtype import dtype as DType
 from rushlight.ops.define import TABLE, apply, write_out
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.samples import Named, Sample, T
+from rushlight.storage import in_memory_order
 from rushlight.tensor import Tensor, new_tensor
 
 FULL = primitive("full", "create", lambda *, shape, value, dtype: np.full(shape, value, dtype), inputs=())
 EMPTY = primitive("empty", "create", lambda *, shape, dtype: np.empty(shape, dtype), inputs=())
+# Laid out as a model that is not row-major: strides in the order of the model's, without gaps.
+FULL_LIKE = primitive(
+    "full_like",
+    "create",
+    lambda input, *, value, dtype: in_memory_order(np.full(input.size, value, dtype), input),
+)
+EMPTY_LIKE = primitive(
+    "empty_like", "create", lambda input, *, dtype: in_memory_order(np.empty(input.size, dtype), input)
+)
 EYE = primitive("eye", "create", lambda *, n, m, dtype: np.eye(n, m, dtype=dtype), inputs=())
 
 
@@ -100,6 +110,11 @@ def finish(made: Tensor, requires_grad: bool, out: Any) -> Tensor:
 def zeros_of(shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     """Zeros of a given shape and NumPy type."""
     return apply(FULL, (), {"shape": shape, "value": 0, "dtype": kind})
+
+
+def follows(input: Tensor, memory_format: Any) -> bool:
+    """Whether what is made like `input` takes its order in memory, which is not row-major."""
+    return not input._array.flags.c_contiguous and str(memory_format) != "torch.contiguous_format"
 
 
 def type_asked(dtype: Any, out: Any) -> Any:
@@ -213,7 +228,7 @@ def _type_of_numbers(*values: Any) -> DType:
     return get_default_dtype()
 
 
-def _like(name: str, base: Callable[..., Tensor], summary: str) -> Callable[..., Tensor]:
+def _like(name: str, base: Callable[..., Tensor], value: int | None, summary: str) -> Callable[..., Tensor]:
     """`zeros_like` and its sisters, from the function without a model."""
 
     def function(
@@ -227,7 +242,14 @@ def _like(name: str, base: Callable[..., Tensor], summary: str) -> Callable[...,
         memory_format: Any = None,
     ) -> Tensor:
         check_options(name, layout, device, memory_format, pin_memory)
-        return base(input._array.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+        if not follows(input, memory_format):
+            return base(input._array.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+        kind = numpy_type(name, dtype, input.dtype)
+        if value is None:
+            made = apply(EMPTY_LIKE, (input,), {"dtype": kind})
+        else:
+            made = apply(FULL_LIKE, (input,), {"value": value, "dtype": kind})
+        return finish(made, requires_grad, None)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = summary
@@ -239,9 +261,9 @@ def _like(name: str, base: Callable[..., Tensor], summary: str) -> Callable[...,
     return public(TABLE[base.__name__].op, method=False, samples=samples)(function)
 
 
-zeros_like = _like("zeros_like", zeros, "Zeros of the shape and type of `input`.")
-ones_like = _like("ones_like", ones, "Ones of the shape and type of `input`.")
-empty_like = _like("empty_like", empty, "An uninitialised tensor of the shape and type of `input`.")
+zeros_like = _like("zeros_like", zeros, 0, "Zeros of the shape and type of `input`.")
+ones_like = _like("ones_like", ones, 1, "Ones of the shape and type of `input`.")
+empty_like = _like("empty_like", empty, None, "An uninitialised tensor of the shape and type of `input`.")
 
 
 @public(
@@ -262,7 +284,12 @@ def full_like(
 ) -> Tensor:
     """A tensor of the shape and type of `input`, filled with one value."""
     check_options("full_like", layout, device, memory_format, pin_memory)
-    return full(input._array.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
+    if not follows(input, memory_format):
+        return full(input._array.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    kind = numpy_type("full_like", dtype, input.dtype)
+    return finish(apply(FULL_LIKE, (input,), {"value": fill_value, "dtype": kind}), requires_grad, None)
 
 
 # -- identity ------------------------------------------------------------------------------------------------

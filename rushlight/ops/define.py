@@ -30,6 +30,7 @@ from rushlight.ops.table import Op as Op
 from rushlight.ops.table import Plan as Plan
 from rushlight.ops.table import argument_names as argument_names
 from rushlight.quiet import QUIET, error_state
+from rushlight.storage import row_major
 from rushlight.tensor import Tensor, new_tensor
 
 NO_PARAMS: dict[str, Any] = {}
@@ -95,6 +96,8 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS, out
     mode = state.mode
     if type(result) is tuple:
         return _finish_many(op, inputs, params, result, mode)
+    if op.folds and result.ndim > 1 and not result.flags.c_contiguous:
+        result = result.copy()
     # NumPy hands back a scalar for a 0-d result; a tensor always holds an array
     tensor = new_tensor(result if type(result) is _ndarray else np.asarray(result))
     if mode & GRAD:
@@ -168,6 +171,8 @@ def _finish_many(
     op: Op, inputs: Sequence[Any], params: dict[str, Any], results: tuple[Any, ...], mode: int
 ) -> Any:
     """The tail of `apply` for an op with several outputs."""
+    if op.folds:
+        results = tuple(row_major(np.asarray(each)) for each in results)
     outputs = tuple(new_tensor(each if type(each) is _ndarray else np.asarray(each)) for each in results)
     if op.returns_view:
         for each in outputs:
@@ -233,7 +238,9 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
         if source._output_nr:
             numbers = numbers or {}
             numbers[len(edges)] = source._output_nr
-        if upstream is None and source._requires_grad:
+        if upstream is None:
+            if not source._requires_grad:  # a view without history: its gradient leads nowhere
+                return make_node(op, inputs, params, mask & ~(1 << index)) or Node(op, op.plan(0), params)
             upstream = source
         edges.append(upstream)
     node = Node(op, plan, params)
@@ -394,7 +401,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     """
     target = inputs[0]
     mask = needs_grad_mask(inputs) if state.mode & GRAD else 0
-    views.check_inplace(target, inputs, bool(mask), op.overlap)
+    views.check_inplace(op, inputs, bool(mask))
     array = target._array
     if mask and array.dtype.kind != "f":
         mask = 0
@@ -427,7 +434,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
                 from rushlight.autograd.graph import pack_outputs
 
                 pack_outputs(node, [target])
-        views.set_history(target, node, 0 if node.plan.edges[0] == 0 else None)
+        views.set_history(target, node, 0 if node.plan.edges[:1] == (0,) else None)
     if state.mode & RECORDING:
         state.recorder.note_inplace(op, inputs, params, target)
     return target

@@ -22,7 +22,6 @@ from rushlight.ops.fill import (
     bernoulli_,
     check_probabilities,
     chosen_generator,
-    in_memory_order,
     integer,
     normal_,
     number,
@@ -32,6 +31,7 @@ from rushlight.ops.kinds import primitive, public
 from rushlight.ops.matmul import broadcast_batch
 from rushlight.ops.random import refuse_arguments, sized, to_fill
 from rushlight.random import Generator
+from rushlight.storage import in_memory_order
 from rushlight.tensor import Tensor
 
 MOST_CATEGORIES = 2**24

@@ -19,9 +19,10 @@ from rushlight.dtype import F64
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.create import zeros
 from rushlight.ops.define import TITLES, apply
-from rushlight.ops.fill import in_memory_order, number
+from rushlight.ops.fill import number
 from rushlight.ops.kinds import primitive, public
 from rushlight.random import Generator, default_generator
+from rushlight.storage import in_memory_order
 from rushlight.tensor import Tensor
 
 # The negative of the value that SELU approaches for very negative inputs: its scale times its alpha.

@@ -21,6 +21,7 @@ from rushlight.dtype import BOOL_NUMPY, F16, F32, F64, I64
 from rushlight.ops.create import zeros_like
 from rushlight.ops.define import TITLES, Op, apply_inplace
 from rushlight.random import Generator, default_generator
+from rushlight.storage import in_memory_order, outermost_first
 from rushlight.tensor import Tensor
 
 # What C++ calls the types, for the sentences in which PyTorch does so too.
@@ -41,36 +42,11 @@ LONGEST = 2**63 - 1
 # -- order in memory -------------------------------------------------------------------------------------
 
 
-def in_memory_order(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Flat `values` in the shape of `like`, each where the element of `like` lies in the order of memory."""
-    if like.flags.c_contiguous:
-        return values.reshape(like.shape)
-    order = _outermost_first(like)
-    return values.reshape([like.shape[dim] for dim in order]).transpose(np.argsort(order))
-
-
-def _outermost_first(array: np.ndarray) -> list[int]:
-    """The dimensions by falling stride; those of stride 0 (expanded ones) keep their place, as in PyTorch."""
-    strides, order = array.strides, list(range(array.ndim))
-    for start in range(array.ndim - 2, -1, -1):
-        here = start
-        for other in range(start + 1, array.ndim):
-            outer, inner = strides[order[here]], strides[order[other]]
-            if outer == 0 or inner == 0:
-                continue
-            if outer > inner:
-                break
-            if outer < inner or array.shape[order[here]] < array.shape[order[other]]:
-                order[here], order[other] = order[other], order[here]
-                here = other
-    return order
-
-
 def _flat_in_memory_order(array: np.ndarray, like: np.ndarray) -> np.ndarray:
     """The opposite: the elements of `array`, broadcast to the shape of `like`, in the order of its memory."""
     array = np.broadcast_to(array, like.shape)
     if not like.flags.c_contiguous:
-        array = array.transpose(_outermost_first(like))
+        array = array.transpose(outermost_first(like))
     return array.reshape(-1)
 
 

@@ -143,7 +143,7 @@ def _check_step(part: slice) -> None:
 def _is_whole(part: slice, size: int) -> bool:
     """Whether PyTorch makes no view for a slice, since it says it is the whole dimension."""
     return (
-        not part.start and (part.stop is None or part.stop == size) and (part.step is None or part.step == 1)
+        not part.start and (part.stop is None or part.stop >= size) and (part.step is None or part.step == 1)
     )
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.mode import state
 from rushlight.ops.arguments import array_of, require_tensor
 from rushlight.ops.broadcast import expand
 from rushlight.ops.copies import convert, tensor_type
-from rushlight.ops.define import INPLACE, TITLES, Op, apply, apply_inplace
+from rushlight.ops.define import INPLACE, TITLES, Op, apply, apply_inplace, shape_of
 from rushlight.ops.gather import on_copy
 from rushlight.ops.index import (
     Parts,
@@ -36,7 +37,7 @@ from rushlight.ops.shapes import expanded_shape
 from rushlight.ops.slicing import SLICE
 from rushlight.ops.writes import COPY, FILL, fitting_number
 from rushlight.tensor import Tensor
-from rushlight.views import repeats_memory
+from rushlight.views import REPEATED, repeats_memory
 
 # -- the ops -------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ PUT_MASKED: Op = primitive(
     ),
     inputs=("input", "mask", "values"),
     update=_put_masked,
-    overlap="any",
+    overlap="expanded",
 )
 INDEX_PUT: Op = primitive(
     "index_put",
@@ -105,7 +106,7 @@ INDEX_PUT: Op = primitive(
     ),
     inputs=("input", "index", "values"),
     update=_put,
-    overlap="any",
+    overlap="expanded",
 )
 
 
@@ -263,24 +264,31 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     target = self if op is ALIAS else apply(op, (self,), {"index": window})
     if isinstance(value, Tensor) and value._array.size == 1 and len(picks) == 1 and is_mask(picks[0][1]):
         value = convert(value, target.dtype)
+        if np.may_share_memory(value._array, target._array):
+            value = value.clone()  # PyTorch reads the one value before it writes
     put_picks(target, picks, value, False, INPLACE)
 
 
 def _write_window(self: Tensor, op: Op, window: tuple[Any, ...], value: Any) -> None:
     """Fill or copy into a window; `op` is the one that would make the view, `ALIAS` for the whole tensor."""
     array = self._array
-    shape = array[window].shape
+    part = array[window]
+    shape = part.shape
+    if 0 in part.strides and repeats_memory(shape, part.strides):
+        raise RuntimeError(REPEATED)
     if isinstance(value, Tensor) and value._array.ndim and value._array.shape != shape:
         value = without_surplus(value, len(shape))
         expanded_shape(value._array.shape, shape, value._array.dtype)
     if op is not ALIAS and not _needs_view(self, value):
         apply_inplace(WRITE, (self, value), {"index": window})
+        if self._node is not None and self._node.op is WRITE:
+            self._node.out = self._node.params  # as PyTorch's CopySlices, which a second backward finds freed
         return
     target = self if op is ALIAS else apply(op, (self,), {"index": window})
-    if not isinstance(value, Tensor) or value._array.ndim == 0:
+    if shape and (not isinstance(value, Tensor) or value._array.ndim == 0):
         apply_inplace(FILL[3], (target, value))
     else:
-        apply_inplace(COPY, (target, value if value._array.shape == shape else expand(value, shape)))
+        apply_inplace(COPY, (target, value if shape_of(value) == shape else expand(value, shape)))
 
 
 def _needs_view(self: Tensor, value: Any) -> bool:
@@ -288,6 +296,8 @@ def _needs_view(self: Tensor, value: Any) -> bool:
     if self._requires_grad and self._node is None:
         return True
     array = self._array
+    if self._base is not None and state.grad_enabled:
+        return True  # the view itself goes stale: only the base and the window learn of the write
     if not array.flags.c_contiguous and repeats_memory(array.shape, array.strides):
         return True
     return isinstance(value, Tensor) and np.may_share_memory(array, value._array)

@@ -141,7 +141,7 @@ INDEX_FILL: list[Op] = [
         inputs=("input", "index", "value"),
         node_name=f"IndexFillBackward{number}",
         update=_fill,
-        overlap="any",
+        overlap="expanded",
     )
     for number in range(2)
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.dtype import BOOL_NUMPY, F16, F32, F64, I64, get_default_dtype, result_type_of
+from rushlight.storage import copy_order
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _prepare_none(op: Op, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
 def convert_operand(operand: Any, kind: np.dtype) -> Any:
     """Bring one operand to the common type; integers wrap around as they do in C."""
     if isinstance(operand, _ndarray):
-        return operand if operand.dtype == kind else operand.astype(kind)
+        return operand if operand.dtype == kind else operand.astype(kind, copy_order(operand))
     if kind.kind == "f":
         return np.asarray(operand, dtype=kind)
     if kind.kind == "b":

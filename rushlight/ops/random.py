@@ -16,11 +16,10 @@ from rushlight import draws
 from rushlight.dtype import BOOL_NUMPY, get_default_dtype, int64
 from rushlight.dtype import dtype as DType
 from rushlight.ops.arguments import int_tuple, int_varargs, require_tensor
-from rushlight.ops.create import check_options, empty, finish, numpy_type
+from rushlight.ops.create import check_options, empty, empty_like, finish, numpy_type
 from rushlight.ops.define import TITLES, apply, write_out
 from rushlight.ops.fill import (
     chosen_generator,
-    in_memory_order,
     integer,
     normal_,
     random_,
@@ -54,12 +53,6 @@ def sized(out: Tensor, shape: tuple[int, ...]) -> Tensor:
     return out
 
 
-# What PyTorch's `empty_like` gives: strides in the order of the model's, without gaps.
-EMPTY_LIKE = primitive(
-    "empty_like", "create", lambda input, *, dtype: in_memory_order(np.empty(input.size, dtype), input)
-)
-
-
 def like_to_fill(
     name: str,
     input: Tensor,
@@ -72,10 +65,8 @@ def like_to_fill(
     """An uninitialised tensor of the shape of `input`, by default of its type and order in memory too."""
     require_tensor(name, "input", 1, input)
     check_options(name, layout, device, memory_format, pin_memory)
-    kind = numpy_type(name, dtype, input.dtype)
-    if memory_format is not None and str(memory_format) == "torch.contiguous_format":
-        return empty(input.shape, dtype=dtype or input.dtype)
-    return apply(EMPTY_LIKE, (input,), {"dtype": kind})
+    numpy_type(name, dtype, input.dtype)
+    return empty_like(input, dtype=dtype, memory_format=memory_format)
 
 
 # -- uniform and normal ----------------------------------------------------------------------------------

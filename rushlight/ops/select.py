@@ -134,7 +134,18 @@ def _prepare_masked_fill(op: Any, inputs: Sequence[Any]) -> tuple[Sequence[Any],
     ), None
 
 
-MASKED_FILL.prepare = MASKED_FILL_NUMBER.prepare = _prepare_masked_fill
+def _fill_masked(target: np.ndarray, mask: np.ndarray, value: Any) -> None:
+    """The in-place form: an expanded target may have masked and other elements in one place of memory."""
+    shape = np.broadcast_shapes(target.shape, mask.shape)
+    if shape != target.shape:
+        raise RuntimeError(
+            f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(shape)}"
+        )
+    np.copyto(target, convert_operand(value, target.dtype), casting="unsafe", where=mask)
+
+
+for _op in (MASKED_FILL, MASKED_FILL_NUMBER):
+    _op.prepare, _op.update, _op.overlap = _prepare_masked_fill, _fill_masked, "expanded"
 
 
 @public(

@@ -106,11 +106,13 @@ class Op:
             writes into the array of the first input, which otherwise would be computed anew as a whole and
             copied back.
         overlap: which operands an in-place call refuses for sharing memory with what is written:
-            "partial" (all but the very same window), "any", or "none" (the op reads them before it writes).
+            "partial" (all but the very same window), "any", "expanded" (any too, but an expanded tensor may
+            be written to, with a warning), or "none" (the op reads them before it writes).
     """
 
     __slots__ = (
         "differentiable",
+        "folds",
         "forward",
         "formula",
         "input_names",
@@ -165,6 +167,7 @@ class Op:
         self.output_names = tuple(outputs)
         self.differentiable = differentiable
         self.returns_view = kind == "view"
+        self.folds = kind == "fold"  # its results are row-major, however NumPy laid them out
         self.node_name = node_name or "".join(part.capitalize() for part in name.split("_")) + "Backward0"
         self.plans: dict[int, Plan] = {}
 
