@@ -85,14 +85,14 @@ class Geometry:
         base_places = np.ndarray(self.base_shape, order.dtype, order, self.start * unit, base_steps)
         return base_places, np.ndarray(self.shape, order.dtype, order, self.offset * unit, steps)
 
-    def is_expanded(self) -> bool:
-        """Whether one element of memory stands for a whole dimension of the view."""
-        repeated = any(stride == 0 and n > 1 for stride, n in zip(self.strides, self.shape, strict=True))
-        return repeated and 0 not in self.shape
-
     def overlaps_itself(self) -> bool:
         """Whether one element of memory appears at several places of the view."""
         return repeats_memory(self.shape, self.strides)
+
+
+def is_expanded(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether one element of memory stands for a whole dimension of an array of this geometry."""
+    return 0 not in shape and any(step == 0 and n > 1 for step, n in zip(strides, shape, strict=True))
 
 
 def repeats_memory(shape: Sequence[int], strides: Sequence[int]) -> bool:
@@ -146,13 +146,19 @@ class CopySlices(Node):
         grad = grads[0]
         inner = self.inner.backward([gather_window(grad, self.geometry)])
         replaced = None if self.self_edge is None else inner.pop(self.self_edge)
+        if is_expanded(self.geometry.base_shape, self.geometry.base_strides):
+            raise RuntimeError(REPEATED)
         if self.edges[0] is None or (wanted is not None and not wanted[0]):
             return [None, *inner]
-        if self.geometry.is_expanded():
+        if is_expanded(self.geometry.shape, self.geometry.strides):
             raise RuntimeError(REPEATED)  # what several elements got has no place in the one of the base
         if replaced is None:
             replaced = zeros_of(self.geometry.shape, self.dtype)
         return [scatter_window(grad, replaced, self.geometry), *inner]
+
+    def note_overwritten(self, version: int) -> None:
+        if self.inner is not None:
+            self.inner.note_overwritten(version)
 
     def release(self) -> None:
         # The inner node itself keeps what it saved: second derivatives may lead to it by a way of their own.

@@ -335,6 +335,15 @@ class Node:
                     _changed_in_place(self, array, root._current_version(), version, self, number)
                 )
 
+    def note_overwritten(self, version: int) -> None:
+        """Remember, if an output was saved, that it was written to, even when its tensor is gone by then."""
+        if self.out is None or not self.plan.save_out or self.out_version is None:
+            return
+        if self.outputs is None:
+            self.out_ref = _Overwritten(self.out_ref, version)
+        else:
+            self.out_ref = [_Overwritten(each, version) for each in self.out_ref]
+
     def release(self) -> None:
         """Free what was saved, so that a second backward is noticed and memory returns early."""
         if self.saved or self.out is not None:
@@ -345,6 +354,22 @@ class Node:
         if self.where is None or not self.where.stack:
             return ""
         return f"\nThe forward call was made here:\n{self.where.stack[-1].rstrip()}"
+
+
+class _Overwritten:
+    """In place of the weak reference to a saved output: outlives the tensor, with the version it had then."""
+
+    __slots__ = ("reference", "version")
+
+    def __init__(self, reference: Callable[[], Any], version: int) -> None:
+        self.reference, self.version = reference, version
+
+    def __call__(self) -> Any:
+        found = self.reference()
+        return self if found is None else found
+
+    def _current_version(self) -> int:
+        return self.version
 
 
 class Origin:
@@ -367,6 +392,14 @@ def _without_library(stack: list[Any]) -> list[Any]:
     while stack and any(each in stack[-1].filename for each in inner):
         stack.pop()
     return stack
+
+
+def unconnected(op: Op, plan: Plan, params: dict[str, Any]) -> Node:
+    """A node whose gradients lead nowhere; a call by `plan` would have had some."""
+    node = Node(op, op.plan(0), params)
+    if plan.save_out:
+        node.out = params  # freed by the first backward, like the result that PyTorch's node saves
+    return node
 
 
 _METADATA: weakref.WeakKeyDictionary[Node, dict[str, Any]] = weakref.WeakKeyDictionary()

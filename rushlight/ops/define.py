@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, NODES_NOTED, PACKING, RECORDING, WATCHING, state
-from rushlight.autograd.node import Node
+from rushlight.autograd.node import Node, unconnected
 from rushlight.dtype import can_cast, from_numpy
 from rushlight.ops.operands import ALWAYS_BOOL as ALWAYS_BOOL
 from rushlight.ops.operands import BOOL_TO_LONG as BOOL_TO_LONG
+from rushlight.ops.operands import C_NAMES as C_NAMES
 from rushlight.ops.operands import DEFAULT as DEFAULT
 from rushlight.ops.operands import INT_TO_FLOAT as INT_TO_FLOAT
 from rushlight.ops.operands import NO_OPMATH as NO_OPMATH
+from rushlight.ops.operands import TITLES as TITLES
 from rushlight.ops.operands import ArgumentError as ArgumentError
 from rushlight.ops.operands import convert_operand as convert_operand
 from rushlight.ops.operands import operand_of
@@ -240,7 +242,7 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
             numbers[len(edges)] = source._output_nr
         if upstream is None:
             if not source._requires_grad:  # a view without history: its gradient leads nowhere
-                return make_node(op, inputs, params, mask & ~(1 << index)) or Node(op, op.plan(0), params)
+                return make_node(op, inputs, params, mask & ~(1 << index)) or unconnected(op, plan, params)
             upstream = source
         edges.append(upstream)
     node = Node(op, plan, params)
@@ -368,31 +370,6 @@ def write_out(out: Any, result: Any) -> Any:
     return out
 
 
-# PyTorch's two other ways to name a type in error messages.
-C_NAMES = {
-    "bool": "bool",
-    "uint8": "unsigned char",
-    "int8": "signed char",
-    "int16": "short int",
-    "int32": "int",
-    "int64": "long int",
-    "float16": "c10::Half",
-    "float32": "float",
-    "float64": "double",
-}
-TITLES = {
-    "bool": "Bool",
-    "uint8": "Byte",
-    "int8": "Char",
-    "int16": "Short",
-    "int32": "Int",
-    "int64": "Long",
-    "float16": "Half",
-    "float32": "Float",
-    "float64": "Double",
-}
-
-
 def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PARAMS) -> Tensor:
     """Run an op and store the result in its first input, as ``mul_`` and its like do; returns that input.
 
@@ -401,10 +378,10 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     """
     target = inputs[0]
     mask = needs_grad_mask(inputs) if state.mode & GRAD else 0
+    if mask and isinstance(target, Tensor) and target._array.dtype.kind != "f":
+        mask = 0
     views.check_inplace(op, inputs, bool(mask))
     array = target._array
-    if mask and array.dtype.kind != "f":
-        mask = 0
     node = None
     token = _set_errors(QUIET)
     try:
@@ -426,6 +403,8 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
         _reset_errors(token)
     root = target if target._root is None else target._root
     root._version_count += 1
+    if root._node is not None:
+        root._node.note_overwritten(root._version_count)
     if node is not None:
         node.shape, node.dtype = array.shape, array.dtype
         if node.plan.save_out:

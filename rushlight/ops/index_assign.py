@@ -266,6 +266,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         value = convert(value, target.dtype)
         if np.may_share_memory(value._array, target._array):
             value = value.clone()  # PyTorch reads the one value before it writes
+    if value is target and array.ndim and array.shape[0] == 1:
+        value = without_surplus(value, array.ndim - 1)  # PyTorch does, and so sees another tensor
     put_picks(target, picks, value, False, INPLACE)
 
 

@@ -22,6 +22,30 @@ if TYPE_CHECKING:
 # PyTorch's kinds. DEFAULT computes float16 in float32 and rounds once; NO_OPMATH does not.
 DEFAULT, NO_OPMATH, INT_TO_FLOAT, ALWAYS_BOOL, BOOL_TO_LONG, NONE = range(6)
 
+# PyTorch's two other ways to name a type in error messages.
+C_NAMES = {
+    "bool": "bool",
+    "uint8": "unsigned char",
+    "int8": "signed char",
+    "int16": "short int",
+    "int32": "int",
+    "int64": "long int",
+    "float16": "c10::Half",
+    "float32": "float",
+    "float64": "double",
+}
+TITLES = {
+    "bool": "Bool",
+    "uint8": "Byte",
+    "int8": "Char",
+    "int16": "Short",
+    "int32": "Int",
+    "int64": "Long",
+    "float16": "Half",
+    "float32": "Float",
+    "float64": "Double",
+}
+
 _ndarray = np.ndarray
 
 

@@ -114,7 +114,7 @@ class Generator(WriteTexts):
             f"{name} = {name}.detach().clone().requires_grad_()",
         ]
         if tensor._base is None and not any(each._base is tensor for each in self.program.tensors().values()):
-            other, _ = self.pick(lambda each: each.shape == tensor.shape)
+            other, _ = self.pick(lambda each: each.shape == tensor.shape and each.dtype == tensor.dtype)
             options.append(f"{name}.data = {other}")
         self.program.run(self.random.choice(options))
 
