@@ -22,7 +22,7 @@ ACCEPTED = {
     "there on, which views there are depends on them",
     "refusal": "PyTorch's internal assertions, and what it refuses because a view was made without history "
     "or a saved tensor detached in place, though no gradient depends on it",
-    "gradient": "the version of a gradient, and whether it is a view (which detach_ refuses): the engine's business",
+    "gradient": "the version of a gradient, and whether it is a view, which detach_ refuses: the engine's",
 }
 LATE_REFUSALS = re.compile(
     "A view was created in no_grad mode|has been detached in-place|INTERNAL ASSERT FAILED|Can't detach views"
