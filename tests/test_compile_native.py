@@ -188,3 +188,16 @@ def test_a_gradient_that_somebody_keeps_does_not_change():
     same = id(leaf.grad)
     step(*given)
     assert id(leaf.grad) == same, "what nobody else holds is written over"
+
+
+def test_leaves_of_different_calls_have_gradients_of_their_own():
+    @torch.compile
+    def step(weight, x):
+        (weight * x).sum().square().backward()
+
+    x = torch.rand(5)
+    leaves = [torch.rand(5, requires_grad=True) for _ in range(6)]
+    for leaf in leaves:
+        step(leaf, x)
+    for leaf in leaves:
+        np.testing.assert_allclose(leaf.grad.numpy(), (2 * (leaf * x).sum() * x).detach().numpy(), rtol=1e-5)

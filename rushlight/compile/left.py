@@ -26,7 +26,7 @@ class LeftGrad:
         executor: runs the program.
     """
 
-    __slots__ = ("_counts", "array", "executor", "leaf", "renewable", "tensor", "window")
+    __slots__ = ("_to_memory", "_to_tensor", "array", "executor", "leaf", "renewable", "tensor", "window")
 
     def __init__(self, leaf: Any, window: Window, executor: Any) -> None:
         self.leaf, self.window, self.executor = leaf, window, executor
@@ -34,17 +34,23 @@ class LeftGrad:
         self.renewable = renewable is not None and renewable(window)
         self.tensor: Tensor | None = None
         self.array: np.ndarray | None = None
-        self._counts: tuple[int, ...] = ()
+        self._to_tensor, self._to_memory = 0, [0]  # references while nobody else has any
 
-    def before_run(self) -> None:
-        """Make sure that the memory about to be written is nobody's but the program's."""
+    def before_run(self, owner: Tensor) -> None:
+        """Make sure that the memory about to be written is nobody's but the program's.
+
+        The ``.grad`` of `owner` is replaced by the run, so its reference does not count; that of a leaf of an
+        earlier call does.
+        """
         if self.tensor is None:
             return
+        to_tensor, *to_memory = self._references()
         if (
             self.tensor._array is self.array
             and not self.tensor._requires_grad
             and self.tensor._node is None
-            and all(now <= then for now, then in zip(self._references(), self._counts, strict=True))
+            and to_tensor - (owner._grad is self.tensor) <= self._to_tensor
+            and to_memory == self._to_memory
         ):
             return
         self.executor.memory.renew(self.window)
@@ -57,12 +63,11 @@ class LeftGrad:
             return
         if self.tensor is None:
             self.array = self.executor.memory.view(self.window)
-            self.tensor = owner._grad = new_tensor(self.array)
-            self._counts = self._references()
-        else:
-            owner._grad = self.tensor
+            self.tensor = new_tensor(self.array)
+            self._to_tensor, *self._to_memory = self._references()
+        owner._grad = self.tensor
 
-    def _references(self) -> tuple[int, ...]:
+    def _references(self) -> list[int]:
         """How many references there are to the tensor, its array, and the memory behind that."""
         assert self.array is not None
         found = [sys.getrefcount(self.tensor), sys.getrefcount(self.array)]
@@ -70,4 +75,4 @@ class LeftGrad:
         while behind is not None:
             found.append(sys.getrefcount(behind))
             behind = getattr(behind, "base", None)
-        return tuple(found)
+        return found

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.recording import Recording
+from rushlight.compile.recording import Recording, owner_of_grad
 from rushlight.compile.stand_in import rebuilt, with_values
 from rushlight.data import collate
 from rushlight.data.dataset import Subset, TensorDataset
@@ -100,7 +100,7 @@ def run_natively(
                 rows, numbers = rows[: place + 1], numbers[: place + 1]
                 break
         for left in recording.left:
-            left.before_run()
+            left.before_run(owner_of_grad(left.leaf, ()))
         found = many(columns, rows, numbers)
         recording.leave((), len(rows))
     return recording.results.shape_of_value(recording.results.build(found, ())), len(rows)

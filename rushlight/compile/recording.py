@@ -139,7 +139,7 @@ class Recording:
             self.refresh()
             arrays = self.argument_arrays(given)
             for left in self.left:
-                left.before_run()
+                left.before_run(owner_of_grad(left.leaf, given))
             made = self.executor.run(arrays)
             self.leave(given)
         tensors = self.results.build(made, given)
