@@ -48,7 +48,6 @@ class CompiledFunction:
         self.function = function
         self.name = name
         self.backend = backend
-        self.backend = backend
         self.limit = limit
         self.check = check
         self.recordings: dict[Any, list[Recording]] = {}

@@ -71,29 +71,41 @@ def units_of(spec: Contraction, dots: bool) -> int:
     """Into how many units the nest can be split among threads."""
     if dots:
         return -(-spec.n // _group(spec))
-    by_columns, count = _split(spec)
-    del by_columns
-    return count
+    return _nesting(spec).units
 
 
-def _split(spec: Contraction) -> tuple[bool, int]:
-    """Whether lanes along j are split by blocks of columns, and into how many units."""
+class Nesting(NamedTuple):
+    """How tiles follow each other where lanes run along j.
+
+    Args:
+        rows, columns: of a tile.
+        rows_first: one row of tiles after another, so that the result is written from top to bottom as one
+            stream; jumping between its rows would cost a page each.
+        by_columns: whether threads share the columns of tiles, or their rows.
+        units: how many there are of what they share.
+    """
+
+    rows: int
+    columns: int
+    rows_first: bool
+    by_columns: bool
+    units: int
+
+
+def _nesting(spec: Contraction) -> Nesting:
     mi, nv = tile_of(spec)
-    blocks, tiles = -(-spec.n // (nv * spec.lanes)), -(-spec.m // mi)
-    if spec.k <= 4 and spec.m > 1:
-        return False, spec.m
-    if tiles >= 4 and _stays_near(spec):
-        return False, tiles
+    width = nv * spec.lanes
+    if spec.k <= 4 and spec.m > 1:  # little is summed: a tile gains nothing over a row
+        return Nesting(1, width, True, False, spec.m)
+    blocks, tiles = -(-spec.n // width), -(-spec.m // mi)
+    stays_near = spec.k * spec.n * BYTES[spec.kind] <= 1 << 20  # the operand in lanes, in the second cache
 
     def balance(count: int) -> float:
         return count / (2 * -(-count // 2)) + min(count, 16) / 100
 
-    return (True, blocks) if balance(blocks) > balance(tiles) else (False, tiles)
-
-
-def _stays_near(spec: Contraction) -> bool:
-    """Whether the operand in lanes stays in the second cache while rows of the result pass by."""
-    return spec.k * spec.n * BYTES[spec.kind] <= 1 << 20
+    if not (tiles >= 4 and stays_near) and balance(blocks) > balance(tiles):
+        return Nesting(mi, width, False, True, blocks)
+    return Nesting(mi, width, stays_near, False, tiles)
 
 
 def in_units(e: Emitter, count: int, size: int, part: Part | None, piece: Callable[[Reg, int], None]) -> None:
@@ -112,51 +124,24 @@ def in_units(e: Emitter, count: int, size: int, part: Part | None, piece: Callab
 
 def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None) -> None:
     """Emit the nest with register tiles; `part` bounds the units this thread computes."""
-    mi, nv = tile_of(spec)
-    lanes = spec.lanes
-    by_columns, _ = _split(spec)
+    nesting = _nesting(spec)
+    shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
 
-    def block(row: Reg, rows: int, column: Reg, columns: int) -> None:
-        tail = columns % lanes
-        mask = e.mask(e.const(tail, "i8"), lanes) if tail else None
-        _tile(e, spec, finish, row, rows, column, -(-columns // lanes), mask)
+    def tile(row: Reg, rows: int, column: Reg, columns: int) -> None:
+        tail = columns % spec.lanes
+        mask = e.mask(tail, spec.lanes) if tail else None
+        _tile(e, spec, finish, row, rows, column, -(-columns // spec.lanes), mask)
 
-    if spec.k <= 4 and spec.m > 1:  # little is summed: the result is written as one stream in memory
-        in_units(
-            e,
-            spec.m,
-            1,
-            part,
-            lambda row, _: in_units(
-                e, spec.n, nv * lanes, None, lambda column, columns: block(row, 1, column, columns)
-            ),
-        )
-        return
-    if not by_columns and _stays_near(spec):
-        # The result is written from top to bottom: jumping between its rows would cost a page each.
-        in_units(
-            e,
-            spec.m,
-            mi,
-            part,
-            lambda row, rows: in_units(
-                e, spec.n, nv * lanes, None, lambda column, columns: block(row, rows, column, columns)
-            ),
-        )
-        return
-    in_units(
-        e,
-        spec.n,
-        nv * lanes,
-        part if by_columns else None,
-        lambda column, columns: in_units(
-            e,
-            spec.m,
-            mi,
-            None if by_columns else part,
-            lambda row, rows: block(row, rows, column, columns),
-        ),
-    )
+    def all_rows(piece: Callable[[Reg, int], None]) -> None:
+        in_units(e, spec.m, nesting.rows, shared_rows, piece)
+
+    def all_columns(piece: Callable[[Reg, int], None]) -> None:
+        in_units(e, spec.n, nesting.columns, shared_columns, piece)
+
+    if nesting.rows_first:
+        all_rows(lambda row, rows: all_columns(lambda column, columns: tile(row, rows, column, columns)))
+    else:
+        all_columns(lambda column, columns: all_rows(lambda row, rows: tile(row, rows, column, columns)))
 
 
 def _times(e: Emitter, index: Reg, factor: int) -> Reg:
@@ -276,7 +261,7 @@ def _dots(
             loop.next = step(loop.index, loop.carry, None)
         sums = loop.carry
     if spec.k % lanes:
-        sums = step(e.const(whole, "i8"), sums, e.mask(e.const(spec.k % lanes, "i8"), lanes))
+        sums = step(e.const(whole, "i8"), sums, e.mask(spec.k % lanes, lanes))
     for i in range(rows):
         numbers = [e.reduce("fadd", sums[i * group + j]) for j in range(group)]
         finish(_plus(e, row, i), column, _gathered(e, numbers), None)

@@ -88,10 +88,6 @@ class Emitter:
         self.lines.append(f"{name}:")
         self._block = name
 
-    def comment(self, text: str) -> None:
-        """A remark for people reading the IR."""
-        self.lines.append(f"  ; {text}")
-
     def begin(self, name: str, parameters: Sequence[str]) -> None:
         """Begin a function without result."""
         self.lines.append(f"define void @{name}({', '.join(parameters)}) #0 {{")
@@ -126,6 +122,12 @@ class Emitter:
     def binary(self, op: str, a: Reg, b: Reg) -> Reg:
         """A two-operand instruction on values of one type."""
         return self.op(f"{op} {a.type} {a.text}, {b.text}", a.kind, a.lanes)
+
+    def select(self, condition: Reg, a: Reg, b: Reg) -> Reg:
+        """`a` in the lanes where the condition holds, else `b`."""
+        return self.op(
+            f"select {condition.type} {condition.text}, {a.type} {a.text}, {b.type} {b.text}", a.kind, a.lanes
+        )
 
     def call(self, function: str, result: tuple[str, int], *args: Reg, flags: str = "") -> Reg:
         """A call of an intrinsic, which is declared on the way."""
@@ -184,13 +186,13 @@ class Emitter:
                 return base
             index = self.const(index, "i8")
         name = self.name("p")
-        element = "i8" if kind == "b1" else SCALARS[kind]
+        element = SCALARS[in_memory(kind)]
         self.line(f"{name} = getelementptr inbounds {element}, ptr {base}, i64 {index.text}")
         return name
 
     def load(self, pointer: str, kind: str, lanes: int = 1, mask: Reg | None = None) -> Reg:
         """Elements from consecutive addresses; lanes that the mask leaves out are zero."""
-        stored = "u1" if kind == "b1" else kind
+        stored = in_memory(kind)
         vector, align = type_of(stored, lanes), BYTES[kind]
         if mask is None:
             value = self.op(f"load {vector}, ptr {pointer}, align {align}", stored, lanes)
@@ -204,16 +206,12 @@ class Emitter:
                 stored,
                 lanes,
             )
-        if kind == "b1":
-            return self.op(f"trunc {vector} {value.text} to {type_of('b1', lanes)}", "b1", lanes)
-        return value
+        return self._from_memory(value, kind)
 
     def store(self, value: Reg, pointer: str, mask: Reg | None = None) -> None:
         """Elements to consecutive addresses; lanes that the mask leaves out are not touched."""
+        value = self._to_memory(value)
         align = BYTES[value.kind]
-        if value.kind == "b1":
-            bytes_type = type_of("u1", value.lanes)
-            value = self.op(f"zext {value.type} {value.text} to {bytes_type}", "u1", value.lanes)
         if mask is None:
             self.line(f"store {value.type} {value.text}, ptr {pointer}, align {align}")
             return
@@ -228,14 +226,14 @@ class Emitter:
     def _apart(self, base: str, distances: Reg, kind: str) -> str:
         """Addresses that lie so many elements from a start, one per lane."""
         name = self.name("p")
-        element = "i8" if kind == "b1" else SCALARS[kind]
+        element = SCALARS[in_memory(kind)]
         self.line(f"{name} = getelementptr {element}, ptr {base}, {distances.type} {distances.text}")
         return name
 
     def gather(self, base: str, distances: Reg, kind: str, mask: Reg | None = None) -> Reg:
         """Elements from anywhere; lanes that the mask leaves out are zero."""
         lanes = distances.lanes
-        stored = "u1" if kind == "b1" else kind
+        stored = in_memory(kind)
         vector, pointers = type_of(stored, lanes), self._apart(base, distances, kind)
         function = f"llvm.masked.gather.{overload(stored, lanes)}.v{lanes}p0"
         self.declared.add(f"declare {vector} @{function}(<{lanes} x ptr>, <{lanes} x i1>, {vector})")
@@ -246,17 +244,14 @@ class Emitter:
             stored,
             lanes,
         )
-        if kind == "b1":
-            return self.op(f"trunc {vector} {value.text} to {type_of('b1', lanes)}", "b1", lanes)
-        return value
+        return self._from_memory(value, kind)
 
     def scatter(self, value: Reg, base: str, distances: Reg, mask: Reg | None = None) -> None:
         """Elements to anywhere, the lanes in order."""
         lanes = distances.lanes
         pointers = self._apart(base, distances, value.kind)
+        value = self._to_memory(value)
         align = BYTES[value.kind]
-        if value.kind == "b1":
-            value = self.op(f"zext {value.type} {value.text} to {type_of('u1', lanes)}", "u1", lanes)
         function = f"llvm.masked.scatter.{overload(value.kind, lanes)}.v{lanes}p0"
         self.declared.add(f"declare void @{function}({value.type}, <{lanes} x ptr>, <{lanes} x i1>)")
         chosen = mask or self.const(True, "b1", lanes)
@@ -265,8 +260,22 @@ class Emitter:
             f"<{lanes} x i1> {chosen.text})"
         )
 
-    def mask(self, count: Reg, lanes: int) -> Reg:
+    def _to_memory(self, value: Reg) -> Reg:
+        """A value as it lies in memory: a bool takes a byte."""
+        if value.kind != "b1":
+            return value
+        return self.op(f"zext {value.type} {value.text} to {type_of('u1', value.lanes)}", "u1", value.lanes)
+
+    def _from_memory(self, value: Reg, kind: str) -> Reg:
+        if kind != "b1":
+            return value
+        return self.op(f"trunc {value.type} {value.text} to {type_of('b1', value.lanes)}", "b1", value.lanes)
+
+    def mask(self, count: Reg | int, lanes: int) -> Reg:
         """A mask whose first `count` lanes are on."""
+        if isinstance(count, int):
+            on = ", ".join("i1 true" if i < count else "i1 false" for i in range(lanes))
+            return Reg(f"<{on}>", "b1", lanes)
         numbers = "<" + ", ".join(f"i64 {i}" for i in range(lanes)) + ">"
         limit = self.splat(count, lanes)
         return self.op(f"icmp slt <{lanes} x i64> {numbers}, {limit.text}", "b1", lanes)
@@ -359,6 +368,11 @@ class Loop:
         self.index = index
         self.carry = carry
         self.next: list[Reg] = []
+
+
+def in_memory(kind: str) -> str:
+    """The kind that elements have in memory, where a bool takes a byte."""
+    return "u1" if kind == "b1" else kind
 
 
 def overload(kind: str, lanes: int) -> str:

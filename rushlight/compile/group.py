@@ -211,8 +211,7 @@ class Fusion:
             found = touches(first, statement)
             if not self._takes(first, statement, first.domain, found):
                 return None
-        for statement in second.statements:
-            self._append(first, statement)
+        first.statements += second.statements
         for touch in second.touched:
             touch.group = first
         first.touched += second.touched
@@ -223,12 +222,8 @@ class Fusion:
                 each.ancestors |= first.bit | first.ancestors
         return first
 
-    @staticmethod
-    def _append(group: Group, statement: Statement) -> None:
-        group.statements.append(statement)
-
     def _join(self, home: Group, work: Statement, found: list[Touch], needed: dict[int, Group]) -> None:
-        self._append(home, work)
+        home.statements.append(work)
         others = {number: each for number, each in needed.items() if each is not home}
         self._inherit(home, self._ancestors(others))
         self._note(home, found)
@@ -242,27 +237,6 @@ class Fusion:
             if each.ancestors & group.bit:
                 each.ancestors |= fresh
 
-    def ordered(self) -> list[Group]:
-        """The groups in an order that respects what each needs."""
-        live = [each for each in self.groups if each.number not in self.replaced]
-        gone = 0
-        for number in self.replaced:
-            gone |= 1 << number
-        done, order = gone, []
-        waiting = live
-        while waiting:
-            later = []
-            for each in waiting:
-                if each.ancestors & ~done:
-                    later.append(each)
-                else:
-                    order.append(each)
-                    done |= each.bit
-            if len(later) == len(waiting):
-                raise AssertionError("groups wait for each other")
-            waiting = later
-        return order
-
 
 def _in_step(mine: Touch, group: Group, domain: tuple[int, ...]) -> bool:
     """Whether an access meets only accesses of the group to the very same elements, index by index."""
@@ -275,8 +249,8 @@ def _in_step(mine: Touch, group: Group, domain: tuple[int, ...]) -> bool:
 
 
 def fuse(work: Iterable[Work]) -> list[Group]:
-    """Groups for all work, in the order they run."""
+    """Groups for all work; `schedule.ordered` puts them in an order."""
     fusion = Fusion()
     for each in work:
         fusion.add(each)
-    return fusion.ordered()
+    return [each for each in fusion.groups if each.number not in fusion.replaced]

@@ -32,13 +32,18 @@ def vector_bytes() -> int:
     return 32 if features.get("avx2") else 16
 
 
-@functools.cache
-def machine() -> Any:
-    """The target machine of this CPU."""
+def new_machine() -> Any:
+    """A target machine for this CPU. An execution engine takes its own over."""
     llvm = binding()
     features = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)
+
+
+@functools.cache
+def machine() -> Any:
+    """The target machine for everything but execution engines."""
+    return new_machine()
 
 
 def pause_function() -> str:
@@ -68,7 +73,7 @@ class Code:
         passes.add_new_gvn_pass()
         passes.run(module, llvm.create_pass_builder(machine(), llvm.create_pipeline_tuning_options()))
         self.module = module
-        self._engine = llvm.create_mcjit_compiler(module, _new_machine())
+        self._engine = llvm.create_mcjit_compiler(module, new_machine())
         self._engine.finalize_object()
 
     def function(self, name: str, result: Any, *arguments: Any) -> Any:
@@ -79,11 +84,3 @@ class Code:
     def assembly(self) -> str:
         """The machine's instructions as text."""
         return machine().emit_assembly(self.module)
-
-
-def _new_machine() -> Any:
-    # An execution engine takes its target machine over, so that each needs one of its own.
-    llvm = binding()
-    features = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)

@@ -15,7 +15,7 @@ from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.scalar import Scalars, cast
 from rushlight.compile.statements import Access, Pick, Statement
-from rushlight.compile.vmath import in_order
+from rushlight.compile.vmath import in_order, rebuilt
 
 _IDENTITY = {"sum": 0, "prod": 1, "any": 0, "all": 1}
 
@@ -110,12 +110,7 @@ class Body:
         number = cast(e, self.load(pick.access, place), "i8")
         bound = e.const(pick.bound, "i8", number.lanes)
         inside = e.op(f"icmp ult {number.type} {number.text}, {bound.text}", "b1", number.lanes)
-        zero = e.const(0, "i8", number.lanes)
-        safe = e.op(
-            f"select {inside.type} {inside.text}, {number.type} {number.text}, {zero.type} {zero.text}",
-            "i8",
-            number.lanes,
-        )
+        safe = e.select(inside, number, e.const(0, "i8", number.lanes))
         return e.binary("mul", safe, e.const(pick.scale, "i8", number.lanes))
 
     def _spread(self, access: Access, place: Place) -> tuple[str, Reg | None]:
@@ -218,14 +213,12 @@ def squeezed(
 
 
 def _renumbered(expr: Expr, places: dict[int, int]) -> Expr:
-    made: dict[Expr, Expr] = {}
-    for node in in_order([expr]):
-        if node.op == "index":
-            made[node] = node.symbols.make("index", (places[node.args[0]],), node.kind)
-        else:
-            args = tuple(made[each] if isinstance(each, Expr) else each for each in node.args)
-            made[node] = node.symbols.make(node.op, args, node.kind)
-    return made[expr]
+    """The expression with dimensions numbered anew."""
+
+    def renumber(node: Expr) -> Expr | None:
+        return node.symbols.make("index", (places[node.args[0]],), node.kind) if node.op == "index" else None
+
+    return rebuilt([expr], renumber)[0]
 
 
 def _with_picks(statement: Statement) -> list[Access]:
@@ -343,7 +336,7 @@ class Nest:
 
         def piece(at: Reg, count: int) -> None:
             index[d] = at
-            inner = self._tail(count) if count < size else mask
+            inner = self.e.mask(count, self.lanes) if count < size else mask
             self._kept(depth + 1, index, known, inner)
 
         in_units(self.e, n, size, self.part if depth == 0 else None, piece)
@@ -355,10 +348,6 @@ class Nest:
         first = self.kept[0]
         size = self.lanes if first == self.vector else 1
         return -(-self.domain[first] // size)
-
-    def _tail(self, count: int) -> Reg:
-        lanes = ", ".join("i1 true" if i < count else "i1 false" for i in range(self.lanes))
-        return Reg(f"<{lanes}>", "b1", self.lanes)
 
     def _element(self, index: list[Reg], known: dict[Access, Reg], mask: Reg | None) -> None:
         """What is inside the kept loops: the statements, or the folds with their own loops."""
@@ -408,18 +397,13 @@ class Nest:
             totals = loop.carry
         if n - whole:
             index[d] = self.e.const(whole, "i8")
-            totals = self._folded(depth + 1, index, known, self._tail(n - whole), totals)
+            totals = self._folded(depth + 1, index, known, self.e.mask(n - whole, self.lanes), totals)
         return totals
 
     def _combined(self, statement: Statement, total: Reg, value: Reg, mask: Reg | None) -> Reg:
         e = self.e
         if mask is not None and self.vector in self.inner:
-            neutral = self._start(statement)
-            value = e.op(
-                f"select {mask.type} {mask.text}, {value.type} {value.text}, {value.type} {neutral.text}",
-                value.kind,
-                value.lanes,
-            )
+            value = e.select(mask, value, self._start(statement))
         return combine(e, statement.fold, total, value)
 
 

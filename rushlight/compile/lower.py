@@ -29,7 +29,7 @@ from rushlight.compile.statements import (
     at,
     over,
 )
-from rushlight.compile.vmath import in_order, lower
+from rushlight.compile.vmath import in_order, lower, rebuilt
 from rushlight.tensor import new_tensor
 
 
@@ -134,14 +134,13 @@ class Lowering:
         }
         if not known:
             return expr
-        made: dict[Expr, Expr] = {}
-        for node in in_order([expr]):
-            if node.op == "load" and node.args[0] in known:
-                made[node] = node.symbols.const(known[node.args[0]], node.kind)
-            else:
-                args = tuple(made[each] if isinstance(each, Expr) else each for each in node.args)
-                made[node] = node.symbols.make(node.op, args, node.kind)
-        return made[expr]
+
+        def constant(node: Expr) -> Expr | None:
+            if node.op != "load" or node.args[0] not in known:
+                return None
+            return node.symbols.const(known[node.args[0]], node.kind)
+
+        return rebuilt([expr], constant)[0]
 
     def _map(self, call: Call) -> None:
         (out,) = call.outputs

@@ -23,9 +23,9 @@ from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
     Function,
     Kernels,
-    clustered,
     emit_group,
     module_text,
+    ordered,
     run_function,
     units_of_group,
 )
@@ -47,7 +47,7 @@ class Plan:
         work, self.ways = prepare(work, self._temporary)
         groups = fuse(work)
         self.split = {group: units_of_group(group, self.ways) for group in groups}
-        self.groups = clustered(groups, self.split)
+        self.groups = ordered(groups, self.split)
         self.runs_many = False
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
@@ -105,17 +105,14 @@ class Plan:
         """For every temporary that needs memory of its own: the first and last group that touches it."""
         spans: dict[int, tuple[int, int]] = {}
         for place, group in enumerate(self.groups):
-            numbers = set()
-            for each in group.work():
-                if isinstance(each, Opaque):
-                    numbers |= {window.buffer.number for window in (*each.call.reads(), *each.call.outputs)}
-                elif isinstance(each, Check):
-                    numbers.add(each.access.buffer.number)
-                elif isinstance(each, Draw):
-                    numbers |= {access.buffer.number for access in (each.store, *each.loads)}
-                elif each in self.stored:
-                    numbers.add(each.store.buffer.number)
-            numbers |= {touch.number for touch in group.touched if not touch.writes}
+            numbers = {
+                touch.number for touch in group.touched if not touch.writes or group.single is not None
+            }
+            numbers |= {
+                each.store.buffer.number
+                for each in group.work()
+                if isinstance(each, (Statement, Product)) and each in self.stored
+            }
             for number in numbers:
                 first, _ = spans.get(number, (place, place))
                 spans[number] = (first, place)

@@ -73,18 +73,12 @@ class Scalars:
         if op == "cast":
             return cast(e, args[0], kind)
         if op in ("select", "rare"):
-            chosen, a, b = args
-            return e.op(
-                f"select {chosen.type} {chosen.text}, {a.type} {a.text}, {b.type} {b.text}", kind, a.lanes
-            )
+            return e.select(*args)
         if op in _FLOAT_TESTS:
             return compare(e, op, args[0], args[1])
         if op in ("min", "max"):
             first = compare(e, "lt" if op == "min" else "gt", args[0], args[1])
-            a, b = args
-            return e.op(
-                f"select {first.type} {first.text}, {a.type} {a.text}, {b.type} {b.text}", kind, a.lanes
-            )
+            return e.select(first, args[0], args[1])
         if op in ("bits", "unbits"):
             made = Reg("", kind, args[0].lanes)
             return e.op(f"bitcast {args[0].type} {args[0].text} to {made.type}", kind, made.lanes)
@@ -116,13 +110,7 @@ class Scalars:
             return e.binary("sub", zero, first)
         if op == "abs":
             negative = compare(e, "lt", first, zero)
-            turned = e.binary("sub", zero, first)
-            return e.op(
-                f"select {negative.type} {negative.text}, {turned.type} {turned.text}, {first.type} "
-                f"{first.text}",
-                first.kind,
-                first.lanes,
-            )
+            return e.select(negative, e.binary("sub", zero, first), first)
         raise NotImplementedError(f"{op} on whole numbers has no instructions")
 
 
@@ -173,9 +161,4 @@ def _to_whole(e: Emitter, value: Reg, kind: str) -> Reg:
     unknown = compare(e, "ne", value, value)
     outside = e.binary("or", above, unknown)
     least = e.const(-(1 << bits), wide, value.lanes)
-    whole = e.op(
-        f"select {outside.type} {outside.text}, {least.type} {least.text}, {whole.type} {whole.text}",
-        wide,
-        value.lanes,
-    )
-    return cast(e, whole, kind)
+    return cast(e, e.select(outside, least, whole), kind)

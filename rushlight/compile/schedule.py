@@ -9,7 +9,6 @@ by the first thread, there is a barrier; what is computed does not depend on the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import kind_of
@@ -65,12 +64,6 @@ done:
 """
 
 
-class Splitting(NamedTuple):
-    """How a group is shared: the number of units, 1 where only the first thread works on it."""
-
-    units: int
-
-
 def cost(group: Group) -> float:
     """About how many cycles a group takes."""
     count = 1
@@ -95,25 +88,22 @@ def units_of_group(group: Group, ways: dict[Product, str]) -> int:
     return loop_units(group.statements)
 
 
-def clustered(groups: Sequence[Group], split: dict[Group, int]) -> list[Group]:
-    """The groups in an order with few changes between split and other groups."""
-    done = 0
+def ordered(groups: Sequence[Group], split: dict[Group, int]) -> list[Group]:
+    """The groups in an order that respects what each needs, with few changes between split and other ones."""
+    missing = 0
     for each in groups:
-        done |= each.bit
-    live = done
-    done = 0
+        missing |= each.bit
     order: list[Group] = []
     waiting = list(groups)
-    mode = False
+    sharing = False
     while waiting:
-        ready = [each for each in waiting if not each.ancestors & live & ~done]
-        same = [each for each in ready if (split[each] > 1) == mode]
-        if not same:
-            mode = not mode
-            continue
-        chosen = same[0]
+        ready = [each for each in waiting if not each.ancestors & missing]
+        if not ready:
+            raise AssertionError("groups wait for each other")
+        chosen = next((each for each in ready if (split[each] > 1) == sharing), ready[0])
+        sharing = split[chosen] > 1
         order.append(chosen)
-        done |= chosen.bit
+        missing &= ~chosen.bit
         waiting.remove(chosen)
     return order
 

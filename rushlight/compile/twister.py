@@ -286,12 +286,6 @@ def _unit(e: Emitter, bits: Reg, kind: str) -> Reg:
     return e.binary("fmul", whole, e.const(2.0**-digits, kind, bits.lanes))
 
 
-def _select(e: Emitter, condition: Reg, a: Reg, b: Reg) -> Reg:
-    return e.op(
-        f"select {condition.type} {condition.text}, {a.type} {a.text}, {b.type} {b.text}", a.kind, a.lanes
-    )
-
-
 def _uniform(low: Reg, span: Reg, high: Reg) -> Maker:
     def begin(e: Emitter, lanes: int) -> Make:
         start, width, end = (e.splat(each, lanes) for each in (low, span, high))
@@ -299,7 +293,7 @@ def _uniform(low: Reg, span: Reg, high: Reg) -> Maker:
         def make(bits: Reg, at: Reg, mask: Reg) -> Reg:
             value = e.intrinsic("fma", _unit(e, bits, low.kind), width, start)
             lifted = e.op(f"fcmp oeq {value.type} {value.text}, {end.text}", "b1", lanes)
-            return _select(e, lifted, start, value)
+            return e.select(lifted, start, value)
 
         return make
 
@@ -317,7 +311,7 @@ def _bernoulli(keep: Reg, value: Reg) -> Maker:
         def make(bits: Reg, at: Reg, mask: Reg) -> Reg:
             low = _with(e, "and", bits, (1 << 53) - 1)
             kept = e.op(f"icmp ult {low.type} {low.text}, {limit.text}", "b1", lanes)
-            return _select(e, kept, chosen, zero)
+            return e.select(kept, chosen, zero)
 
         return make
 
@@ -330,7 +324,7 @@ def _bernoulli_each(kind: str, chance_kind: str) -> Maker:
             chance = e.load(e.pointer("%chances", at, chance_kind), chance_kind, lanes, mask)
             unit = _unit(e, bits, chance_kind)
             below = e.op(f"fcmp olt {unit.type} {unit.text}, {chance.text}", "b1", lanes)
-            return _select(e, below, e.const(1, kind, lanes), e.const(0, kind, lanes))
+            return e.select(below, e.const(1, kind, lanes), e.const(0, kind, lanes))
 
         return make
 

@@ -203,9 +203,14 @@ def lower(roots: Sequence[Expr]) -> list[Expr]:
     >>> lower([k.maximum(k.load(0, "f4"), 0.0)])
     [max(0.0, in0)]
     """
+    return rebuilt(roots, expand)
+
+
+def rebuilt(roots: Sequence[Expr], replace: Callable[[Expr], Expr | None]) -> list[Expr]:
+    """The expressions with every node that `replace` knows something for replaced by that, operands first."""
     made: dict[Expr, Expr] = {}
     for node in in_order(roots):
         args = tuple(made[each] if isinstance(each, Expr) else each for each in node.args)
         same = node.symbols.make(node.op, args, node.kind)
-        made[node] = expand(same) or same
+        made[node] = replace(same) or same
     return [made[each] for each in roots]
