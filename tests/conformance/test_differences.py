@@ -53,6 +53,7 @@ def hook_calls(lib: ModuleType) -> int:
             return super().step(closure)
 
     parameter = lib.ones(1, requires_grad=True)
+    lib.optim.SGD([parameter], lr=0.1)  # PyTorch wraps the step of a class when its first object is made
     optimizer = Own([parameter], lr=0.1)
     optimizer.register_step_post_hook(lambda *_: calls.append(1))
     one_step(lib, optimizer, parameter)
@@ -169,3 +170,13 @@ def test_saving_writes_plain_data_only() -> None:
 def test_the_module_of_a_class() -> None:
     assert repr(rushlight.nn.Linear) == "<class 'rushlight.nn.linear.Linear'>"
     assert repr(torch.nn.Linear) == "<class 'torch.nn.modules.linear.Linear'>"
+
+
+def test_whole_numbers_never_require_grad() -> None:
+    for library, expected in ((torch, True), (rushlight, False)):
+        number = library.tensor(-0.25, dtype=library.float64, requires_grad=True)
+        whole = library.tensor([3, 8, -2, 2])
+        whole[:] = number
+        assert whole.tolist() == [0, 0, 0, 0]
+        assert whole.requires_grad is expected
+        assert library.tensor([1, 2]).copy_(number).requires_grad is False

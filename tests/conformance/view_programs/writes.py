@@ -98,7 +98,10 @@ class WriteTexts(ViewTexts):
         value = str(self.number())
         window = self.evaluated(f"{name}[{index}]") if basic else tensor
         other, partner = self.operand(tensor if window is None else window)
-        if self.random.random() < 0.6 and partner.dim() <= tensor.dim():
+        # Whole numbers written from a tensor with history get one in PyTorch, through some kinds of index:
+        # nothing can be done with it but fail an internal assertion in backward.
+        gains_history = partner.requires_grad and not tensor.is_floating_point()
+        if self.random.random() < 0.6 and partner.dim() <= tensor.dim() and not gains_history:
             value = other
         return f"{name}[{index}] = {value}"
 
