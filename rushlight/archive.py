@@ -20,6 +20,7 @@ from rushlight.device import device as Device
 from rushlight.dtype import ALL
 from rushlight.dtype import dtype as DType
 from rushlight.size import Size
+from rushlight.storage import owner_of
 from rushlight.tensor import Tensor, new_tensor
 
 _STORAGES = {
@@ -36,13 +37,6 @@ _STORAGES = {
 _STORAGE_OF = {name: storage for storage, name in _STORAGES.items()}
 _BY_NAME = {kind.name: kind for kind in ALL}
 _ALIGNMENT = 64
-
-
-def owner_of(array: np.ndarray) -> np.ndarray:
-    """The array that owns the memory `array` looks into."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 # -- writing -------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 from rushlight.autograd.graph import pack
 from rushlight.autograd.mode import ANOMALY, GRAD, state
-from rushlight.autograd.node import FREED_TWICE, Node, _changed_in_place
+from rushlight.autograd.node import FREED_TWICE, Node, _changed_in_place, edges_to
 
 
 class FunctionCtx:
@@ -141,17 +141,10 @@ class FunctionNode(Node):
     def __init__(self, function: type[Function], ctx: FunctionCtx, args: Sequence[Any]) -> None:
         from rushlight.tensor import Tensor
 
-        edges: list[Any] = []
-        numbers: Any = {}
         self.tensor_places = [place for place, each in enumerate(args) if isinstance(each, Tensor)]
-        for place in self.tensor_places:
-            source = args[place]
-            upstream = source._fresh_node()
-            if source._output_nr:
-                numbers[len(edges)] = source._output_nr
-            edges.append(source if upstream is None and source._requires_grad else upstream)
-        super().__init__(None, None, None)  # only now: edges must lead to older nodes
-        self.edges, self.numbers = edges, numbers or None
+        edges, numbers = edges_to([args[place] for place in self.tensor_places])
+        super().__init__(None, None, None)
+        self.edges, self.numbers = edges, numbers
         self.function = function
         self.ctx = ctx
         ctx._node = weakref.ref(self)

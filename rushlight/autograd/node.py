@@ -394,6 +394,21 @@ def _without_library(stack: list[Any]) -> list[Any]:
     return stack
 
 
+def edges_to(sources: Sequence[Tensor]) -> tuple[list[Any], dict[int, int] | None]:
+    """The edges of a node to where tensors come from, and which output each means where it is not the first.
+
+    To be asked for before the node is made: a stale view makes its own now, and edges lead to older nodes.
+    """
+    edges: list[Any] = []
+    numbers: dict[int, int] = {}
+    for source in sources:
+        upstream = source._fresh_node()
+        if source._output_nr:
+            numbers[len(edges)] = source._output_nr
+        edges.append(source if upstream is None and source._requires_grad else upstream)
+    return edges, numbers or None
+
+
 def unconnected(op: Op, plan: Plan, params: dict[str, Any]) -> Node:
     """A node whose gradients lead nowhere; a call by `plan` would have had some."""
     node = Node(op, op.plan(0), params)

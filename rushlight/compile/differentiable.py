@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.engine import run_backward
+from rushlight.autograd.engine import reachable, run_backward
 from rushlight.autograd.mode import GRAD, state
-from rushlight.autograd.node import FREED_TWICE, Node
+from rushlight.autograd.node import FREED_TWICE, Node, edges_to
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.results import Results
@@ -76,16 +76,9 @@ class CompiledFunctionBackward(Node):
     __slots__ = ("call",)
 
     def __init__(self, half: Differentiable, saved: list[np.ndarray], given: Sequence[Tensor]) -> None:
-        edges: list[Any] = []
-        numbers: dict[int, int] = {}
-        for reference in half.inputs:
-            source = given[reference] if isinstance(reference, int) else reference
-            upstream = source._fresh_node()
-            if source._output_nr:
-                numbers[len(edges)] = source._output_nr
-            edges.append(source if upstream is None and source._requires_grad else upstream)
-        super().__init__(None, None, None)  # only now: edges must lead to older nodes
-        self.edges, self.numbers = edges, numbers or None
+        edges, numbers = edges_to([given[each] if isinstance(each, int) else each for each in half.inputs])
+        super().__init__(None, None, None)
+        self.edges, self.numbers = edges, numbers
         self.outputs = half.outputs
         arguments = [given[place] for place in half.given]
         watched = [(each, each._current_version()) for each in (*half.versions, *arguments)]
@@ -126,7 +119,7 @@ def differentiable_results(recorder: Recorder, results: Results) -> list[int]:
     """Which results can be differentiated later: those whose graph no backward pass in the step has freed."""
     if not state.mode & GRAD:
         return []
-    spent = {id(each) for each in _nodes_from(recorder.roots)}
+    spent = {id(each) for each in reachable(recorder.roots)}
     return [
         place
         for place, tensor in enumerate(results.tensors)
@@ -134,20 +127,6 @@ def differentiable_results(recorder: Recorder, results: Results) -> list[int]:
         and results.buffers[place].kind == TEMPORARY
         and id(tensor._fresh_node()) not in spent
     ]
-
-
-def _nodes_from(roots: Sequence[Any]) -> list[Node]:
-    """All nodes that lead to these."""
-    pending = [each for each in roots if isinstance(each, Node)]
-    seen = set(pending)
-    found = list(pending)
-    while pending:
-        for edge in pending.pop().edges:
-            if isinstance(edge, Node) and edge not in seen:
-                seen.add(edge)
-                found.append(edge)
-                pending.append(edge)
-    return found
 
 
 def _inputs_of(roots: Sequence[Tensor], recorder: Recorder) -> list[tuple[Tensor, Tensor]]:

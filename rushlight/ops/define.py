@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, NODES_NOTED, PACKING, RECORDING, WATCHING, state
-from rushlight.autograd.node import Node, unconnected
+from rushlight.autograd.node import Node, edges_to, unconnected
 from rushlight.dtype import can_cast, from_numpy
 from rushlight.ops.operands import ALWAYS_BOOL as ALWAYS_BOOL
 from rushlight.ops.operands import BOOL_TO_LONG as BOOL_TO_LONG
@@ -269,17 +269,9 @@ def _variadic_node(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Nod
     plan = op.plans.get(1) or op.plan(1)
     if not plan.edges:
         return None
-    edges: list[Any] = []
-    numbers: dict[int, int] = {}
-    for source in inputs:
-        upstream = source._fresh_node()
-        if upstream is None and source._requires_grad:
-            upstream = source
-        if source._output_nr:
-            numbers[len(edges)] = source._output_nr
-        edges.append(upstream)
+    edges, numbers = edges_to(inputs)
     node = Node(op, plan, params)
-    node.edges, node.numbers = edges, numbers or None
+    node.edges, node.numbers = edges, numbers
     if plan.inputs:
         node.saved = list(inputs)
         node.versions = [each._current_version() for each in inputs]

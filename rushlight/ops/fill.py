@@ -19,23 +19,11 @@ from rushlight import draws
 from rushlight.autograd.mode import no_grad
 from rushlight.dtype import BOOL_NUMPY, F16, F32, F64, I64
 from rushlight.ops.create import zeros_like
-from rushlight.ops.define import TITLES, Op, apply_inplace
+from rushlight.ops.define import C_NAMES, TITLES, Op, apply_inplace
 from rushlight.random import Generator, default_generator
 from rushlight.storage import in_memory_order, outermost_first
 from rushlight.tensor import Tensor
 
-# What C++ calls the types, for the sentences in which PyTorch does so too.
-C_NAMES = {
-    "bool": "bool",
-    "uint8": "unsigned char",
-    "int8": "signed char",
-    "int16": "short int",
-    "int32": "int",
-    "int64": "long int",
-    "float16": "c10::Half",
-    "float32": "float",
-    "float64": "double",
-}
 LONGEST = 2**63 - 1
 
 
