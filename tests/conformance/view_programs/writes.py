@@ -26,13 +26,16 @@ def is_woven(tensor):
     return not repeated and repeats_memory(shape, steps)
 
 
-def is_read_late(target, other):
-    """Whether a write to `target` would change `other` while reading it, without PyTorch's noticing."""
+def is_read_late(target, other, moved=False):
+    """Whether a write to `target` would change `other` while reading it, without PyTorch's noticing.
+
+    `moved`: elements are not written where they are read, even if both are the same window.
+    """
     mine, yours = (each.detach().numpy() for each in (target, other))
     if not np.shares_memory(mine, yours):
         return False
-    if mine.shape != yours.shape:
-        return True  # it is expanded first
+    if moved or mine.shape != yours.shape:
+        return True  # in another order, or expanded first
     if mine.size == 1 or (strides(target) == strides(other) and target.stride() != other.stride()):
         return True  # PyTorch also compares the strides of single elements, which mean nothing
     places = [(each.__array_interface__["data"], each.shape, each.strides) for each in (mine, yours)]
@@ -78,9 +81,9 @@ class WriteTexts(ViewTexts):
         error = run_line(compile(f"seen = {expression}", "<program>", "exec"), seen)
         return None if error else seen["seen"]
 
-    def operand(self, target):
+    def operand(self, target, moved=False):
         """A live number tensor to read while `target` is written to."""
-        found = self.pick(lambda each: each.dtype != torch.bool and not is_read_late(target, each))
+        found = self.pick(lambda each: each.dtype != torch.bool and not is_read_late(target, each, moved))
         return found or ("torch.tensor(1.0)", torch.tensor(1.0))
 
     def writable(self, tensor):
@@ -97,7 +100,7 @@ class WriteTexts(ViewTexts):
             return f"{name}[{index}] {self.random.choice(['+=', '*=', '-='])} {self.number()}"
         value = str(self.number())
         window = self.evaluated(f"{name}[{index}]") if basic else tensor
-        other, partner = self.operand(tensor if window is None else window)
+        other, partner = self.operand(tensor if window is None else window, moved=not basic)
         # Whole numbers written from a tensor with history get one in PyTorch, through some kinds of index:
         # nothing can be done with it but fail an internal assertion in backward.
         gains_history = partner.requires_grad and not tensor.is_floating_point()
