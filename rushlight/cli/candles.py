@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rushlight.cli.images import ACTIVATIONS, OPTIMIZERS, SCHEDULES, sizes
-from rushlight.cli.shared import add_reading_options, free_run_folder, reading_arguments, resumed_settings
+from rushlight.cli.shared import (
+    add_reading_options,
+    add_run_options,
+    free_run_folder,
+    reading_arguments,
+    resumed_settings,
+    settings_given,
+)
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
@@ -93,9 +100,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     how.add_argument("--optimizer", choices=OPTIMIZERS, help="how weights are updated (adam)")
     how.add_argument("--schedule", choices=SCHEDULES, help="how the rate changes over the run (one-cycle)")
     how.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    train.add_argument("--out", metavar="FOLDER", help="where the run is kept (runs/NAME-NUMBER)")
-    train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
-    train.add_argument("--no-report", action="store_true", help="leave out the picture")
+    add_run_options(train, "the picture", "runs/NAME-NUMBER")
 
 
 def evaluate_options(evaluate: argparse.ArgumentParser) -> None:
@@ -122,7 +127,7 @@ def train(options: argparse.Namespace) -> int:
     from rushlight.jobs.series_errors import errors_text
     from rushlight.jobs.writing import write_table
 
-    given = {name: value for name in GIVEN.split() if (value := getattr(options, name)) is not None}
+    given = settings_given(options, GIVEN.split())
     if options.resume is not None:
         folder = RunFolder.open(options.resume)
         settings = resumed_settings(Settings, folder, options, given)
@@ -141,8 +146,9 @@ def train(options: argparse.Namespace) -> int:
             print(
                 f"\nfold {fold}: {_span(data, run.outcome, fold)}\n" + errors_text(run.outcome.errors(fold))
             )
+    errors = errors_text(run.outcome.errors())
     print(f"\ntested on {_span(data, run.outcome)}, errors in the unit of {settings.target}:")
-    print(errors_text(run.outcome.errors()))
+    print(errors)
     _print_reading(run.outcome, settings)
     write_table(
         folder.path / "predictions.csv", candles.forecast_table(data.series, settings.target, run.outcome)
@@ -158,7 +164,7 @@ def train(options: argparse.Namespace) -> int:
                 "Prediction",
                 [image(picture.read_bytes(), "Prediction against truth, and the learning curves.")],
             ),
-            ("Errors", [code(errors_text(run.outcome.errors()))]),
+            ("Errors", [code(errors)]),
         ]
         report = run.trainer.write_report(f"{Path(settings.data).name}: {settings.target}", sections)
         print(f"\npicture of prediction against truth: {picture}")
@@ -173,7 +179,7 @@ def trainer(options: argparse.Namespace) -> Trainer:
     from rushlight.jobs.candles_settings import Settings
     from rushlight.jobs.series_scaling import Scaling
 
-    given = {name: value for name in GIVEN.split() if (value := getattr(options, name)) is not None}
+    given = settings_given(options, GIVEN.split())
     if options.target is None:
         raise JobError("say which column to predict with --target")
     settings = Settings(data=options.data, form=reading_arguments(options), **given)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rushlight.cli.shared import free_run_folder, resumed_settings
+from rushlight.cli.shared import add_run_options, free_run_folder, resumed_settings, settings_given
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
@@ -65,10 +65,8 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--schedule", choices=SCHEDULES, help="how the rate changes over the run (one-cycle)")
     train.add_argument("--validation", type=float, metavar="SHARE", help="share of images held out (0.1)")
     train.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    train.add_argument("--out", metavar="FOLDER", help="where the run is kept (runs/DATA-NUMBER)")
-    train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     train.add_argument("--download", action="store_true", help="fetch the dataset if it is not found")
-    train.add_argument("--no-report", action="store_true", help="leave out report and picture")
+    add_run_options(train, "report and picture")
 
 
 def evaluate_options(evaluate: argparse.ArgumentParser) -> None:
@@ -87,7 +85,7 @@ def trainer(options: argparse.Namespace) -> Trainer:
     from rushlight.jobs.image_data import load_image_data
     from rushlight.jobs.images import Settings, prepare
 
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    given = settings_given(options, SETTINGS)
     settings = Settings(data=options.data, **given)
     settings.check()
     return prepare(load_image_data(settings.data, options.download), settings, None).trainer
@@ -99,7 +97,7 @@ def train(options: argparse.Namespace) -> int:
     from rushlight.jobs.image_data import load_image_data
     from rushlight.jobs.images import Settings, load_best, prepare, test_result
 
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    given = settings_given(options, SETTINGS)
     if options.resume is not None:
         folder = RunFolder.open(options.resume)
         settings = resumed_settings(Settings, folder, options, given)

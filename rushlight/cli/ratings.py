@@ -9,7 +9,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rushlight.cli.shared import add_reading_options, free_run_folder, reading_arguments, resumed_settings
+from rushlight.cli.shared import (
+    add_reading_options,
+    add_run_options,
+    free_run_folder,
+    reading_arguments,
+    reading_given,
+    resumed_settings,
+    settings_given,
+)
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
@@ -68,9 +76,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--bias-decay", type=float, metavar="RATE", help="weight decay of the biases (0.01)")
     train.add_argument("--test", type=float, metavar="SHARE", help="share of ratings held out (0.2)")
     train.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    train.add_argument("--out", metavar="FOLDER", help="where the run is kept (runs/DATA-NUMBER)")
-    train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
-    train.add_argument("--no-report", action="store_true", help="leave out the picture")
+    add_run_options(train, "the picture")
     add_reading_options(train)
 
 
@@ -93,8 +99,8 @@ def trainer(options: argparse.Namespace) -> Trainer:
     """The trainer of the run that `train` would begin with these options, without a folder."""
     from rushlight.jobs.ratings import Settings, prepare, read_split
 
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
-    reading = {name: value for name, value in reading_arguments(options).items() if value is not None}
+    given = settings_given(options, SETTINGS)
+    reading = reading_given(options)
     settings = Settings(data=options.data, reading=reading, **given)
     settings.check()
     return prepare(read_split(settings), settings, None)
@@ -105,8 +111,8 @@ def train(options: argparse.Namespace) -> int:
     from rushlight.fit import RunFolder
     from rushlight.jobs.ratings import Recommender, Settings, compare, prepare, read_split
 
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
-    reading = {name: value for name, value in reading_arguments(options).items() if value is not None}
+    given = settings_given(options, SETTINGS)
+    reading = reading_given(options)
     if reading or options.resume is None:
         given["reading"] = reading
     if options.resume is not None:
@@ -131,21 +137,20 @@ def train(options: argparse.Namespace) -> int:
     trainer.fit()
     folder.write_model(trainer.model.state_dict(), {"epoch": str(trainer.epoch)})
     recommender = Recommender(folder)
-    print("\n" + _errors_text(compare(recommender.model, split)))
+    errors = _errors_text(compare(recommender.model, split))
+    print("\n" + errors)
     if not options.no_report:
         from rushlight.fit.report import code, image
         from rushlight.jobs.ratings_report import factors_text, write_factors
 
-        print("\n" + factors_text(recommender))
+        factors = factors_text(recommender)
+        print("\n" + factors)
         picture = folder.path / "factors.png"
         write_factors(picture, recommender)
         print(f"picture of the factors: {picture}")
         sections = [
-            ("Test errors", [code(_errors_text(compare(recommender.model, split)))]),
-            (
-                "Factors",
-                [image(picture.read_bytes(), "The most telling factors."), code(factors_text(recommender))],
-            ),
+            ("Test errors", [code(errors)]),
+            ("Factors", [image(picture.read_bytes(), "The most telling factors."), code(factors)]),
         ]
         print(f"report: {trainer.write_report(Path(settings.data).name, sections)}")
     print(f"run kept in {folder.path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,27 @@ def reading_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "encoding": options.encoding,
         "header": False if options.no_header else None,
     }
+
+
+def reading_given(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said about the file, without what was left open."""
+    return {name: value for name, value in reading_arguments(options).items() if value is not None}
+
+
+def settings_given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The settings of these names that were given as options.
+
+    >>> settings_given(argparse.Namespace(epochs=3, lr=None, out="here"), ["epochs", "lr"])
+    {'epochs': 3}
+    """
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def add_run_options(train: argparse.ArgumentParser, left_out: str, where: str = "runs/DATA-NUMBER") -> None:
+    """Where a run is kept, which to go on with, and whether it gets a report; `left_out` says of what."""
+    train.add_argument("--out", metavar="FOLDER", help=f"where the run is kept ({where})")
+    train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    train.add_argument("--no-report", action="store_true", help=f"leave out {left_out}")
 
 
 def free_run_folder(name: str) -> str:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rushlight.cli.images import sizes
-from rushlight.cli.shared import add_reading_options, free_run_folder, reading_arguments, resumed_settings
+from rushlight.cli.shared import (
+    add_reading_options,
+    add_run_options,
+    free_run_folder,
+    reading_arguments,
+    reading_given,
+    resumed_settings,
+    settings_given,
+)
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
@@ -76,9 +84,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     how.add_argument("--lr", type=float, metavar="RATE", help="the one-cycle's highest rate (0.005)")
     how.add_argument("--weight-decay", type=float, metavar="RATE", help="of all weights (1)")
     how.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    train.add_argument("--out", metavar="FOLDER", help="where the run is kept (runs/DATA-NUMBER)")
-    train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
-    train.add_argument("--no-report", action="store_true", help="leave out report.html")
+    add_run_options(train, "report.html")
     add_reading_options(train)
 
 
@@ -100,7 +106,7 @@ def trainer(options: argparse.Namespace) -> Trainer:
     import rushlight as rl
     from rushlight.jobs.tables import Settings, divide, prepare_rows, read_task, trainer_of
 
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    given = settings_given(options, SETTINGS)
     if options.target is None:
         raise JobError("say which column to predict with --target")
     settings = Settings(data=options.data, reading=reading_arguments(options), **given)
@@ -117,8 +123,8 @@ def train(options: argparse.Namespace) -> int:
     from rushlight.jobs.table_run import first_config, keep
     from rushlight.jobs.tables import Settings, cross_validate, fit_models, hold_out, read_task
 
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
-    reading = {name: value for name, value in reading_arguments(options).items() if value is not None}
+    given = settings_given(options, SETTINGS)
+    reading = reading_given(options)
     if reading:
         given["reading"] = reading
     if options.resume is not None:

@@ -21,7 +21,7 @@ from rushlight.fit import Interrupted, Metric, RunFolder, Trainer, Wording, pred
 from rushlight.jobs.candles_settings import LOSSES, Settings
 from rushlight.jobs.command import command_line
 from rushlight.jobs.errors import JobError
-from rushlight.jobs.images import OPTIMIZERS, build_model, build_schedule
+from rushlight.jobs.images import OPTIMIZERS, build_model, build_schedule, load_weights
 from rushlight.jobs.reading import column_named
 from rushlight.jobs.series import Series, read_series
 from rushlight.jobs.series_errors import Errors, Fold, drift, errors_of, folds_in_time
@@ -368,8 +368,5 @@ def load(folder: RunFolder) -> Saved:
         model = build_model(len(config["features"]), settings, 1)
     except (KeyError, TypeError, ValueError) as error:
         raise JobError(f"{folder.path}/config.json does not describe a network: {error!r}") from None
-    try:
-        model.load_state_dict(folder.read_model())
-    except RuntimeError as error:
-        raise JobError(f"{folder.path}/model.safetensors does not fit its configuration: {error}") from None
+    load_weights(model, folder)
     return Saved(model, settings, scaling, config)

@@ -5,17 +5,14 @@ Invariant: it only reads results, and shows the naive forecast wherever it shows
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rushlight.files import write_bytes
 from rushlight.jobs.candles import Outcome
 from rushlight.jobs.candles_settings import Settings
-from rushlight.jobs.errors import JobError
-from rushlight.jobs.report import load_pyplot
+from rushlight.jobs.pictures import write_png
 from rushlight.jobs.series import Series
 
 LAST_ROWS = 150  # shown one by one
@@ -26,23 +23,16 @@ def write_picture(
     path: Path, series: Series, settings: Settings, result: Outcome, history: list[dict[str, Any]]
 ) -> None:
     """Draw the picture as a PNG."""
-    pyplot = load_pyplot()
-    figure = pyplot.figure(figsize=(13, 9), layout="constrained")
-    try:
+
+    def draw(canvas: Any) -> None:
         kind = "forecast from the rows before" if settings.features == "lags" else "NOT a forecast"
-        figure.suptitle(f"{Path(settings.data).name}: {settings.target}, {kind}", fontsize=14)
-        grid = figure.add_gridspec(2, 2)
-        _draw_lines(figure.add_subplot(grid[0, :]), series, settings, result)
-        _draw_errors(figure.add_subplot(grid[1, 0]), series, settings, result)
-        _draw_curves(figure.add_subplot(grid[1, 1]), settings, history)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=100)
-    finally:
-        pyplot.close(figure)
-    try:
-        write_bytes(path, content.getvalue())
-    except OSError as error:
-        raise JobError(f"cannot write {path}: {error.strerror or error}") from None
+        canvas.suptitle(f"{Path(settings.data).name}: {settings.target}, {kind}", fontsize=14)
+        grid = canvas.add_gridspec(2, 2)
+        _draw_lines(canvas.add_subplot(grid[0, :]), series, settings, result)
+        _draw_errors(canvas.add_subplot(grid[1, 0]), series, settings, result)
+        _draw_curves(canvas.add_subplot(grid[1, 1]), settings, history)
+
+    write_png(path, (13, 9), draw)
 
 
 def _places(series: Series, index: np.ndarray) -> np.ndarray:

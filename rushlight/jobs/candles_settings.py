@@ -6,14 +6,13 @@ is read.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import rushlight as rl
-from rushlight.jobs.errors import JobError
-from rushlight.jobs.images import ACTIVATIONS, DEFAULT_RATES, OPTIMIZERS, SCHEDULES
+from rushlight.jobs.errors import refuse
+from rushlight.jobs.images import DEFAULT_RATES, network_faults
 from rushlight.jobs.series_features import KINDS as FEATURES
 from rushlight.jobs.series_scaling import KINDS as SCALES
 from rushlight.nn import functional as F
@@ -84,18 +83,9 @@ class Settings:
             (not 0 < self.validation < 1, "--validation is a share between 0 and 1, such as 0.1"),
             (self.purge is not None and self.purge < 0, "--purge is a number of rows, 0 or more"),
             (self.gaps not in GAPS, f"--gaps is one of {', '.join(GAPS)}"),
-            (any(n < 1 for n in self.hidden), "--hidden needs positive layer sizes, such as 64,32"),
-            (self.activation not in ACTIVATIONS, f"--activation is one of {', '.join(ACTIVATIONS)}"),
-            (self.optimizer not in OPTIMIZERS, f"--optimizer is one of {', '.join(OPTIMIZERS)}"),
-            (self.schedule not in SCHEDULES, f"--schedule is one of {', '.join(SCHEDULES)}"),
-            (self.batch_size < 1, "--batch-size must be at least 1"),
-            (self.epochs < 1, "--epochs must be at least 1"),
-            (self.lr is not None and not 0 < self.lr < math.inf, "--lr must be a positive number"),
-            (not -(2**63) <= self.seed < 2**64, "--seed must be a 64-bit number"),
+            *network_faults(self),
         ]
-        for bad, sentence in wrong:
-            if bad:
-                raise JobError(sentence)
+        refuse(wrong)
 
     @property
     def rate(self) -> float:

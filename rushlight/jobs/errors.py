@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rushlight.fit.errors import FitError
 
 
@@ -9,3 +11,10 @@ class JobError(FitError):
     """A problem with files, settings or data that the user can mend; the command line prints it and exits
     with 2.
     """
+
+
+def refuse(faults: Iterable[tuple[bool, str]]) -> None:
+    """Raise JobError with the sentence of the first fault that there is."""
+    for there, sentence in faults:
+        if there:
+            raise JobError(sentence)

@@ -18,7 +18,7 @@ import rushlight as rl
 from rushlight import nn, optim
 from rushlight.fit import Accuracy, RunFolder, Trainer, Wording, predictions
 from rushlight.jobs.command import command_line
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.image_data import ImageData, describe, moments, to_input
 from rushlight.nn import functional as F
 from rushlight.optim import lr_scheduler
@@ -65,24 +65,43 @@ class Settings:
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
         wrong = [
-            (any(n < 1 for n in self.hidden), "--hidden needs positive layer sizes, such as 64,32"),
-            (self.activation not in ACTIVATIONS, f"--activation is one of {', '.join(ACTIVATIONS)}"),
-            (self.optimizer not in OPTIMIZERS, f"--optimizer is one of {', '.join(OPTIMIZERS)}"),
-            (self.schedule not in SCHEDULES, f"--schedule is one of {', '.join(SCHEDULES)}"),
-            (self.batch_size < 1, "--batch-size must be at least 1"),
-            (self.epochs < 1, "--epochs must be at least 1"),
-            (self.lr is not None and not 0 < self.lr < math.inf, "--lr must be a positive number"),
+            *network_faults(self),
             (not 0 < self.validation < 1, "--validation is a share between 0 and 1, such as 0.1"),
-            (not -(2**63) <= self.seed < 2**64, "--seed must be a 64-bit number"),
         ]
-        for bad, sentence in wrong:
-            if bad:
-                raise JobError(sentence)
+        refuse(wrong)
 
     @property
     def rate(self) -> float:
         """The learning rate: the one asked for, or the optimizer's usual one."""
         return self.lr if self.lr is not None else DEFAULT_RATES.get(self.optimizer, 0.003)
+
+
+class NetworkSettings(Protocol):
+    """The settings that jobs have in common which train a network of linear layers."""
+
+    hidden: list[int]
+    activation: str
+    optimizer: str
+    schedule: str
+    batch_size: int
+    epochs: int
+    lr: float | None
+    seed: int
+
+
+def network_faults(settings: NetworkSettings) -> list[tuple[bool, str]]:
+    """What can be wrong with them, for `refuse`."""
+    lr = settings.lr
+    return [
+        (any(n < 1 for n in settings.hidden), "--hidden needs positive layer sizes, such as 64,32"),
+        (settings.activation not in ACTIVATIONS, f"--activation is one of {', '.join(ACTIVATIONS)}"),
+        (settings.optimizer not in OPTIMIZERS, f"--optimizer is one of {', '.join(OPTIMIZERS)}"),
+        (settings.schedule not in SCHEDULES, f"--schedule is one of {', '.join(SCHEDULES)}"),
+        (settings.batch_size < 1, "--batch-size must be at least 1"),
+        (settings.epochs < 1, "--epochs must be at least 1"),
+        (lr is not None and not 0 < lr < math.inf, "--lr must be a positive number"),
+        (not -(2**63) <= settings.seed < 2**64, "--seed must be a 64-bit number"),
+    ]
 
 
 class Architecture(Protocol):
@@ -220,6 +239,14 @@ def test_result(model: nn.Module, data: ImageData, mean: float, deviation: float
     return Result(accuracy(scores, labels), confusion, scores, labels, data.test_images, data.classes)
 
 
+def load_weights(model: nn.Module, folder: RunFolder) -> None:
+    """Give a model, rebuilt from a run's configuration, the best weights of the run."""
+    try:
+        model.load_state_dict(folder.read_model())
+    except RuntimeError as error:
+        raise JobError(f"{folder.path}/model.safetensors does not fit its configuration: {error}") from None
+
+
 def load_best(folder: RunFolder, config: dict[str, Any]) -> nn.Sequential:
     """The best model of a run, rebuilt from its folder."""
     try:
@@ -228,8 +255,5 @@ def load_best(folder: RunFolder, config: dict[str, Any]) -> nn.Sequential:
         model = build_model(rows * columns, settings, len(config["data"]["classes"]))
     except (KeyError, TypeError, ValueError) as error:
         raise JobError(f"{folder.path}/config.json does not describe a network: {error!r}") from None
-    try:
-        model.load_state_dict(folder.read_model())
-    except RuntimeError as error:
-        raise JobError(f"{folder.path}/model.safetensors does not fit its configuration: {error}") from None
+    load_weights(model, folder)
     return model

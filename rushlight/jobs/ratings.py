@@ -21,7 +21,7 @@ from rushlight import optim
 from rushlight.files import write_bytes
 from rushlight.fit import MeanAbsoluteError, RootMeanSquaredError, RunFolder, Trainer, Wording, predictions
 from rushlight.jobs.command import command_line
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.ratings_data import (
     UNKNOWN,
     Ratings,
@@ -74,9 +74,7 @@ class Settings:
             (not 0 < self.test < 1, "--test is a share between 0 and 1, such as 0.2"),
             (not -(2**63) <= self.seed < 2**64, "--seed must be a 64-bit number"),
         ]
-        for bad, sentence in wrong:
-            if bad:
-                raise JobError(sentence)
+        refuse(wrong)
 
 
 @dataclass(frozen=True)

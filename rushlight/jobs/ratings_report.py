@@ -7,14 +7,12 @@ singular value decomposition of their product). Invariant: a report only reads t
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rushlight.files import write_bytes
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.pictures import write_png
 from rushlight.jobs.ratings import Recommender
 
 AXES = 4  # drawn one by one
@@ -99,27 +97,17 @@ def _short(name: str, length: int) -> str:
 
 def write_factors(path: Path, recommender: Recommender) -> None:
     """Draw the map of items on the first two axes, and the ends of each axis, as one PNG."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise JobError("the picture needs matplotlib: pip install matplotlib (or --no-report)") from None
-    matplotlib.use("Agg", force=False)
-    from matplotlib import pyplot
-
     found = learnt(recommender)
     count = found.axes.places.shape[1]
-    figure = pyplot.figure(figsize=(15, 10), layout="constrained")
-    grid = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
-    try:
-        left, right = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+
+    def draw(canvas: Any) -> None:
+        grid = canvas.add_gridspec(1, 2, width_ratios=(1.25, 1))
+        left, right = canvas.add_subfigure(grid[0]), canvas.add_subfigure(grid[1])
         _draw_map(left.subplots(), found)
         for axis, axes in enumerate(right.subplots(count, 1, squeeze=False).flat):
             _draw_ends(axes, found, axis)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=100)
-    finally:
-        pyplot.close(figure)
-    write_bytes(path, content.getvalue())
+
+    write_png(path, (15, 10), draw)
 
 
 def _draw_map(axes: Any, found: Learnt) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.files import write_bytes
 from rushlight.fit.report import Part, figure, gallery, image, paragraph
-from rushlight.jobs.errors import JobError
 from rushlight.jobs.images import Result
+from rushlight.jobs.pictures import write_png
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
@@ -75,40 +74,18 @@ def _half_blocks(image: np.ndarray) -> list[str]:
     return lines
 
 
-def load_pyplot() -> Any:
-    """matplotlib for drawing into files; JobError where it is missing."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise JobError(
-            "the report's picture needs matplotlib: pip install matplotlib (or leave pictures out with "
-            "--no-report)"
-        ) from None
-    matplotlib.use("Agg", force=False)
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def write_picture(path: Path, history: list[dict[str, Any]], result: Result, title: str) -> None:
     """Draw the report as one PNG."""
-    pyplot = load_pyplot()
-    figure = pyplot.figure(figsize=(13, 9), layout="constrained")
-    try:
-        upper, lower = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+
+    def draw(canvas: Any) -> None:
+        upper, lower = canvas.subfigures(2, 1, height_ratios=(1.25, 1))
         upper.suptitle(title, fontsize=14)
         curves, matrix = upper.subplots(1, 2)
         _draw_curves(curves, history)
         _draw_confusion(upper, matrix, result)
         _draw_mistakes(lower, result)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=100)
-    finally:
-        pyplot.close(figure)
-    try:
-        write_bytes(path, content.getvalue())
-    except OSError as error:
-        raise JobError(f"cannot write {path}: {error.strerror or error}") from None
+
+    write_png(path, (13, 9), draw)
 
 
 def report_sections(result: Result, count: int = 24) -> list[tuple[str, list[Part]]]:

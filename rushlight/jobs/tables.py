@@ -20,7 +20,7 @@ import rushlight as rl
 from rushlight import nn, optim
 from rushlight.fit import Interrupted, RunFolder, Trainer, Wording, predictions
 from rushlight.jobs.command import command_line
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.reading import as_text, column_named, numbers, polars, read_table
 from rushlight.jobs.table_columns import Column, describe_columns
 from rushlight.jobs.table_features import Encoder, Inputs
@@ -73,9 +73,7 @@ class Settings:
             (self.folds < 0 or self.folds == 1, "--folds must be at least 2"),
             (not -(2**63) <= self.seed < 2**64, "--seed must be a 64-bit number"),
         ]
-        for bad, sentence in wrong:
-            if bad:
-                raise JobError(sentence)
+        refuse(wrong)
 
 
 @dataclass(frozen=True)
