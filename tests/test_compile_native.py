@@ -201,3 +201,22 @@ def test_leaves_of_different_calls_have_gradients_of_their_own():
         step(leaf, x)
     for leaf in leaves:
         np.testing.assert_allclose(leaf.grad.numpy(), (2 * (leaf * x).sum() * x).detach().numpy(), rtol=1e-5)
+
+
+def test_zeros_of_different_signs_are_different_operands():
+    step = torch.compile(lambda x: (1 / (x * 0.0), 1 / (x * -0.0)))
+    for _ in range(2):
+        above, below = step(torch.tensor([1.0, 2.0]))
+    assert above.tolist() == [float("inf")] * 2
+    assert below.tolist() == [float("-inf")] * 2
+
+
+def test_zeros_of_different_signs_are_different_arguments():
+    step = torch.compile(lambda x, zero: 1 / (x * zero))
+    scale = 0.0
+    closed = torch.compile(lambda x: 1 / (x * scale))
+    x = torch.tensor([1.0])
+    for sign in (1, 1, -1, -1, 1):
+        scale = sign * 0.0
+        assert step(x, scale).tolist() == [sign * float("inf")]
+        assert closed(x).tolist() == [sign * float("inf")]

@@ -42,8 +42,9 @@ def is_plain(value: Any) -> bool:
 
 
 def _unchanged(before: Any, now: Any) -> bool:
+    """Whether a value is still what it was; plain ones by their text, in which 0.0 is not -0.0."""
     return now is before or (
-        type(now) is type(before) and is_plain(now) and is_plain(before) and now == before
+        type(now) is type(before) and is_plain(now) and is_plain(before) and repr(now) == repr(before)
     )
 
 

@@ -97,6 +97,8 @@ def _describe(value: Any, tensors: list[Tensor]) -> Any:
         tensors.append(value)
         array = value._array
         return array.shape, array.strides, array.dtype.char, value.requires_grad, type(value)
+    if isinstance(value, float):
+        return type(value), repr(value)  # 0.0 is not -0.0
     if isinstance(value, _PLAIN):
         return type(value), value
     if isinstance(value, (tuple, list)):
