@@ -56,7 +56,7 @@ class Results:
     @property
     def is_plain(self) -> bool:
         """Whether results are arrays of their own that the program returns, and nothing else (but None)."""
-        return self._own == len(self.tensors) and not self._has_constants
+        return self._own == len(self.builders) and not self._has_constants
 
     def _outline(self, value: Any) -> Callable[[Sequence[Any]], Any]:
         """A function that rebuilds the structure of a value from its tensors."""
