@@ -15,9 +15,10 @@ from rushlight.cli.images import ACTIVATIONS, OPTIMIZERS, SCHEDULES, sizes
 from rushlight.cli.shared import (
     add_reading_options,
     add_run_options,
-    free_run_folder,
     reading_arguments,
+    reading_given,
     resumed_settings,
+    run_folder,
     settings_given,
 )
 from rushlight.jobs.errors import JobError
@@ -121,23 +122,13 @@ def predict_options(predict: argparse.ArgumentParser) -> None:
 
 def train(options: argparse.Namespace) -> int:
     """Train, walk forward, and compare with the naive forecasts."""
-    from rushlight.fit import RunFolder
     from rushlight.jobs import candles
-    from rushlight.jobs.candles_settings import Settings
     from rushlight.jobs.series_errors import errors_text
     from rushlight.jobs.writing import write_table
 
-    given = settings_given(options, GIVEN.split())
-    if options.resume is not None:
-        folder = RunFolder.open(options.resume)
-        settings = resumed_settings(Settings, folder, options, given)
-    else:
-        if options.target is None:
-            raise JobError("say which column to predict with --target")
-        settings = Settings(data=options.data, form=reading_arguments(options), **given)
+    settings = settings_from(options)
     data = candles.prepare(settings, _functions(settings.feature_functions))
-    if options.resume is None:
-        folder = RunFolder.create(options.out or free_run_folder(Path(settings.data).name.split(".")[0]))
+    folder = run_folder(options, Path(settings.data).name.split(".")[0])
     _print_data(data, settings)
     run = candles.train(data, settings, folder, resume=options.resume is not None)
     folds = len(data.folds)
@@ -173,16 +164,26 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def settings_from(options: argparse.Namespace) -> Settings:
+    """What a run with these options is asked to do, or was when it began."""
+    from rushlight.jobs.candles_settings import Settings
+
+    given = settings_given(options, GIVEN.split())
+    if form := reading_given(options):
+        given["form"] = form
+    if options.resume is not None:
+        return resumed_settings(Settings, options, given)
+    if options.target is None:
+        raise JobError("say which column to predict with --target")
+    return Settings(data=options.data, **given)
+
+
 def trainer(options: argparse.Namespace) -> Trainer:
     """The trainer of the last fold of the run that `train` would begin with these options."""
     from rushlight.jobs import candles
-    from rushlight.jobs.candles_settings import Settings
     from rushlight.jobs.series_scaling import Scaling
 
-    given = settings_given(options, GIVEN.split())
-    if options.target is None:
-        raise JobError("say which column to predict with --target")
-    settings = Settings(data=options.data, form=reading_arguments(options), **given)
+    settings = settings_from(options)
     data = candles.prepare(settings, _functions(settings.feature_functions))
     fold = data.folds[-1]
     scaling = Scaling.fit(settings.scale, data.rows.take(fold.train))

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rushlight.cli.shared import add_run_options, free_run_folder, resumed_settings, settings_given
+from rushlight.cli.shared import add_run_options, resumed_settings, run_folder, settings_given
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
+    from rushlight.jobs.images import Settings
 
 SUMMARY = "grey images in classes: mnist, fashion-mnist, kmnist, or a folder of IDX files"
 ACTIVATIONS = ("relu", "leaky-relu", "gelu", "silu", "elu", "tanh", "sigmoid")
@@ -80,33 +81,35 @@ def predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="grey or colour pictures of any size")
 
 
+def settings_from(options: argparse.Namespace) -> Settings:
+    """What a run with these options is asked to do, or was when it began."""
+    from rushlight.jobs.images import Settings
+
+    given = settings_given(options, SETTINGS)
+    if options.resume is not None:
+        return resumed_settings(Settings, options, given)
+    settings = Settings(data=options.data, **given)
+    settings.check()
+    return settings
+
+
 def trainer(options: argparse.Namespace) -> Trainer:
     """The trainer of the run that `train` would begin with these options, without a folder."""
     from rushlight.jobs.image_data import load_image_data
-    from rushlight.jobs.images import Settings, prepare
+    from rushlight.jobs.images import prepare
 
-    given = settings_given(options, SETTINGS)
-    settings = Settings(data=options.data, **given)
-    settings.check()
+    settings = settings_from(options)
     return prepare(load_image_data(settings.data, options.download), settings, None).trainer
 
 
 def train(options: argparse.Namespace) -> int:
     """``rushlight train DATA``: train, test on the best model, and write the report."""
-    from rushlight.fit import RunFolder
     from rushlight.jobs.image_data import load_image_data
-    from rushlight.jobs.images import Settings, load_best, prepare, test_result
+    from rushlight.jobs.images import load_best, prepare, test_result
 
-    given = settings_given(options, SETTINGS)
-    if options.resume is not None:
-        folder = RunFolder.open(options.resume)
-        settings = resumed_settings(Settings, folder, options, given)
-    else:
-        settings = Settings(data=options.data, **given)
-        settings.check()
+    settings = settings_from(options)
     data = load_image_data(settings.data, options.download)
-    if options.resume is None:
-        folder = RunFolder.create(options.out or free_run_folder(Path(settings.data).name or "images"))
+    folder = run_folder(options, Path(settings.data).name or "images")
     job = prepare(data, settings, folder, resume=options.resume is not None)
     trainer = job.trainer
     layers = " x ".join(str(n) for n in (job.train[0].shape[1], *settings.hidden, len(data.classes)))

@@ -12,7 +12,7 @@ import argparse
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rushlight.jobs.errors import JobError
 
@@ -44,6 +44,12 @@ class Kind(Protocol):
     @staticmethod
     def predict_options(parser: argparse.ArgumentParser) -> None:
         """Add the arguments and options of ``rushlight predict RUN`` (``folder`` is there)."""
+
+    @staticmethod
+    def settings_from(options: argparse.Namespace) -> Any:
+        """What ``train`` is asked to do by these options, a dataclass whose fields are named like them; with
+        ``--resume``, what the run was asked to do.
+        """
 
     @staticmethod
     def trainer(options: argparse.Namespace) -> Trainer:

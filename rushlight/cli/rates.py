@@ -6,9 +6,11 @@ It takes that command's options, but for those that a sweep has no use for. Noth
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from rushlight.cli.kinds import Kind
+from rushlight.jobs.command import command_line
 
 LEFT_OUT = ("--lr", "--epochs", "--schedule", "--out", "--resume", "--no-report", "--folds")
 
@@ -48,5 +50,6 @@ def find_lr(kind: Kind, options: argparse.Namespace) -> int:
     trainer = kind.trainer(options)
     curve = trainer.find_lr(options.lowest, options.highest, options.steps)
     print(curve)
-    print(f"try: rushlight train {options.data} --lr {curve.suggestion:.2g}")
+    settings = dataclasses.replace(kind.settings_from(options), lr=float(f"{curve.suggestion:.2g}"))
+    print(f"try: {command_line(settings, options.kind, usual=False)}")
     return 0

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 from rushlight.cli.shared import (
     add_reading_options,
     add_run_options,
-    free_run_folder,
     reading_arguments,
     reading_given,
     resumed_settings,
+    run_folder,
     settings_given,
 )
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
+    from rushlight.jobs.ratings import Settings
 
 SUMMARY = "who rated what how much, in a table: u.data, ratings.csv, or --user, --item and --rating columns"
 NAMES = ("user", "item", "rating", "items")
@@ -95,35 +96,35 @@ def predict_options(predict: argparse.ArgumentParser) -> None:
     add_reading_options(predict)
 
 
-def trainer(options: argparse.Namespace) -> Trainer:
-    """The trainer of the run that `train` would begin with these options, without a folder."""
-    from rushlight.jobs.ratings import Settings, prepare, read_split
+def settings_from(options: argparse.Namespace) -> Settings:
+    """What a run with these options is asked to do, or was when it began."""
+    from rushlight.jobs.ratings import Settings
 
     given = settings_given(options, SETTINGS)
-    reading = reading_given(options)
-    settings = Settings(data=options.data, reading=reading, **given)
+    if reading := reading_given(options):
+        given["reading"] = reading
+    if options.resume is not None:
+        return resumed_settings(Settings, options, given)
+    settings = Settings(data=options.data, **given)
     settings.check()
+    return settings
+
+
+def trainer(options: argparse.Namespace) -> Trainer:
+    """The trainer of the run that `train` would begin with these options, without a folder."""
+    from rushlight.jobs.ratings import prepare, read_split
+
+    settings = settings_from(options)
     return prepare(read_split(settings), settings, None)
 
 
 def train(options: argparse.Namespace) -> int:
     """``rushlight train ratings.csv``: train, and test beside the baselines."""
-    from rushlight.fit import RunFolder
-    from rushlight.jobs.ratings import Recommender, Settings, compare, prepare, read_split
+    from rushlight.jobs.ratings import Recommender, compare, prepare, read_split
 
-    given = settings_given(options, SETTINGS)
-    reading = reading_given(options)
-    if reading or options.resume is None:
-        given["reading"] = reading
-    if options.resume is not None:
-        folder = RunFolder.open(options.resume)
-        settings = resumed_settings(Settings, folder, options, given)
-    else:
-        settings = Settings(data=options.data, **given)
-        settings.check()
+    settings = settings_from(options)
     split = read_split(settings)
-    if options.resume is None:
-        folder = RunFolder.create(options.out or free_run_folder(Path(settings.data).stem))
+    folder = run_folder(options, Path(settings.data).stem)
     trainer = prepare(split, settings, folder, resume=options.resume is not None)
     for note in split.notes:
         print(f"note: {note}")

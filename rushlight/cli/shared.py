@@ -6,11 +6,13 @@ import argparse
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rushlight.jobs.command import SPELLED
 from rushlight.jobs.errors import JobError
 
-SPELLED = {"tab": "\t", r"\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
+if TYPE_CHECKING:
+    from rushlight.fit import RunFolder
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +67,20 @@ def free_run_folder(name: str) -> str:
     raise AssertionError("unreachable")
 
 
-def resumed_settings(kind: Any, folder: Any, options: argparse.Namespace, given: dict[str, Any]) -> Any:
+def run_folder(options: argparse.Namespace, name: str) -> RunFolder:
+    """The folder of the run to resume, or a new one: as asked for, else ``runs/NAME-NUMBER``."""
+    from rushlight.fit import RunFolder
+
+    if options.resume is not None:
+        return RunFolder.open(options.resume)
+    return RunFolder.create(options.out or free_run_folder(name))
+
+
+def resumed_settings(kind: Any, options: argparse.Namespace, given: dict[str, Any]) -> Any:
     """The settings of the run to resume; an option that contradicts them is refused."""
-    config = folder.read_config()
+    from rushlight.fit import RunFolder
+
+    config = RunFolder.open(options.resume).read_config()
     try:
         settings = kind(**config["settings"])
     except (KeyError, TypeError) as error:

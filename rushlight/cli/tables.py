@@ -13,16 +13,17 @@ from rushlight.cli.images import sizes
 from rushlight.cli.shared import (
     add_reading_options,
     add_run_options,
-    free_run_folder,
     reading_arguments,
     reading_given,
     resumed_settings,
+    run_folder,
     settings_given,
 )
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
+    from rushlight.jobs.tables import Settings
 
 SUMMARY = "a column of a table from the others, whatever they are (people, houses, measurements): --target"
 SETTINGS = (
@@ -101,16 +102,28 @@ def predict_options(predict: argparse.ArgumentParser) -> None:
     add_reading_options(predict)
 
 
+def settings_from(options: argparse.Namespace) -> Settings:
+    """What a run with these options is asked to do, or was when it began."""
+    from rushlight.jobs.tables import Settings
+
+    given = settings_given(options, SETTINGS)
+    if reading := reading_given(options):
+        given["reading"] = reading
+    if options.resume is not None:
+        return resumed_settings(Settings, options, given)
+    if options.target is None:
+        raise JobError("say which column to predict with --target")
+    settings = Settings(data=options.data, **given)
+    settings.check()
+    return settings
+
+
 def trainer(options: argparse.Namespace) -> Trainer:
     """The trainer of the network that `train` would begin with these options."""
     import rushlight as rl
-    from rushlight.jobs.tables import Settings, divide, prepare_rows, read_task, trainer_of
+    from rushlight.jobs.tables import divide, prepare_rows, read_task, trainer_of
 
-    given = settings_given(options, SETTINGS)
-    if options.target is None:
-        raise JobError("say which column to predict with --target")
-    settings = Settings(data=options.data, reading=reading_arguments(options), **given)
-    settings.check()
+    settings = settings_from(options)
     task = read_task(settings)
     rl.manual_seed(settings.seed)
     rows = _all_rows(task) if settings.folds else divide(task.target, task.classes, settings.test)[0]
@@ -119,27 +132,15 @@ def trainer(options: argparse.Namespace) -> Trainer:
 
 def train(options: argparse.Namespace) -> int:
     """``rushlight train people.csv --target Survived``: train both models, and test them."""
-    from rushlight.fit import RunFolder
     from rushlight.jobs.table_run import first_config, keep
-    from rushlight.jobs.tables import Settings, cross_validate, fit_models, hold_out, read_task
+    from rushlight.jobs.tables import cross_validate, fit_models, hold_out, read_task
 
-    given = settings_given(options, SETTINGS)
-    reading = reading_given(options)
-    if reading:
-        given["reading"] = reading
-    if options.resume is not None:
-        folder = RunFolder.open(options.resume)
-        if folder.read_config().get("finished"):
-            raise JobError(f"the run in {options.resume} is finished: there is nothing to resume")
-        settings = resumed_settings(Settings, folder, options, given)
-    else:
-        if options.target is None:
-            raise JobError("say which column to predict with --target")
-        settings = Settings(data=options.data, **given)
-        settings.check()
+    settings = settings_from(options)
+    if options.resume is not None and run_folder(options, "").read_config().get("finished"):
+        raise JobError(f"the run in {options.resume} is finished: there is nothing to resume")
     task = read_task(settings)
+    folder = run_folder(options, Path(settings.data).stem)
     if options.resume is None:
-        folder = RunFolder.create(options.out or free_run_folder(Path(settings.data).stem))
         folder.write_config(first_config(task, settings))
     _print_task(task, settings)
     if settings.folds:

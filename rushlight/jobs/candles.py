@@ -19,7 +19,7 @@ import rushlight as rl
 from rushlight import nn
 from rushlight.fit import Interrupted, Metric, RunFolder, Trainer, Wording, predictions
 from rushlight.jobs.candles_settings import LOSSES, Settings
-from rushlight.jobs.command import command_line
+from rushlight.jobs.command import command_line, resume_line
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.images import OPTIMIZERS, build_model, build_schedule, load_weights
 from rushlight.jobs.reading import column_named
@@ -280,8 +280,8 @@ def fold_trainer(
         config=config_of(data, settings, fold, scaling),
         wording=Wording(
             rate="--lr {}",
-            resume=f"rushlight train {settings.data} --resume {{folder}}",
-            reproduce=command_line(settings),
+            resume=resume_line(settings.data, None if folder is None else folder.path),
+            reproduce=command_line(settings, "candles"),
         ),
         report=False,
     )

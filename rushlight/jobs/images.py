@@ -17,7 +17,7 @@ import numpy as np
 import rushlight as rl
 from rushlight import nn, optim
 from rushlight.fit import Accuracy, RunFolder, Trainer, Wording, predictions
-from rushlight.jobs.command import command_line
+from rushlight.jobs.command import command_line, resume_line
 from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.image_data import ImageData, describe, moments, to_input
 from rushlight.nn import functional as F
@@ -205,8 +205,8 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
         config=config,
         wording=Wording(
             rate="--lr {}",
-            resume=f"rushlight train {settings.data} --resume {{folder}}",
-            reproduce=command_line(settings),
+            resume=resume_line(settings.data, None if folder is None else folder.path),
+            reproduce=command_line(settings, "images"),
         ),
         report=False,
     )

@@ -20,7 +20,7 @@ import rushlight as rl
 from rushlight import optim
 from rushlight.files import write_bytes
 from rushlight.fit import MeanAbsoluteError, RootMeanSquaredError, RunFolder, Trainer, Wording, predictions
-from rushlight.jobs.command import command_line
+from rushlight.jobs.command import command_line, resume_line
 from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.ratings_data import (
     UNKNOWN,
@@ -221,8 +221,8 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
         },
         wording=Wording(
             rate="--lr {}",
-            resume=f"rushlight train {settings.data} --resume {{folder}}",
-            reproduce=command_line(settings),
+            resume=resume_line(settings.data, None if folder is None else folder.path),
+            reproduce=command_line(settings, "ratings"),
         ),
         report=False,
     )
