@@ -156,9 +156,9 @@ class CopySlices(Node):
             replaced = zeros_of(self.geometry.shape, self.dtype)
         return [scatter_window(grad, replaced, self.geometry), *inner]
 
-    def note_overwritten(self, version: int) -> None:
+    def note_overwritten(self, version: int, number: int) -> None:
         if self.inner is not None:
-            self.inner.note_overwritten(version)
+            self.inner.note_overwritten(version, number)
 
     def release(self) -> None:
         # The inner node itself keeps what it saved: second derivatives may lead to it by a way of their own.

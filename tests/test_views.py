@@ -37,6 +37,41 @@ def test_a_saved_output_of_a_write_through_a_view_too():
         z.sum().backward()
 
 
+class Exponential(torch.autograd.Function):
+    """The exponential beside the double; its gradient needs the first output."""
+
+    @staticmethod
+    def forward(ctx, x):
+        result = x.exp()
+        ctx.save_for_backward(result)
+        return result, x * 2
+
+    @staticmethod
+    def backward(ctx, g, g_double):
+        (result,) = ctx.saved_tensors
+        return g * result + g_double * 2
+
+
+@pytest.mark.parametrize("write", ["y.mul_(3)", "y[:1].mul_(3)", "y.detach().mul_(3)"])
+def test_a_saved_output_of_a_custom_function_too(write):
+    x = torch.ones(2, requires_grad=True)
+    y = Exponential.apply(x)[0]
+    z = y.sum()
+    exec(write)
+    del y
+    with pytest.raises(RuntimeError, match=CHANGED):
+        z.backward()
+
+
+def test_writing_to_another_output_than_the_saved_one_changes_nothing():
+    x = torch.tensor([[1.0, 4.0], [5.0, 2.0]], requires_grad=True)
+    Exponential.apply(x)[1].mul_(3).sum().backward()
+    assert x.grad.tolist() == [[6.0, 6.0], [6.0, 6.0]]
+    x.grad = None
+    x.max(1)[0].mul_(2).sum().backward()  # the gradient needs the indices only, and they are gone
+    assert x.grad.tolist() == [[0.0, 2.0], [2.0, 0.0]]
+
+
 def test_noting_a_write_makes_no_cycle():
     gc.disable()
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rushlight.autograd.graph import pack
 from rushlight.autograd.mode import ANOMALY, GRAD, state
-from rushlight.autograd.node import FREED_TWICE, Node, _changed_in_place, edges_to
+from rushlight.autograd.node import FREED_TWICE, Node, Overwritten, _changed_in_place, edges_to
 
 
 class FunctionCtx:
@@ -99,7 +99,8 @@ class _Kept:
     def __init__(self, tensor: Any, node: FunctionNode) -> None:
         self.kept: Any = tensor
         self.array: Any = None
-        self.version = 0
+        self.version = self.number = 0
+        self.root: Any = None
         self.packed = pack(tensor)
         if self.packed is not None:
             self.kept = None
@@ -191,6 +192,11 @@ class FunctionNode(Node):
             if not isinstance(each, Tensor):
                 raise RuntimeError(f"expected Variable or None (got {type(each).__name__})")
         return [results[place] for place in self.tensor_places]
+
+    def note_overwritten(self, version: int, number: int) -> None:
+        for each in self.ctx._saved or ():
+            if each.array is not None and each.number == number:
+                each.root = Overwritten(each.root, version)
 
     def release(self) -> None:
         self.ctx._saved = None

@@ -335,14 +335,17 @@ class Node:
                     _changed_in_place(self, array, root._current_version(), version, self, number)
                 )
 
-    def note_overwritten(self, version: int) -> None:
-        """Remember, if an output was saved, that it was written to, even when its tensor is gone by then."""
+    def note_overwritten(self, version: int, number: int) -> None:
+        """Remember, if output `number` was saved, that it was written to, even when its tensor is gone by
+        then.
+        """
         if self.out is None or not self.plan.save_out or self.out_version is None:
             return
         if self.outputs is None:
-            self.out_ref = _Overwritten(self.out_ref, version)
-        else:
-            self.out_ref = [_Overwritten(each, version) for each in self.out_ref]
+            self.out_ref = Overwritten(self.out_ref, version)
+        elif number in self.plan.outputs:
+            place = self.plan.outputs.index(number)
+            self.out_ref[place] = Overwritten(self.out_ref[place], version)
 
     def release(self) -> None:
         """Free what was saved, so that a second backward is noticed and memory returns early."""
@@ -356,7 +359,7 @@ class Node:
         return f"\nThe forward call was made here:\n{self.where.stack[-1].rstrip()}"
 
 
-class _Overwritten:
+class Overwritten:
     """In place of the weak reference to a saved output: outlives the tensor, with the version it had then."""
 
     __slots__ = ("reference", "version")
@@ -435,7 +438,7 @@ def _changed_in_place(
         "variable in question was changed in there or anywhere later. Good luck!"
         if node is not None and node.where is not None
         else " Hint: enable anomaly detection to find the operation that failed to compute its gradient, "
-        "with torch.autograd.set_detect_anomaly(True)."
+        "with torch.autograd.set_detect_anomaly(True, check_nan=False)."
     )
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "

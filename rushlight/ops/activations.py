@@ -103,6 +103,7 @@ LEAKY_RELU = elementwise_op(
             LEAKY_RELU_BACKWARD, (g, input), {"negative_slope": negative_slope}
         )
     ),
+    inplace_name="LeakyReluBackward1",
     check=only("f", "leaky_relu_cpu"),
 )
 
@@ -385,6 +386,7 @@ THRESHOLD = elementwise_op(
     "threshold",
     lambda k, input, *, threshold, value: k.where(input <= threshold, value, input),
     dict(input=lambda g, input, threshold: where(input <= threshold, 0.0, g)),
+    inplace_name="ThresholdBackward1",
 )
 
 

@@ -80,10 +80,15 @@ entr = special_function(
 
 LOGIT = elementwise_op(
     "logit",
-    lambda k, input, *, eps: _logit(k, input if eps is None else k.minimum(k.maximum(input, eps), 1 - eps)),
+    lambda k, input, *, eps: _logit(k, input if eps is None else _kept_between(k, input, eps)),
     dict(input=lambda g, input, eps: _logit_backward(g, input, eps)),
     promote=INT_TO_FLOAT,
 )
+
+
+def _kept_between(k: Any, x: Any, eps: float) -> Any:
+    """Within `eps` and ``1 - eps``; for an `eps` above a half, what is below it becomes it."""
+    return k.where(x < eps, eps, k.minimum(x, 1 - eps))
 
 
 def _logit(k: Any, x: Any) -> Any:
@@ -101,7 +106,7 @@ def _logit_backward(g: Tensor, input: Tensor, eps: float | None) -> Tensor:
     inplace=True,
     samples=lambda: [
         *unary(low=0.1, high=0.9),
-        *[Sample([T(values=[0.0, 0.05, 0.5, 0.97, 1.0])], {"eps": eps}) for eps in (0.1, 1e-3)],
+        *[Sample([T(values=[0.0, 0.05, 0.5, 0.97, 1.0])], {"eps": eps}) for eps in (0.1, 1e-3, 0.7, 1)],
         Sample([T(values=[0.0, 1.0, -0.5, 2.0, NAN])], grads=False),
         Sample([T((3,), "float64", low=0.1, high=0.9), 0.2]),
     ],
@@ -129,7 +134,7 @@ XLOG1PY = elementwise_op(
     promote=INT_TO_FLOAT,
     node_name="SpecialXlog1PyBackward0",
 )
-XLOG1PY_OF_NUMBER = renamed(XLOG1PY, "SpecialXlog1PyBackward1")
+XLOG1PY_OF_NUMBER = renamed(XLOG1PY, "SpecialXlog1PyBackward1", ("input",))
 XLOG1PY_NUMBER = renamed(XLOGY_NUMBER, "SpecialXlog1PyBackward2")
 
 

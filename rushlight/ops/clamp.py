@@ -43,7 +43,7 @@ CLAMP_TENSOR = elementwise_op(
     ),
     check=only("fiu", "clamp_cpu"),
 )
-CLAMP_NUMBERS = renamed(CLAMP_TENSOR, "ClampBackward1")
+CLAMP_NUMBERS = renamed(CLAMP_TENSOR, "ClampBackward1", ("min", "max"))
 CLAMP_MIN_TENSOR = elementwise_op(
     "clamp_min",
     lambda k, input, min: k.maximum(min, input),
@@ -64,10 +64,10 @@ CLAMP_MAX_TENSOR = elementwise_op(
     node_name="ClampMaxBackward1",
     check=only("fiu", "clamp_max_scalar_cpu"),
 )
-CLAMP_MIN = renamed(CLAMP_MIN_TENSOR, "ClampMinBackward0")
-CLAMP_MAX = renamed(CLAMP_MAX_TENSOR, "ClampMaxBackward0")
-CLAMP_ONLY_MIN = renamed(CLAMP_MIN_TENSOR, "ClampBackward1")
-CLAMP_ONLY_MAX = renamed(CLAMP_MAX_TENSOR, "ClampBackward1")
+CLAMP_MIN = renamed(CLAMP_MIN_TENSOR, "ClampMinBackward0", ("min",))
+CLAMP_MAX = renamed(CLAMP_MAX_TENSOR, "ClampMaxBackward0", ("max",))
+CLAMP_ONLY_MIN = renamed(CLAMP_MIN_TENSOR, "ClampBackward1", ("min",))
+CLAMP_ONLY_MAX = renamed(CLAMP_MAX_TENSOR, "ClampBackward1", ("max",))
 CLAMP_ONLY_MIN_TENSOR = renamed(CLAMP_MIN_TENSOR, "ClampBackward0")
 CLAMP_ONLY_MAX_TENSOR = renamed(CLAMP_MAX_TENSOR, "ClampBackward0")
 

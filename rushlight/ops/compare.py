@@ -37,12 +37,15 @@ def _comparison_samples() -> list[Sample]:
 def _comparison(
     name: str, formula: Callable[..., Any], words: str, sign: str, shown: str
 ) -> Callable[..., Any]:
+    node = name.capitalize() + "Backward"
     return elementwise(
         name,
         formula,
         # of use in place only, where a floating tensor is overwritten
         dict(input=lambda g: zeros_like(g), other=lambda g: zeros_like(g)),
         promote=ALWAYS_BOOL,
+        node_name=node + "1",
+        number_name=node + "0",
         numbers="other",
         samples=_comparison_samples,
         doc=f"Where `input` is {words} `other`: ``input {sign} other``.",

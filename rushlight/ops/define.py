@@ -396,9 +396,11 @@ def apply_inplace(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NO_PAR
     root = target if target._root is None else target._root
     root._version_count += 1
     if root._node is not None:
-        root._node.note_overwritten(root._version_count)
+        root._node.note_overwritten(root._version_count, root._output_nr)
     if node is not None:
         node.shape, node.dtype = array.shape, array.dtype
+        if op.inplace_name is not op.node_name:
+            node.label = op.inplace_name
         if node.plan.save_out:
             node.out, node.out_ref, node.out_version = array, weakref.ref(root), root._version_count
             if state.mode & PACKING:

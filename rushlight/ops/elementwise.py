@@ -61,7 +61,7 @@ RSUB = elementwise_op(
     lambda k, input, other, *, alpha: other - input * alpha,
     dict(input=lambda g, alpha: g * -alpha, other=lambda g: g),
 )
-RSUB_NUMBER = renamed(RSUB, "RsubBackward1")
+RSUB_NUMBER = renamed(RSUB, "RsubBackward1", ("other",))
 
 
 def _refusing_bools(prepare: Callable[..., Any]) -> Callable[..., Any]:
@@ -285,7 +285,7 @@ REMAINDER = elementwise_op(
     node_name="RemainderBackward1",
     check=_whole_division("remainder_cpu"),
 )
-REMAINDER_NUMBER = renamed(REMAINDER, "RemainderBackward0")
+REMAINDER_NUMBER = renamed(REMAINDER, "RemainderBackward0", ("other",))
 REMAINDER_OF_NUMBER = elementwise_op(
     "remainder",
     lambda k, input, other: k.remainder(input, other),
@@ -300,7 +300,7 @@ FMOD = elementwise_op(
     node_name="FmodBackward1",
     check=_whole_division("fmod_cpu"),
 )
-FMOD_NUMBER = renamed(FMOD, "FmodBackward0")
+FMOD_NUMBER = renamed(FMOD, "FmodBackward0", ("other",))
 _ROUNDED_DIVISION = {"trunc": DIV_TRUNC, "floor": DIV_FLOOR}
 
 

@@ -20,6 +20,7 @@ from rushlight.autograd.mode import no_grad
 from rushlight.dtype import BOOL_NUMPY, F16, F32, F64, I64
 from rushlight.ops.create import zeros_like
 from rushlight.ops.define import C_NAMES, TITLES, Op, apply_inplace
+from rushlight.ops.kinds import renamed
 from rushlight.random import Generator, default_generator
 from rushlight.storage import in_memory_order, outermost_first
 from rushlight.tensor import Tensor
@@ -73,6 +74,7 @@ RANDOM_BETWEEN = _random_op(
     "random",
     lambda generator, x, *, low, span: draws.integers_between(generator, x.size, x.dtype, low, span),
 )
+RANDOM_BELOW = renamed(RANDOM_BETWEEN, "RandomBackward1")
 BERNOULLI = _random_op(
     "bernoulli",
     lambda generator, x, *, p: draws.bernoulli(generator, x.size, p),
@@ -297,7 +299,8 @@ def random_(input: Tensor, *bounds: Any, generator: Any = None, **named: Any) ->
         return apply_inplace(RANDOM, (input,), {"generator": generator})
     low, to = _given_bounds(bounds, named)
     low, span = _integer_range(low, to, input)
-    return apply_inplace(RANDOM_BETWEEN, (input,), {"low": low, "span": span, "generator": generator})
+    op = RANDOM_BELOW if len(bounds) + len(named) == 1 else RANDOM_BETWEEN
+    return apply_inplace(op, (input,), {"low": low, "span": span, "generator": generator})
 
 
 def _given_bounds(bounds: tuple[Any, ...], named: dict[str, Any]) -> tuple[int, int | None]:

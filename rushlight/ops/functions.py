@@ -170,6 +170,7 @@ def _function(
     doc: str,
     example: tuple[str, str],
     node_name: str | None = None,
+    inplace_name: str | None = None,
     special: list[float] | None = None,
     **limits: Any,
 ) -> Callable[..., Any]:
@@ -182,6 +183,7 @@ def _function(
         dict(input=rule),
         promote=INT_TO_FLOAT,
         node_name=node_name,
+        inplace_name=inplace_name,
         samples=lambda: [*unary(**limits), Sample([T((len(values),), values=values)], grads=False)],
         doc=doc,
         example=(f"torch.{name}(torch.tensor({argument}))", f"tensor({shown})"),
@@ -334,6 +336,7 @@ asinh = _function(
     lambda g, input: g * rsqrt(input * input + 1),
     "The inverse of the hyperbolic sine.",
     ("[0.0, 1.0]", "[0.0000, 0.8814]"),
+    inplace_name="AsinhBackward1",
 )
 acosh = _function(
     "acosh",
@@ -343,6 +346,7 @@ acosh = _function(
     ("[1.0, 2.0]", "[0.0000, 1.3170]"),
     low=1.2,
     high=4.0,
+    inplace_name="AcoshBackward1",
 )
 atanh = _function(
     "atanh",
@@ -352,6 +356,7 @@ atanh = _function(
     ("[0.0, 0.5]", "[0.0000, 0.5493]"),
     low=-0.9,
     high=0.9,
+    inplace_name="AtanhBackward1",
 )
 rad2deg = _function(
     "rad2deg",

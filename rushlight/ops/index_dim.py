@@ -128,16 +128,17 @@ INDEX_COPY: Op = primitive(
     update=_copy,
     overlap="any",
 )
+_FILL_RULES: dict[str, Any] = dict(
+    input=lambda g, index, dim: apply(INDEX_FILL[0], (g, index, 0.0), {"dim": dim}),
+    value=lambda g, index, dim: _selected_sum(g, index, dim),
+)
 # For a number and for a tensor.
 INDEX_FILL: list[Op] = [
     primitive(
         "index_fill",
         "indexed",
         on_copy(_fill, preserve=True),
-        dict(
-            input=lambda g, index, dim: apply(INDEX_FILL[0], (g, index, 0.0), {"dim": dim}),
-            value=lambda g, index, dim: _selected_sum(g, index, dim),
-        ),
+        _FILL_RULES if number else {"input": _FILL_RULES["input"]},
         inputs=("input", "index", "value"),
         node_name=f"IndexFillBackward{number}",
         update=_fill,

@@ -42,6 +42,7 @@ def elementwise_op(
     *,
     promote: int = DEFAULT,
     node_name: str | None = None,
+    inplace_name: str | None = None,
     check: Callable[..., None] | None = None,
     into: Callable[..., Any] | None = None,
 ) -> Op:
@@ -57,7 +58,17 @@ def elementwise_op(
     forward: Callable[..., Any] = ufunc or functools.partial(formula, numpy_namespace)
     if check is not None:
         forward = _checked(forward, check)
-    op = Op(name, "map", forward, names, grad, promote=promote, node_name=node_name, formula=formula)
+    op = Op(
+        name,
+        "map",
+        forward,
+        names,
+        grad,
+        promote=promote,
+        node_name=node_name,
+        inplace_name=inplace_name,
+        formula=formula,
+    )
     op.into = into or ufunc
     return op
 
@@ -116,18 +127,24 @@ def only(kinds: str, kernel: str) -> Callable[..., None]:
     return check
 
 
-def renamed(op: Op, node_name: str) -> Op:
-    """The same op under another `grad_fn` name: PyTorch numbers the variants that take numbers."""
-    return Op(
+def renamed(op: Op, node_name: str, numbers: Sequence[str] = (), inplace_name: str | None = None) -> Op:
+    """The same op under another `grad_fn` name, as PyTorch has for variants that take numbers.
+
+    `numbers` says which inputs are numbers there: no edge of the tape stands for them.
+    """
+    variant = Op(
         op.name,
         op.kind,
         op.forward,
         op.input_names,
-        op.rules,
+        {name: rule for name, rule in op.rules.items() if name not in numbers},
         promote=op.promote,
         node_name=node_name,
+        inplace_name=inplace_name,
         formula=op.formula,
     )
+    variant.into = op.into
+    return variant
 
 
 def elementwise(
@@ -137,6 +154,8 @@ def elementwise(
     *,
     promote: int = DEFAULT,
     node_name: str | None = None,
+    inplace_name: str | None = None,
+    number_name: str | None = None,
     check: Callable[..., None] | None = None,
     numbers: str = "",
     samples: Any = None,
@@ -154,6 +173,8 @@ def elementwise(
         grad: a gradient rule for each differentiable input.
         promote: the kind of promotion.
         node_name: what `grad_fn` prints where it is not the name in capitals.
+        inplace_name: what it prints after the in-place form, if that differs.
+        number_name: what it prints where `other` is a number, if that differs.
         check: refuses operands; see `elementwise_op`.
         numbers: which operands may be Python numbers: "other" or "both".
         samples: what the test matrix runs.
@@ -167,7 +188,16 @@ def elementwise(
     >>> torch.mul(torch.tensor([1.0, 2.0]), 3)
     tensor([3., 6.])
     """
-    op = elementwise_op(name, formula, grad, promote=promote, node_name=node_name, check=check)
+    op = elementwise_op(
+        name,
+        formula,
+        grad,
+        promote=promote,
+        node_name=node_name,
+        inplace_name=inplace_name,
+        check=check,
+    )
+    of_number = op if number_name is None else renamed(op, number_name, ("other",))
     short = name if torch_name is None else torch_name.rsplit(".", 1)[-1]
     if op.input_names == ("input",):
 
@@ -181,8 +211,11 @@ def elementwise(
         def function(input: Any, other: Any, *, out: Any = None) -> Any:  # type: ignore[misc]
             if input.__class__ is not Tensor and numbers != "both":
                 require_tensor(short, "input", 1, input)
-            if not numbers and other.__class__ is not Tensor:
-                require_tensor(short, "other", 2, other)
+            if other.__class__ is not Tensor:
+                if not numbers:
+                    require_tensor(short, "other", 2, other)
+                if not isinstance(other, Tensor):
+                    return apply(of_number, (input, other), out=out)
             return apply(op, (input, other), out=out)
 
     else:
@@ -208,6 +241,7 @@ def primitive(
     outputs: Sequence[str] = (),
     differentiable: Sequence[int] | None = None,
     node_name: str | None = None,
+    inplace_name: str | None = None,
     update: Callable[..., None] | None = None,
     overlap: str = "partial",
 ) -> Op:
@@ -224,6 +258,7 @@ def primitive(
         outputs=outputs,
         differentiable=differentiable,
         node_name=node_name,
+        inplace_name=inplace_name,
         update=update,
         overlap=overlap,
     )

@@ -136,7 +136,7 @@ XLOGY = elementwise_op(
     ),
     promote=INT_TO_FLOAT,
 )
-XLOGY_OF_NUMBER = renamed(XLOGY, "XlogyBackward1")
+XLOGY_OF_NUMBER = renamed(XLOGY, "XlogyBackward1", ("input",))
 XLOGY_NUMBER = elementwise_op(
     "xlogy",
     lambda k, input, *, factor: k.where((input == 0) & (factor == factor), 0.0, input * factor),
@@ -189,7 +189,7 @@ COPYSIGN = elementwise_op(
     ),
     promote=INT_TO_FLOAT,
 )
-COPYSIGN_NUMBER = renamed(COPYSIGN, "CopysignBackward1")
+COPYSIGN_NUMBER = renamed(COPYSIGN, "CopysignBackward1", ("other",))
 
 
 @public(

@@ -120,7 +120,7 @@ MASKED_FILL = elementwise_op(
     ),
     node_name="MaskedFillBackward1",
 )
-MASKED_FILL_NUMBER = renamed(MASKED_FILL, "MaskedFillBackward0")
+MASKED_FILL_NUMBER = renamed(MASKED_FILL, "MaskedFillBackward0", ("value",))
 
 
 def _prepare_masked_fill(op: Any, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:

@@ -264,7 +264,7 @@ def _squeezed(input: Tensor, dim: Any) -> tuple[int, dict[str, Any]]:
     if dim is None:
         return 0, {"shape": tuple(n for n in shape if n != 1)}
     if isinstance(dim, (tuple, list)):
-        kind, dropped = 2, dims_of(dim, len(shape)) if len(dim) else ()
+        kind, dropped = 2, dims_of(dim, len(shape), "squeeze") if len(dim) else ()
     else:
         kind, dropped = 1, (normal_dim(dim, len(shape)),)
     return kind, {"shape": tuple(n for i, n in enumerate(shape) if n != 1 or i not in dropped)}
@@ -283,14 +283,14 @@ def _squeeze_samples() -> list[Sample]:
 
 @public(SQUEEZE[0], samples=_squeeze_samples)
 @numpy_names
-def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """`input` without its dimensions of length 1, or without those of them that `dim` names.
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None, *more: int) -> Tensor:
+    """`input` without its dimensions of length 1, or without those of them that `dim` (and `more`) names.
 
     >>> import rushlight as torch
     >>> torch.zeros(1, 3, 1).squeeze(0).shape
     torch.Size([3, 1])
     """
-    kind, params = _squeezed(input, dim)
+    kind, params = _squeezed(input, (dim, *more) if more else dim)
     return apply(SQUEEZE[kind], (input,), params)
 
 
@@ -319,9 +319,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 @public(SQUEEZE[3], samples=_squeeze_samples, torch_name="Tensor.squeeze_")
 @numpy_names
-def squeeze_(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+def squeeze_(input: Tensor, dim: int | Sequence[int] | None = None, *more: int) -> Tensor:
     """`squeeze`, changing the tensor itself."""
-    kind, params = _squeezed(input, dim)
+    kind, params = _squeezed(input, (dim, *more) if more else dim)
     return change_geometry(SQUEEZE[kind + 3], input, params)
 
 

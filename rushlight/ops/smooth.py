@@ -41,11 +41,10 @@ ELU = elementwise_op(
             g * scale,
         )
     ),
+    inplace_name="EluBackward1",
     check=only("f", "elu_cpu"),
 )
-ELU_INPLACE = renamed(ELU, "EluBackward1")
-CELU = renamed(ELU, "CeluBackward0")
-CELU_INPLACE = renamed(ELU, "CeluBackward1")
+CELU = renamed(ELU, "CeluBackward0", inplace_name="CeluBackward1")
 
 
 @in_functional(lambda: [*activation_samples({"alpha": 0.5}, {"alpha": 2.0}), INT], ELU, "elu")
@@ -58,7 +57,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Any:
     """
     require_tensor("elu", "input", 1, input)
     params = {"alpha": float(alpha), "scale": 1.0, "rate": 1.0}
-    return apply(ELU_INPLACE, (input,), params, out=INPLACE) if inplace else apply(ELU, (input,), params)
+    return apply(ELU, (input,), params, out=INPLACE if inplace else None)
 
 
 # Klambauer et al., "Self-Normalizing Neural Networks", 2017.
@@ -76,7 +75,7 @@ def selu(input: Tensor, inplace: bool = False) -> Any:
     """
     require_tensor("selu", "input", 1, input)
     params = {"alpha": SELU_ALPHA, "scale": SELU_SCALE, "rate": 1.0}
-    return apply(ELU_INPLACE, (input,), params, out=INPLACE) if inplace else apply(ELU, (input,), params)
+    return apply(ELU, (input,), params, out=INPLACE if inplace else None)
 
 
 @public(
@@ -99,7 +98,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Any:
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     params = {"alpha": float(alpha), "scale": 1.0, "rate": 1.0 / alpha}
-    return apply(CELU_INPLACE, (input,), params, out=INPLACE) if inplace else apply(CELU, (input,), params)
+    return apply(CELU, (input,), params, out=INPLACE if inplace else None)
 
 
 # -- gates -----------------------------------------------------------------------------------------------
@@ -424,12 +423,14 @@ RRELU = elementwise_op(
     "rrelu_with_noise",
     lambda k, input, slopes: input * slopes,
     dict(input=lambda g, slopes: g * slopes),
+    inplace_name="RreluWithNoiseBackward1",
     check=only("f", "leaky_relu_cpu"),
 )
 RRELU_FIXED = elementwise_op(
     "rrelu_with_noise",
     lambda k, input, *, slope: k.where(input > 0, input, input * slope),
     dict(input=lambda g, input, slope: where(input > 0, g, g * slope)),
+    inplace_name="RreluWithNoiseBackward1",
     check=only("f", "leaky_relu_cpu"),
 )
 

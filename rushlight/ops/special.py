@@ -215,6 +215,7 @@ POLYGAMMA = primitive(
     _polygamma,
     dict(input=lambda g, input, n: g * polygamma(n + 1, input)),
     promote=INT_TO_FLOAT,
+    inplace_name="PolygammaBackward1",
 )
 
 
@@ -313,7 +314,7 @@ ZETA = primitive(
     ),
     promote=INT_TO_FLOAT,
 )
-ZETA_OF_NUMBER = renamed(ZETA, "SpecialZetaBackward1")
+ZETA_OF_NUMBER = renamed(ZETA, "SpecialZetaBackward1", ("input",))
 ZETA_NUMBER = renamed(ZETA, "SpecialZetaBackward2")
 
 

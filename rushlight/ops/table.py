@@ -102,6 +102,7 @@ class Op:
         outputs: names of the outputs where there are several.
         differentiable: which outputs carry gradients (all floating ones by default).
         node_name: what `grad_fn` prints, by default from the name: ``mul`` gives ``MulBackward0``.
+        inplace_name: what it prints after the in-place form, where PyTorch counts that as another op.
         update: the in-place form of an op that touches few elements: ``update(target, *others, **params)``
             writes into the array of the first input, which otherwise would be computed anew as a whole and
             copied back.
@@ -115,6 +116,7 @@ class Op:
         "folds",
         "forward",
         "formula",
+        "inplace_name",
         "input_names",
         "into",
         "kind",
@@ -143,6 +145,7 @@ class Op:
         outputs: Sequence[str] = (),
         differentiable: Sequence[int] | None = None,
         node_name: str | None = None,
+        inplace_name: str | None = None,
         formula: Callable[..., Any] | None = None,
         update: Callable[..., None] | None = None,
         overlap: str = "partial",
@@ -169,6 +172,7 @@ class Op:
         self.returns_view = kind == "view"
         self.folds = kind == "fold"  # its results are row-major, however NumPy laid them out
         self.node_name = node_name or "".join(part.capitalize() for part in name.split("_")) + "Backward0"
+        self.inplace_name = inplace_name or self.node_name
         self.plans: dict[int, Plan] = {}
 
     def plan(self, mask: int) -> Plan:

@@ -110,8 +110,10 @@ def fitting_number(value: Any, kind: np.dtype) -> Any:
     raise RuntimeError(f"value cannot be converted to type {_WIDE[kind.name]} without overflow")
 
 
-def _fill_op(node_name: str) -> Op:
-    rules = dict(input=lambda g: zeros_like(g), value=lambda g: g)
+def _fill_op(node_name: str, of_number: bool) -> Op:
+    rules = dict(input=lambda g: zeros_like(g))
+    if not of_number:
+        rules["value"] = lambda g: g
     return primitive(
         "fill",
         "map",
@@ -125,7 +127,7 @@ def _fill_op(node_name: str) -> Op:
 
 
 # For numbers and tensors out of place, then in place.
-FILL = [_fill_op(f"FillBackward{number}") for number in range(4)]
+FILL = [_fill_op(f"FillBackward{number}", of_number=number in (0, 2)) for number in range(4)]
 ZERO = primitive(
     "zero",
     "map",
