@@ -1,7 +1,8 @@
 """Settings of the whole suite and of docstring examples: no test sees the user's files or what another set.
 
 The environment is inherited by the commands that tests start: the checkout comes first on their path, their
-cache folder is a fresh one, and matplotlib draws without a screen.
+cache folder is a fresh one, and matplotlib draws without a screen. A test that changes the compiler's own
+constants has to set RUSHLIGHT_CACHE=0.
 """
 
 import os
@@ -43,6 +44,7 @@ def own_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
         patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         patch.setenv("XDG_CACHE_HOME", cache)
+        patch.delenv("RUSHLIGHT_CACHE", raising=False)
         patch.setenv("MPLBACKEND", "Agg")
         patch.delenv("RUSHLIGHT_DATA", raising=False)
         yield

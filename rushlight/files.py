@@ -16,8 +16,10 @@ from typing import IO
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike[str], durable: bool = True) -> Iterator[IO[bytes]]:
     """A binary file to write to, which becomes `path` when the block ends without an error.
+
+    Without `durable` it is not flushed to disk, and a crash of the machine may leave anything in its place.
 
     >>> import pathlib, tempfile
     >>> target = pathlib.Path(tempfile.mkdtemp()) / "note"
@@ -31,8 +33,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         _take_permissions(target, temporary)
         os.replace(temporary, target)
     except BaseException:
@@ -52,7 +55,12 @@ def _take_permissions(target: Path, temporary: str) -> None:
     os.chmod(temporary, mode)
 
 
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], content: bytes, durable: bool = True) -> None:
     """Put `content` in `path`, all or nothing."""
-    with replacing(path) as file:
+    with replacing(path, durable) as file:
         file.write(content)
+
+
+def user_cache() -> Path:
+    """For what can be fetched or made again: ``rushlight`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rushlight"

@@ -11,7 +11,7 @@ import pytest
 from rushlight.compile.emit import Emitter
 from rushlight.compile.evaluate import evaluate
 from rushlight.compile.expr import Symbols, is_float
-from rushlight.compile.llvm import ATTRIBUTES, Code, binding, vector_bytes
+from rushlight.compile.llvm import ATTRIBUTES, Code, assembly, binding, vector_bytes
 from rushlight.compile.scalar import Scalars
 from rushlight.compile.vmath import FORMULAS, lower
 from rushlight.ops import special_math
@@ -50,9 +50,8 @@ def function(name, root, kind, lanes):
     return "\n".join(e.lines), e.declared
 
 
-@functools.cache
-def compiled(names, kind, lanes):
-    """The formulas and the machine code of some functions."""
+def text_of(names, kind, lanes):
+    """The formulas and the module of some functions."""
     roots = {name: formula(name, kind) for name in names}
     texts, declared = [], set()
     for name, root in roots.items():
@@ -60,7 +59,14 @@ def compiled(names, kind, lanes):
         texts.append(text)
         declared |= needed
     attributes = f"attributes #0 = {{ nounwind {ATTRIBUTES} }}"
-    return roots, Code("\n".join([*texts, *sorted(declared), attributes]))
+    return roots, "\n".join([*texts, *sorted(declared), attributes])
+
+
+@functools.cache
+def compiled(names, kind, lanes):
+    """The formulas and the machine code of some functions."""
+    roots, text = text_of(names, kind, lanes)
+    return roots, Code(text)
 
 
 def native(name, roots, code, a, b):
@@ -144,12 +150,12 @@ def test_what_only_rare_values_need_is_there_for_one_of_them():
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
 def test_native_functions_call_nothing_and_use_vectors(kind):
-    _, code = compiled(tuple(FUNCTIONS), kind, vector_bytes() // int(kind[1]))
-    assembly = code.assembly()
+    _, text = text_of(tuple(FUNCTIONS), kind, vector_bytes() // int(kind[1]))
+    instructions = assembly(text)
     features = binding().get_host_cpu_features()
     if not features.get("fma"):
         pytest.skip("without instructions for fma LLVM calls the C library's")
-    assert not re.search(r"\tcallq?\s", assembly)
+    assert not re.search(r"\tcallq?\s", instructions)
     suffix = {"f4": "ps", "f8": "pd"}[kind]
-    assert len(re.findall(rf"\tvfm(?:add|sub)\d+{suffix}\s", assembly)) > 200
-    assert len(re.findall(rf"\tvfn?m(?:add|sub)\d+s{suffix[1]}\s", assembly)) == 0
+    assert len(re.findall(rf"\tvfm(?:add|sub)\d+{suffix}\s", instructions)) > 200
+    assert len(re.findall(rf"\tvfn?m(?:add|sub)\d+s{suffix[1]}\s", instructions)) == 0

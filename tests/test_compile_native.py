@@ -113,6 +113,7 @@ def test_a_native_program_does_what_its_ops_do(make, batch, optimizer):
 
 @pytest.mark.parametrize("make", [classifier, lookup])
 def test_many_steps_in_one_call_are_the_same_bits_on_any_number_of_threads(make, monkeypatch):
+    monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
     monkeypatch.setattr(importlib.import_module("rushlight.compile.schedule"), "WORTH_SPLITTING", 0)
     recording, given = recorded(make, 20, adam)
     program = recording.program

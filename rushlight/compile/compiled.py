@@ -218,7 +218,9 @@ class _Attempt:
         return results, half
 
     def _recording(self, results: Results) -> Recording:
-        made = Recording(self.recorder, results, self.compiled.backend)
+        # what will not be kept is not worth compiling
+        backend = "replay" if self.recorder.made_state() else self.compiled.backend
+        made = Recording(self.recorder, results, backend)
         results.tensors.clear()
         self.recorder.roots.clear()
         return made

@@ -1,7 +1,7 @@
 """Machine code from LLVM IR, in this process, through llvmlite.
 
-Text goes in, addresses of functions come out. Invariant: code lives as long as the `Code` object, and was
-made for the CPU it runs on.
+Text becomes an object file, and that becomes functions to call. Invariant: code lives as long as the `Code`
+object, and was made for the CPU it runs on.
 """
 
 from __future__ import annotations
@@ -32,12 +32,24 @@ def vector_bytes() -> int:
     return 32 if features.get("avx2") else 16
 
 
+def _features() -> str:
+    return str(binding().get_host_cpu_features().flatten()) + ",-prefer-256-bit"
+
+
 def new_machine() -> Any:
     """A target machine for this CPU. An execution engine takes its own over."""
     llvm = binding()
-    features = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=_features(), opt=2)
+
+
+def target() -> tuple[Any, ...]:
+    """What machine code depends on besides its text and this file: versions and the CPU."""
+    import llvmlite
+
+    llvm = binding()
+    versions = llvmlite.__version__, llvm.llvm_version_info
+    return *versions, llvm.get_process_triple(), llvm.get_host_cpu_name(), _features()
 
 
 @functools.cache
@@ -54,33 +66,47 @@ def pause_function() -> str:
 ATTRIBUTES = '"prefer-vector-width"="512"'
 
 
+def _module(text: str) -> Any:
+    """A module after the passes. Loops come as vectors and tested at their end, so a few passes are enough:
+    the usual pipeline takes five times as long for the same speed.
+    """
+    llvm = binding()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_new_gvn_pass()
+    passes.run(module, llvm.create_pass_builder(machine(), llvm.create_pipeline_tuning_options()))
+    return module
+
+
+def object_code(text: str) -> bytes:
+    """The object file that LLVM IR becomes."""
+    return bytes(machine().emit_object(_module(text)))
+
+
+def assembly(text: str) -> str:
+    """The machine's instructions that LLVM IR becomes, as text."""
+    return str(machine().emit_assembly(_module(text)))
+
+
 class Code:
-    """A compiled module.
+    """An object file in this process's memory.
 
     Args:
-        text: LLVM IR. Loops come as vectors and tested at their end, so a few passes are enough: the usual
-            pipeline takes five times as long for the same speed.
+        content: the object file, or the LLVM IR to make it from.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, content: bytes | str) -> None:
         llvm = binding()
-        module = llvm.parse_assembly(text)
-        module.verify()
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-        passes.add_new_gvn_pass()
-        passes.run(module, llvm.create_pass_builder(machine(), llvm.create_pipeline_tuning_options()))
-        self.module = module
-        self._engine = llvm.create_mcjit_compiler(module, new_machine())
+        code = object_code(content) if isinstance(content, str) else content
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), new_machine())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
     def function(self, name: str, result: Any, *arguments: Any) -> Any:
-        """A function of the module as something Python can call; it runs without Python's lock."""
+        """A function of the code as something Python can call; it runs without Python's lock."""
         address = self._engine.get_function_address(name)
         return ctypes.CFUNCTYPE(result, *arguments)(address)
-
-    def assembly(self) -> str:
-        """The machine's instructions as text."""
-        return machine().emit_assembly(self.module)

@@ -1,27 +1,30 @@
 """A program as native code: built once, run with one call (and NumPy in between where an op is opaque).
 
-`Native` takes the place of `Replay`. Calls become statements (`lower`), statements are grouped (`group`),
-groups become functions (`loops`, `products`), and functions become machine code (`llvm`). Invariant: memory
-of the user's (states) is changed only by the program's own writes, and results are fresh arrays.
+`Native` takes the place of `Replay`. What it runs comes from `built`: calls become statements (`lower`),
+statements are grouped (`group`), groups become functions (`loops`, `products`), and functions become machine
+code (`llvm`); or all that is in the cache. Invariant: memory of the user's (states) is changed only by the
+program's own writes, and results are fresh arrays.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from rushlight.compile.built import Built, built
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
-from rushlight.compile.plan import Plan
-from rushlight.compile.program import STATE, TEMPORARY, Buffer, Program, Window, look
+from rushlight.compile.places import ALIGNMENT
+from rushlight.compile.program import ARGUMENT, STATE, Buffer, Call, Program, Window, look
 from rushlight.compile.replay import bind, flat, run_call
+from rushlight.compile.simplify import without_repeats
 
-ALIGNMENT = 64
 _STEP = (ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 _RUN = (
     ctypes.c_int32,
@@ -44,31 +47,37 @@ class Native:
     def __init__(self, program: Program, kept: Sequence[Window] = (), live: Sequence[Buffer] = ()) -> None:
         self.program = program
         self.live = list(live)
-        self.plan = Plan(program, kept)
-        self.memory = NativeMemory(program, self.plan)
+        self.built = built(program, kept, self.live)
+        self.generators = self.built.generators(program)
+        self.memory = NativeMemory(program, self.built)
         self.arguments = [self.memory.view(each) for each in program.arguments]
         self.results = [self.memory.view(each) for each in program.results]
-        self.text, self.segments = self.plan.emit(self.memory.offsets, self.live)
-        self.code = Code(self.text)
+        self.code = Code(self.built.code)
         self.table = self.memory.table
         self.sync = aligned(256)
         self._table_at, self._sync_at = self.table.ctypes.data, self.sync.ctypes.data
         self.error = self.sync[128:132].view(np.int32)
+        segments = self.built.segments
+        self.segments = [each if isinstance(each, str) else self._calls[each] for each in segments]
         self.steps: list[Any] = []
         for segment in self.segments:
             if isinstance(segment, str):
                 self.steps.append((self.code.function(segment, *_STEP), None))
             else:
                 self.steps.append((None, bind(segment, self.memory)))
-        self.checks = [bind(check.call, self.memory) for check in self.plan.checks]
-        self.pace = Pace(any(units > 1 for units in self.plan.split.values()))
-        self._run = self.code.function("run", *_RUN) if self.plan.runs_many else None
+        self.pace = Pace(self.built.is_split)
+        self._run = self.code.function("run", *_RUN) if self.built.runs_many else None
+
+    @functools.cached_property
+    def _calls(self) -> list[Call]:
+        """The calls that `Built` counts."""
+        return without_repeats(self.program, self.built.apart).calls
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One step: fresh copies of the results."""
         for place, given in zip(self.arguments, arguments, strict=True):
             np.copyto(place, given)
-        if self.plan.generators:
+        if self.generators:
             with self._drawing():
                 self._run_steps()
         else:
@@ -94,14 +103,16 @@ class Native:
     def _drawing(self) -> contextlib.ExitStack:
         """What keeps other threads from the generators that native code draws from."""
         stack = contextlib.ExitStack()
-        for each in self.plan.generators:
+        for each in self.generators:
             stack.enter_context(each.drawing_natively())
         return stack
 
     def _explain(self, failed: int) -> None:
         """Raise what NumPy says about the call whose check failed."""
         self.error[0] = 0
-        run_call(self.checks[failed - 1])
+        call = self._calls[self.built.checks[failed - 1]]
+        # without its outputs, which need not be in memory
+        run_call(bind(Call(call.op, call.inputs, call.params, (), call.where), self.memory))
         raise AssertionError("a check failed that NumPy finds nothing wrong with")
 
     @property
@@ -176,24 +187,21 @@ class NativeMemory:
     other temporaries in one block in which those that are not needed at once share places.
     """
 
-    def __init__(self, program: Program, plan: Plan) -> None:
+    def __init__(self, program: Program, built: Built) -> None:
         self.arrays: dict[int, np.ndarray] = {}
-        self.table = np.zeros(len(plan.buffers), np.int64)
-        shared: list[Buffer] = []
-        for buffer in plan.buffers:
+        buffers = built.buffers(program)
+        self.table = np.zeros(len(buffers), np.int64)
+        apart = set(built.apart)
+        for buffer in buffers:
             if buffer.kind == STATE:
                 assert buffer.array is not None
                 self.arrays[buffer.number] = flat(buffer.array)
-            elif buffer.kind != TEMPORARY or buffer.number in plan.kept:
+            elif buffer.kind == ARGUMENT or buffer.number in apart:
                 self.arrays[buffer.number] = aligned(buffer.size * buffer.dtype.itemsize).view(buffer.dtype)
-            elif buffer.number in plan.spans:
-                shared.append(buffer)
-        self.offsets, self.size = _places(shared, plan.spans)
-        self.block = aligned(self.size)
-        for buffer in shared:
-            offset = self.offsets[buffer.number]
-            size = buffer.size * buffer.dtype.itemsize
-            self.arrays[buffer.number] = self.block[offset : offset + size].view(buffer.dtype)
+        self.block = aligned(built.size)
+        for number, offset in built.offsets:
+            size = buffers[number].size * buffers[number].dtype.itemsize
+            self.arrays[number] = self.block[offset : offset + size].view(buffers[number].dtype)
         for number, array in self.arrays.items():
             self.table[number] = array.ctypes.data
 
@@ -214,24 +222,3 @@ def aligned(size: int) -> np.ndarray:
     block = np.zeros(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + size]
-
-
-def _places(buffers: Sequence[Buffer], spans: dict[int, tuple[int, int]]) -> tuple[dict[int, int], int]:
-    """An offset for every buffer such that those alive at the same time lie apart; large ones first."""
-    placed: list[tuple[int, int, int, int]] = []
-    offsets: dict[int, int] = {}
-    total = 0
-    for buffer in sorted(buffers, key=lambda each: -each.size * each.dtype.itemsize):
-        first, last = spans[buffer.number]
-        size = -(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        offset = 0
-        for low, high, begin, end in sorted(placed):
-            if end < first or last < begin:
-                continue
-            if low - offset >= size:
-                break
-            offset = max(offset, high)
-        offsets[buffer.number] = offset
-        placed.append((offset, offset + size, first, last))
-        total = max(total, offset + size)
-    return offsets, total

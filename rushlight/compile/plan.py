@@ -37,12 +37,12 @@ class Plan:
     """What a program becomes: groups in order, which of their values are stored, and the memory they need."""
 
     def __init__(self, program: Program, kept: Sequence[Window]) -> None:
-        self.program = program
         self.buffers = list(program.buffers)
         self.kept = {each.buffer.number for each in (*program.results, *kept)}
-        lowered = lower_program(without_repeats(program, self.kept), len(self.buffers))
+        self.program = without_repeats(program, self.kept)
+        lowered = lower_program(self.program, len(self.buffers))
         self.buffers += lowered.added
-        self.generators = list(lowered.generators)
+        self.generators = lowered.generators
         work = self._needed(lowered.work)
         work, self.ways = prepare(work, self._temporary)
         groups = fuse(work)

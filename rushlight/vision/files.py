@@ -17,13 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from rushlight.files import user_cache
+
 CHUNK = 1 << 16
 TIMEOUT = 30.0  # seconds without a byte before a mirror is given up
-
-
-def user_cache() -> Path:
-    """The folder for what can be fetched again: ``rushlight`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rushlight"
 
 
 def shared_folders(name: str) -> list[Path]:

@@ -1,0 +1,243 @@
+"""What a program becomes, as data: an object file, and where things lie when it runs.
+
+`built` makes it, or takes it from the cache, in which case neither the passes nor LLVM run. The name of an
+entry is a hash of the program itself (every call, operand and parameter; formulas as their byte code), the
+compiler's own sources, the CPU and the versions of what takes part. Invariant: two programs with one name
+become the same code; what cannot be described exactly is not cached.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import types
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rushlight.compile import cache
+from rushlight.compile.llvm import object_code, target
+from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
+from rushlight.dtype import dtype, get_default_dtype
+from rushlight.random import Generator
+
+# What decides, besides the program, which code comes out; below the package's folder.
+SOURCES = ("compile", "ops", "dtype.py")
+
+
+@dataclass
+class Built:
+    """Machine code and what it takes for granted.
+
+    Args:
+        code: an object file.
+        added: (kind, size, type, name) of each buffer besides those of the program.
+        random: for some of these, by number, the generator whose words they are, by its place in the program.
+        apart: numbers of temporaries with memory of their own, which lasts.
+        offsets: (number, offset in bytes) of temporaries that share one block of memory.
+        size: of that block, in bytes.
+        segments: what to run in order: functions of the code by name, calls for NumPy by place.
+        checks: places of the calls to which failed checks belong.
+        is_split: whether there is work for several threads.
+        runs_many: whether the code has a function that runs many steps.
+
+    Places of calls count in the program without repeats.
+    """
+
+    code: bytes
+    added: list[tuple[str, int, str, str]]
+    random: list[tuple[int, int]]
+    apart: list[int]
+    offsets: list[tuple[int, int]]
+    size: int
+    segments: list[str | int]
+    checks: list[int]
+    is_split: bool
+    runs_many: bool
+
+    def buffers(self, program: Program) -> list[Buffer]:
+        """All buffers, those of the program first."""
+        buffers = list(program.buffers)
+        for kind, size, name_of_type, name in self.added:
+            buffers.append(Buffer(len(buffers), kind, size, np.dtype(name_of_type), name))
+        for (number, _), generator in zip(self.random, self.generators(program), strict=True):
+            buffers[number].array = generator.engine_memory()
+        return buffers
+
+    def generators(self, program: Program) -> list[Generator]:
+        """The generators that the code draws from."""
+        if not self.random:
+            return []
+        known = generators_of(program)
+        return [known[place] for _, place in self.random]
+
+    def to_bytes(self) -> bytes:
+        """Everything, for a file."""
+        parts = asdict(self)
+        code = parts.pop("code")
+        return json.dumps(parts).encode() + b"\n" + code
+
+    @staticmethod
+    def from_bytes(content: bytes) -> Built:
+        """The inverse of `to_bytes`."""
+        head, _, code = content.partition(b"\n")
+        return Built(code=code, **json.loads(head))
+
+
+def generators_of(program: Program) -> list[Generator]:
+    """The generators among the parameters of a program's calls, in the order of their first use."""
+    given = (value for call in program.calls for value in call.params.values())
+    return list(dict.fromkeys(value for value in given if isinstance(value, Generator)))
+
+
+def built(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> Built:
+    """What a program becomes: from the cache, or made now and put there.
+
+    Args:
+        program: what to compile.
+        kept: windows that are looked at after a run besides the results.
+        live: buffers whose numbers `run` takes anew for every step.
+    """
+    name = name_of(program, kept, live) if cache.folder() is not None else None
+    content = None if name is None else cache.load(name)
+    if content is not None:
+        return Built.from_bytes(content)
+    made = build(program, kept, live)
+    if name is not None:
+        cache.store(name, made.to_bytes())
+    return made
+
+
+def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> Built:
+    """Compile a program."""
+    from rushlight.compile.places import places
+    from rushlight.compile.plan import Plan
+
+    plan = Plan(program, kept)
+    shared = [each for each in plan.buffers if each.number in plan.spans and each.number not in plan.kept]
+    offsets, size = places([each for each in shared if each.kind == TEMPORARY], plan.spans)
+    text, segments = plan.emit(dict(offsets), live)
+    place_of_call = {id(call): place for place, call in enumerate(plan.program.calls)}
+    place_of_generator = {each: place for place, each in enumerate(generators_of(program))}
+    added = plan.buffers[len(program.buffers) :]
+    return Built(
+        code=object_code(text),
+        added=[(each.kind, each.size, each.dtype.str, each.name) for each in added],
+        random=[(buffer.number, place_of_generator[each]) for each, buffer in plan.generators.items()],
+        apart=sorted(plan.kept),
+        offsets=offsets,
+        size=size,
+        segments=[each if isinstance(each, str) else place_of_call[id(each)] for each in segments],
+        checks=[place_of_call[id(each.call)] for each in plan.checks],
+        is_split=any(units > 1 for units in plan.split.values()),
+        runs_many=plan.runs_many,
+    )
+
+
+# -- names ---------------------------------------------------------------------------------------------------
+
+
+class _Indescribable(Exception):
+    """A parameter of which no text says all."""
+
+
+def name_of(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> str | None:
+    """The name under which a program's code is cached; None where no name can say all that matters."""
+    try:
+        described = _Description(program).all(kept, live)
+        sources = _own_sources()
+    except (_Indescribable, OSError):  # there may be no source files
+        return None
+    surroundings = sources, target(), np.__version__, sys.version, get_default_dtype()
+    return cache.hashed(repr((described, surroundings)).encode()).hex()
+
+
+@functools.cache
+def _own_sources() -> bytes:
+    """A hash of the sources that decide what comes out."""
+    root = Path(__file__).resolve().parent.parent
+    content = []
+    for each in SOURCES:
+        for path in sorted((root / each).glob("*.py")) or [root / each]:
+            content += [path.name.encode(), path.read_bytes()]
+    return cache.hashed(b"\0".join(content))
+
+
+class _Description:
+    """A program as nested tuples of plain values, whose text leaves nothing out.
+
+    Names of buffers and places in source files are left out: they have no part in the code.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.generators = {each: place for place, each in enumerate(generators_of(program))}
+        self.ops: dict[Any, tuple[int, Any]] = {}
+        self.forwards: dict[int, int] = {}
+
+    def all(self, kept: Sequence[Window], live: Sequence[Buffer]) -> Any:
+        """The program, and what is wanted of it."""
+        program = self.program
+        return (
+            [(each.kind, each.size, each.dtype.str) for each in program.buffers],
+            [self._call(each) for each in program.calls],
+            [op for _, op in self.ops.values()],
+            [[_window(each) for each in windows] for windows in (program.arguments, program.results, kept)],
+            [each.number for each in live],
+        )
+
+    def _call(self, call: Call) -> Any:
+        op = call.op
+        if op not in self.ops:
+            # passes ask whether two ops compute the same, so which of them share a forward is told as well
+            forward = self.forwards.setdefault(id(op.forward), len(self.forwards))
+            formula = None if op.formula is None else _function(op.formula)
+            self.ops[op] = len(self.ops), (op.name, op.kind, op.promote, op.input_names, formula, forward)
+        inputs = [_window(each) if isinstance(each, Window) else self._value(each) for each in call.inputs]
+        params = [(name, self._value(value)) for name, value in call.params.items()]
+        return self.ops[op][0], inputs, params, [_window(each) for each in call.outputs]
+
+    def _value(self, value: Any) -> Any:
+        if value is None or value is ... or type(value) in (bool, int, float, complex, str):
+            return value
+        if isinstance(value, (tuple, list)):
+            return type(value).__name__, [self._value(each) for each in value]
+        if isinstance(value, dict):
+            return "dict", [(self._value(key), self._value(each)) for key, each in value.items()]
+        if isinstance(value, slice):
+            return "slice", self._value((value.start, value.stop, value.step))
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiubc":
+            return "array", value.dtype.str, value.shape, cache.hashed(value.tobytes())
+        if isinstance(value, (np.dtype, dtype)) or (
+            isinstance(value, type) and issubclass(value, np.generic)
+        ):
+            return "dtype", str(value)
+        if isinstance(value, Generator) and value in self.generators:
+            return "generator", self.generators[value]
+        if isinstance(value, types.FunctionType):
+            return _function(value)
+        raise _Indescribable
+
+
+def _window(window: Window) -> Any:
+    return "window", window.buffer.number, window.offset, window.shape, window.strides
+
+
+def _function(function: Any) -> Any:
+    """A function as its byte code and what it closes over; what it names is covered by the sources."""
+    if not isinstance(function, types.FunctionType) or function.__defaults__ or function.__kwdefaults__:
+        raise _Indescribable
+    if not function.__module__.startswith("rushlight.ops."):
+        raise _Indescribable
+    closed = [_function(cell.cell_contents) for cell in function.__closure__ or ()]
+    return function.__module__, _code(function.__code__), closed
+
+
+def _code(code: types.CodeType) -> Any:
+    constants = [_code(each) if isinstance(each, types.CodeType) else each for each in code.co_consts]
+    names = code.co_names, code.co_varnames, code.co_freevars
+    return code.co_qualname, code.co_firstlineno, code.co_code, constants, names
