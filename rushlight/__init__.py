@@ -115,6 +115,7 @@ _SUBMODULES = (
     "amp",
     "backends",
     "cuda",
+    "distributions",
     "fit",
     "jobs",
     "linalg",

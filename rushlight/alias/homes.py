@@ -16,6 +16,7 @@ HOMES = tuple(
     for name in PLACES
     if name.startswith(
         (
+            "torch.distributions.",
             "torch.nn.modules.",
             "torch.optim.",
             "torch.utils.data.",

@@ -17,8 +17,6 @@ torch = pytest.importorskip("torch", reason="needs the conformance extra")
 TESTS = Path(__file__).parents[1]
 KNOWN_MISSING = {
     "torch.sparse_coo_tensor",
-    "torch.distributions.poisson.Poisson",
-    "torch.distributions.binomial.Binomial",
     "torchvision.datasets.CIFAR10",
     "values",
     "to_sparse",
