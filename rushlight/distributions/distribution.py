@@ -152,9 +152,12 @@ class Distribution:
 
         `instance` is what a subclass with an ``__init__`` of its own made for the purpose.
         """
-        if instance is None and type(self).__init__ is not self._expandable().__init__:
+        classes = type(self).__mro__
+        base = next(each for each in classes if "expand" in vars(each))
+        own = any("__init__" in vars(each) for each in classes[: classes.index(base)])
+        if instance is None and own:
             raise NotImplementedError(
-                f"Subclass {type(self).__name__} of {self._expandable().__name__} that defines a custom "
+                f"Subclass {type(self).__name__} of {base.__name__} that defines a custom "
                 "__init__ method must also define a custom .expand() method."
             )
         made: Any = type(self).__new__(type(self)) if instance is None else instance
@@ -162,10 +165,6 @@ class Distribution:
         Distribution.__init__(made, batch_shape, validate_args=False)
         made._validate_args = self._validate_args
         return made
-
-    def _expandable(self) -> type:
-        """The class whose `expand` this is."""
-        return next(each for each in type(self).__mro__ if "expand" in vars(each))
 
     def _validate_sample(self, value: Any) -> None:
         """Refuse what cannot be a value: no tensor, of a shape that does not fit, outside of the support."""
