@@ -121,6 +121,23 @@ def test_an_epoch_is_a_loop_over_the_loader(name: str) -> None:
     assert compiled[2] == plain[2]
 
 
+@pytest.mark.parametrize("name", ["in order", "shuffled", "generator", "weights", "batch sampler", "subset"])
+def test_data_in_memory_is_run_through_natively(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the first batches, among which a step is recorded, in few native calls."""
+    native = pytest.importorskip("rushlight.compile.native", reason="native code needs llvmlite")
+    pytest.importorskip("llvmlite", reason="native code needs llvmlite")
+    steps = []
+    run_many = native.Native.run_many
+
+    def spy(self: Any, data: Any, rows: np.ndarray, live: np.ndarray, threads: int | None = None) -> Any:
+        steps.append(len(rows))
+        return run_many(self, data, rows, live, threads)
+
+    monkeypatch.setattr(native.Native, "run_many", spy)
+    losses, *_ = training(True, LOADERS[name], 6)
+    assert sum(steps) >= len(losses) // 3  # a last, shorter batch is a step of its own
+
+
 def test_progress_is_told_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts up to the number of batches; chunks grow until they take their time."""
     for loader, total in (

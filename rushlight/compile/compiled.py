@@ -52,6 +52,7 @@ class CompiledFunction:
         self.check = check
         self.recordings: dict[Any, list[Recording]] = {}
         self._refused: dict[Any, str] = {}
+        self.chunk = 1  # how many steps of `over` take about as long as it may run without a word
         self._warned = False
         self._lock = threading.RLock()
 

@@ -75,6 +75,8 @@ class Guards:
         self._attributes: list[tuple[type, str, Any]] = []
         self._nonzero: list[tuple[dict[str, Any], str]] = []
         self._live: set[tuple[int, str]] = set()
+        self._groups: list[dict[str, Any]] = []
+        self._settings: list[int] = []
         for hooks in (global_hooks, optimizers._global_pre_hooks, optimizers._global_post_hooks):
             self.watch_hooks(hooks)
 
@@ -167,6 +169,7 @@ class Guards:
             self.watch(own, name)
         self.watch_sequence(optimizer.param_groups)
         for group in optimizer.param_groups:
+            self._groups.append(group)
             self.watch_length(group)
             for name, value in group.items():
                 if name not in _OF_SCHEDULES and (is_plain(value) or isinstance(value, (Tensor, list))):
@@ -197,6 +200,8 @@ class Guards:
                 if (id(each[0]), each[1]) not in self._live
             ]
             self._tables, self._names, self._values = (list(each) for each in zip(*kept, strict=True))
+        groups = {id(each) for each in self._groups}
+        self._settings = [place for place, each in enumerate(self._tables) if id(each) in groups]
 
     # -- the check -------------------------------------------------------------------------------------------
 
@@ -227,10 +232,25 @@ class Guards:
         for kind, name, value in self._attributes:
             if not _unchanged(value, getattr(kind, name, _MISSING)):
                 return _change(name, value, getattr(kind, name, _MISSING))
+        reason = self._zeroed()
+        if reason:
+            return reason
+        return "" if get_default_dtype() is self._default_dtype else "the default dtype changed"
+
+    def broken_settings(self) -> str:
+        """What `broken` says about the settings of optimizers, which are all that a schedule changes."""
+        for place in self._settings:
+            name, value = self._names[place], self._values[place]
+            now = self._tables[place].get(name, _MISSING)
+            if not _unchanged(value, now):
+                return _change(name, value, now)
+        return self._zeroed()
+
+    def _zeroed(self) -> str:
         for group, name in self._nonzero:
             if _is_zero(group.get(name)):
                 return f"{name} became zero"
-        return "" if get_default_dtype() is self._default_dtype else "the default dtype changed"
+        return ""
 
     def _what_changed(self) -> str:
         """The slow half of `broken`: equal plain values are unchanged too, and are taken over."""

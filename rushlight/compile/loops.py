@@ -7,6 +7,7 @@ contraction. Invariant: the order in which a fold adds its terms depends on size
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from rushlight.compile.contract import Part, in_units
@@ -40,6 +41,7 @@ class Body:
 
     def __init__(self, e: Emitter, pointers: dict[int, str], stored: set[Statement]) -> None:
         self.e, self.pointers, self.stored = e, pointers, stored
+        self.values: dict[Access, Reg] = {}  # what is known at the place at hand
 
     def run(
         self,
@@ -53,7 +55,7 @@ class Body:
         Stores come last, those in `first` before the others: a load that follows a store to an address with
         the same low bits waits for it, which costs more than all the arithmetic.
         """
-        values = dict(known)
+        values = self.values = dict(known)
         folds: list[tuple[Statement, Reg]] = []
         waiting = list(first)
         for each in statements:
@@ -107,8 +109,13 @@ class Body:
     def _picked(self, pick: Pick, place: Place) -> Reg:
         """What a pick adds to the address; 0 where the number is out of range."""
         e = self.e
-        number = cast(e, self.load(pick.access, place), "i8")
+        found = self.values.get(pick.access)  # its store may still be waiting
+        number = cast(e, self.load(pick.access, place) if found is None else found, "i8")
         bound = e.const(pick.bound, "i8", number.lanes)
+        if pick.from_the_end:
+            zero = e.const(0, "i8", number.lanes)
+            negative = e.op(f"icmp slt {number.type} {number.text}, {zero.text}", "b1", number.lanes)
+            number = e.binary("add", number, e.select(negative, bound, zero))
         inside = e.op(f"icmp ult {number.type} {number.text}, {bound.text}", "b1", number.lanes)
         safe = e.select(inside, number, e.const(0, "i8", number.lanes))
         return e.binary("mul", safe, e.const(pick.scale, "i8", number.lanes))
@@ -186,7 +193,7 @@ def squeezed(
 
     def small(access: Access) -> Access:
         strides = tuple(access.strides[part[-1]] for part in parts)
-        picks = tuple(Pick(small(each.access), each.scale, each.bound) for each in access.picks)
+        picks = tuple(replace(each, access=small(each.access)) for each in access.picks)
         return Access(access.buffer, access.offset, strides, picks)
 
     renumbered = {part[0]: place for place, part in enumerate(parts)}

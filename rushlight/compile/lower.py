@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile import lower_picks as picks
 from rushlight.compile.expr import KINDS, Expr, Symbols, is_float, kind_of
 from rushlight.compile.lower_classes import nll, nll_backward
 from rushlight.compile.lower_random import bernoulli, mask, uniform
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.statements import (
     Access,
-    Check,
     Lowered,
     NotLowered,
     Opaque,
-    Pick,
     Product,
     Statement,
     at,
@@ -384,7 +383,7 @@ def _copy(lowering: Lowering, call: Call) -> None:
         lowering.add(out.shape, [], symbols.const(source, kind), over(out, out.shape), call)
 
 
-# -- making, looking up --------------------------------------------------------------------------------------
+# -- making --------------------------------------------------------------------------------------------------
 
 
 def _nothing(lowering: Lowering, call: Call) -> None:
@@ -396,41 +395,6 @@ def _full(lowering: Lowering, call: Call) -> None:
     symbols = Symbols()
     value = symbols.const(call.params["value"], kind_of(out.dtype))
     lowering.add(out.shape, [], value, over(out, out.shape), call)
-
-
-def _embedding(lowering: Lowering, call: Call) -> None:
-    weight, indices = call.reads()
-    (out,) = call.outputs
-    rows = weight.shape[0]
-    lowering.lowered.work.append(Check(indices.shape, over(indices, indices.shape), rows, None, call))
-    index = at(indices, (*indices.strides, 0), out.shape)
-    strides = (*(0,) * len(indices.shape), weight.strides[1])
-    table = at(weight, strides, out.shape, (Pick(index, weight.strides[0], rows),))
-    symbols = Symbols()
-    lowering.add(out.shape, [table], symbols.load(0, kind_of(weight.dtype)), over(out, out.shape), call)
-
-
-def _embedding_backward(lowering: Lowering, call: Call) -> None:
-    grad, indices = call.reads()
-    (out,) = call.outputs
-    if call.params["scale_grad_by_freq"]:
-        raise NotLowered("scaling by frequency is left to NumPy")
-    kind = kind_of(out.dtype)
-    symbols = Symbols()
-    lowering.add(out.shape, [], symbols.const(0, kind), over(out, out.shape), call)
-    domain = grad.shape
-    index = at(indices, (*indices.strides, 0), domain)
-    strides = (*(0,) * len(indices.shape), out.strides[1])
-    store = at(out, strides, domain, (Pick(index, out.strides[0], call.params["rows"]),))
-    symbols = Symbols()
-    value = symbols.load(0, kind_of(grad.dtype))
-    loads = [over(grad, domain)]
-    padding = call.params["padding_idx"]
-    if padding >= 0:
-        row = symbols.load(1, kind_of(indices.dtype))
-        value = symbols.where(row != padding, value, symbols.const(0, kind))
-        loads.append(index)
-    lowering.add(domain, loads, value, store, call, add=True)
 
 
 RULES: dict[str, Callable[[Lowering, Call], None]] = {
@@ -446,11 +410,17 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "bmm": _bmm,
     "dot": _vector_product,
     "dropout_mask": mask,
-    "embedding": _embedding,
-    "embedding_dense_backward": _embedding_backward,
+    "cat": picks.cat,
+    "embedding": picks.embedding,
+    "embedding_dense_backward": picks.embedding_backward,
     "empty": _nothing,
     "empty_like": _nothing,
     "full": _full,
+    "gather": picks.gather,
+    "index": picks.index,
+    "index_add": picks.index_add,
+    "index_backward": picks.index_backward,
+    "index_select": picks.index_select,
     "linear": _linear,
     "mean": _fold,
     "mm": _mm,
@@ -458,6 +428,8 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "nll_loss": nll,
     "nll_loss_backward": nll_backward,
     "prod": _fold,
+    "scatter_add": picks.scatter_add,
+    "slice_backward": picks.slice_backward,
     "sum": _fold,
     "uniform": uniform,
 }

@@ -112,7 +112,7 @@ class Native:
         self.error[0] = 0
         call = self._calls[self.built.checks[failed - 1]]
         # without its outputs, which need not be in memory
-        run_call(bind(Call(call.op, call.inputs, call.params, (), call.where), self.memory))
+        run_call(bind(Call(call.op, call.inputs, call.params, (), call.where), _Remains(self.memory)))
         raise AssertionError("a check failed that NumPy finds nothing wrong with")
 
     @property
@@ -215,6 +215,18 @@ class NativeMemory:
         array = aligned(buffer.size * buffer.dtype.itemsize).view(buffer.dtype)
         self.arrays[buffer.number] = array
         self.table[buffer.number] = array.ctypes.data
+
+
+class _Remains:
+    """What there is to look at after a failed check: zeros for what is never in memory, or was not yet."""
+
+    def __init__(self, memory: NativeMemory) -> None:
+        self.memory = memory
+
+    def view(self, window: Window) -> np.ndarray:
+        if window.buffer.number in self.memory.arrays:
+            return self.memory.view(window)
+        return np.zeros(window.shape, window.dtype)
 
 
 def aligned(size: int) -> np.ndarray:

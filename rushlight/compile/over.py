@@ -30,12 +30,28 @@ from rushlight.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from rushlight.optim import lr_scheduler
 from rushlight.tensor import Tensor, new_tensor
 
 CHUNK_SECONDS = 0.1
 
 # Samplers that look at nothing but their own random numbers, so that they may run ahead of the steps.
 _FORESEEABLE = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+
+# Schedules that change nothing but the settings of their optimizer, by no code of the user's.
+_PREDICTABLE = frozenset(
+    {
+        lr_scheduler.ConstantLR,
+        lr_scheduler.CosineAnnealingLR,
+        lr_scheduler.CosineAnnealingWarmRestarts,
+        lr_scheduler.ExponentialLR,
+        lr_scheduler.LinearLR,
+        lr_scheduler.MultiStepLR,
+        lr_scheduler.OneCycleLR,
+        lr_scheduler.PolynomialLR,
+        lr_scheduler.StepLR,
+    }
+)
 
 Progress = Callable[[int, int | None], None]
 
@@ -71,14 +87,13 @@ def run_natively(
     recording: Recording,
     columns: Sequence[np.ndarray],
     batches: Sequence[np.ndarray],
-    advance: Callable[[], None],
+    scheduler: Any,
 ) -> tuple[Any, int] | None:
     """The same in one native call, the rows gathered inside: what the steps returned, stacked, and how many
     there were.
 
-    Schedules are stepped ahead, and every step gets the numbers of its turn; where a schedule changes what
-    the recording relies on, later steps are left out. Returns None where this cannot be done: parts of the
-    step run in NumPy, it changes its arguments, or rows are counted from the end.
+    Returns None where this cannot be done: parts of the step run in NumPy, it changes its arguments, or rows
+    are counted from the end.
     """
     executor: Any = recording.executor
     many = getattr(executor, "run_many", None)
@@ -91,19 +106,38 @@ def run_natively(
         if window.dtype != column.dtype or not column.flags.c_contiguous:
             return None
     with recording.lock:
-        numbers = np.empty((len(rows), len(recording.live)), np.float64)
-        for place in range(len(rows)):
-            numbers[place] = [read() for _, read in recording.live]
-            recording.advance()
-            advance()
-            if recording.guards.broken():
-                rows, numbers = rows[: place + 1], numbers[: place + 1]
-                break
+        numbers = _numbers(recording, len(rows), scheduler)
+        rows = rows[: len(numbers)]
         for left in recording.left:
             left.before_run(owner_of_grad(left.leaf, ()))
         found = many(columns, rows, numbers)
         recording.leave((), len(rows))
     return recording.results.shape_of_value(recording.results.build(found, ())), len(rows)
+
+
+def _numbers(recording: Recording, steps: int, scheduler: Any) -> np.ndarray:
+    """The numbers that Python may change between steps: (steps, count).
+
+    Schedules are stepped ahead, and every step gets the numbers of its turn; where a schedule changes what
+    the recording relies on, later steps are left out.
+    """
+    readers = [read for _, read in recording.live]
+    now = np.array([[read() for read in readers]], np.float64).reshape(1, len(readers))
+    if scheduler is None and not recording.after:
+        return np.repeat(now, steps, 0)
+    only_settings = type(scheduler) in _PREDICTABLE and not recording.after
+    guards = recording.guards
+    broken = guards.broken_settings if only_settings else guards.broken
+    numbers = np.repeat(now, steps, 0)
+    for place in range(steps):
+        for column, read in enumerate(readers):
+            numbers[place, column] = read()
+        recording.advance()
+        if scheduler is not None:
+            scheduler.step()
+        if broken():
+            return numbers[: place + 1]
+    return numbers
 
 
 def epoch(step: Any, loader: Iterable[Any], scheduler: Any = None, progress: Progress | None = None) -> Any:
@@ -134,7 +168,6 @@ class _Epoch:
         self.chunks: list[Any] = []  # results stacked already
         self.count = 0
         self.started = time.perf_counter()
-        self.chunk = 1
 
     def plainly(self, loader: Iterable[Any], interrupts: _Interrupts) -> None:
         """Batch by batch, as they come."""
@@ -157,7 +190,7 @@ class _Epoch:
                 batches.take(1, first)
                 self._call(given)
             else:
-                rows = batches.take(self.chunk if data.is_foreseeable(recording) else 1, first)
+                rows = batches.take(self.step.chunk if data.is_foreseeable(recording) else 1, first)
                 done = self._run_rows(recording, data, rows)
                 batches.put_back(rows[done:])
             self._chunk_ended(0 if recording is None else self.count - count)
@@ -165,7 +198,7 @@ class _Epoch:
 
     def _run_rows(self, recording: Recording, data: _Columns, rows: list[np.ndarray]) -> int:
         """Steps on batches of equal size; how many were done."""
-        whole = run_natively(recording, data.arrays, rows, self._advance) if len(rows) > 1 else None
+        whole = run_natively(recording, data.arrays, rows, self.scheduler) if len(rows) > 1 else None
         if whole is not None:
             self._stack()
             self.chunks.append(whole[0])
@@ -208,7 +241,7 @@ class _Epoch:
         now = time.perf_counter()
         if steps:
             fitting = int(CHUNK_SECONDS * steps / max(now - self.started, 1e-9))
-            self.chunk = max(1, min(fitting, 8 * self.chunk))
+            self.step.chunk = max(1, min(fitting, 8 * self.step.chunk))
         self.started = now
         if self.progress is not None:
             self.progress(self.count, self.total)
@@ -224,12 +257,15 @@ class _Columns:
         sampler = loader.batch_sampler
         inner = sampler.sampler if type(sampler) is BatchSampler else None
         self._foreseeable = type(inner) in _FORESEEABLE
+        self._sampler = sampler
         self._generator = getattr(inner, "generator", None)
 
     def batches(self, loader: Iterable[Any]) -> Iterator[np.ndarray]:
         """The row numbers of each batch; drawn from the generators as in ordinary iteration."""
         iterator: Any = iter(loader)
-        for indices in iterator._indices:
+        sampler: Any = self._sampler
+        batches = sampler.arrays() if self._foreseeable else iterator._indices
+        for indices in batches:
             rows = np.asarray(indices, dtype=np.int64)
             for subset in self.subsets:
                 rows = subset[rows]

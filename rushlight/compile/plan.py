@@ -299,10 +299,10 @@ def _buffers(statements: Sequence[Statement], product: Product | None, stored: s
         for access in each.loads:
             if access not in made:
                 found[access.buffer.number] = None
+        for access in (*each.loads, each.store):
             for pick in access.picks:
-                found[pick.access.buffer.number] = None
-        for pick in each.store.picks:
-            found[pick.access.buffer.number] = None
+                if pick.access not in made:
+                    found[pick.access.buffer.number] = None
         if each in stored:
             found[each.store.buffer.number] = None
         if not each.fold:
@@ -314,7 +314,8 @@ def _check_statement(check: Check, flags: Buffer) -> Statement:
     """The greatest of 0 and 1 over all numbers, 1 where one is out of range."""
     symbols = Symbols()
     number = symbols.cast(symbols.load(0, kind_of(check.access.buffer.dtype)), "i8")
-    bad = symbols.logical_or(number < 0, number >= check.bound)
+    lowest = -check.bound if check.from_the_end else 0
+    bad = symbols.logical_or(number < lowest, number >= check.bound)
     if check.ignored is not None:
         bad = symbols.logical_and(bad, number != check.ignored)
     value = symbols.where(bad, symbols.const(1, "i4"), symbols.const(0, "i4"))

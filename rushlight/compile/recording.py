@@ -186,7 +186,6 @@ class Recording:
         """Whether a run concerns Python in nothing but what it returns and the gradients it leaves."""
         return not (
             self.half is not None
-            or self.generators
             or self.grad_arguments
             or self.written_arguments
             or not self.results.is_plain

@@ -10,7 +10,7 @@ any order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rushlight.compile.expr import Expr
 from rushlight.compile.program import Buffer, Call, Window
@@ -24,12 +24,14 @@ class NotLowered(NotImplementedError):
 @dataclass(frozen=True, slots=True)
 class Pick:
     """A part of an address that is read from memory: ``scale`` times the element that `access` finds, which
-    must be in ``range(bound)``; others count as 0.
+    must be in ``range(bound)``, or in ``range(-bound, bound)`` if negative numbers count from the end; others
+    count as 0.
     """
 
     access: Access
     scale: int
     bound: int
+    from_the_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Access:
     def without(self, dims: frozenset[int]) -> Access:
         """The same for a domain that lacks some dimensions."""
         kept = tuple(stride for d, stride in enumerate(self.strides) if d not in dims)
-        picks = tuple(Pick(each.access.without(dims), each.scale, each.bound) for each in self.picks)
+        picks = tuple(replace(each, access=each.access.without(dims)) for each in self.picks)
         return Access(self.buffer, self.offset, kept, picks)
 
     def __repr__(self) -> str:
@@ -167,7 +169,8 @@ class Draw:
 
 @dataclass(slots=True, eq=False)
 class Check:
-    """Before anything else is written: every element must be in ``range(bound)`` or be `ignored`.
+    """Before anything else is written: every element must be in ``range(bound)``, or in
+    ``range(-bound, bound)`` if negative numbers count from the end, or be `ignored`.
 
     Where one is not, the call runs in NumPy, which raises what an eager step would have raised.
     """
@@ -177,6 +180,7 @@ class Check:
     bound: int
     ignored: int | None
     call: Call
+    from_the_end: bool = False
 
 
 @dataclass(slots=True, eq=False)

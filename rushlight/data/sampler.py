@@ -11,6 +11,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from rushlight import draws
 from rushlight.dtype import I64, float64
 from rushlight.ops.convert import as_tensor
@@ -46,6 +48,10 @@ class SequentialSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self.data_source)))
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The same indices in arrays."""
+        yield np.arange(len(self.data_source))
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -86,6 +92,11 @@ class RandomSampler(Sampler[int]):
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __iter__(self) -> Iterator[int]:
+        for part in self.parts():
+            yield from part.tolist()
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The same indices in arrays; they are drawn as each is asked for."""
         size = len(self.data_source)
         generator = self.generator
         if generator is None:
@@ -97,12 +108,12 @@ class RandomSampler(Sampler[int]):
             # In 32s, as PyTorch does: a generator that the caller shares is read no further than needed.
             for start in range(0, self.num_samples, 32):
                 count = min(32, self.num_samples - start)
-                yield from draws.integers_between(generator, count, I64, 0, size).tolist()
+                yield draws.integers_between(generator, count, I64, 0, size)
         else:
             for _ in range(self.num_samples // size):
-                yield from draws.permutation(generator, size).tolist()
+                yield draws.permutation(generator, size)
             # PyTorch draws the last permutation even if nothing is taken from it.
-            yield from draws.permutation(generator, size).tolist()[: self.num_samples % size]
+            yield draws.permutation(generator, size)[: self.num_samples % size]
 
     def __len__(self) -> int:
         return self.num_samples
@@ -124,6 +135,11 @@ class SubsetRandomSampler(Sampler[int]):
         order = draws.permutation(self.generator or default_generator, len(self.indices))
         for i in order.tolist():
             yield self.indices[i]
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The same indices in arrays."""
+        order = draws.permutation(self.generator or default_generator, len(self.indices))
+        yield np.asarray(self.indices, np.int64)[order]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -157,8 +173,12 @@ class WeightedRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        indices = multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator)
-        yield from indices.tolist()
+        for part in self.parts():
+            yield from part.tolist()
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The same indices in arrays."""
+        yield multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator).numpy()
 
     def __len__(self) -> int:
         return self.num_samples
@@ -184,6 +204,19 @@ class BatchSampler(Sampler[list[int]]):
             if self.drop_last and len(batch) < self.batch_size:
                 return
             yield batch
+
+    def arrays(self) -> Iterator[np.ndarray]:
+        """The same batches as arrays, from a sampler that has `parts`."""
+        rest = np.zeros(0, np.int64)
+        parts: Any = self.sampler
+        for part in parts.parts():
+            indices = np.concatenate([rest, part]) if rest.size else part
+            whole = len(indices) - len(indices) % self.batch_size
+            for start in range(0, whole, self.batch_size):
+                yield indices[start : start + self.batch_size]
+            rest = indices[whole:]
+        if rest.size and not self.drop_last:
+            yield rest
 
     def __len__(self) -> int:
         length = len(self.sampler)  # type: ignore[arg-type]
