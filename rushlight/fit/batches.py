@@ -6,15 +6,18 @@ the same random state gives the same batches in the same order.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from rushlight.data.dataset import Dataset, TensorDataset
 from rushlight.data.loader import DataLoader
 from rushlight.fit.errors import FitError
 from rushlight.random import Generator
-from rushlight.tensor import Tensor
+from rushlight.tensor import Tensor, new_tensor
 
 Batch = tuple[Any, ...]
 
@@ -34,22 +37,67 @@ class TensorBatches:
     def __len__(self) -> int:
         return math.ceil(len(self.tensors[0]) / self.batch_size)
 
-    def epoch(self, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, skip: int = 0) -> RowBatches:
         """The batches of an epoch without the first `skip`; the order is drawn at once."""
         order = _permutation(len(self.tensors[0])) if self.shuffle else None
-        return self._from(order, skip)
-
-    def _from(self, order: Tensor | None, skip: int) -> Iterator[Batch]:
-        for start in range(skip * self.batch_size, len(self.tensors[0]), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            chosen = rows if order is None else order[rows]
-            yield tuple(each[chosen] for each in self.tensors)
+        return RowBatches(self.tensors, order, self.batch_size, skip)
 
 
-def _permutation(count: int) -> Tensor:
+def _permutation(count: int) -> np.ndarray:
     import rushlight as rl
 
-    return rl.randperm(count)
+    return rl.randperm(count).numpy()
+
+
+class RowBatches(Iterator[Batch]):
+    """The batches of an epoch as rows of tensors: to be had one by one, or as row numbers for several steps.
+
+    Args:
+        tensors: the data.
+        order: the row numbers of the epoch; None: as they come.
+        batch_size: rows in a batch; the last one has what is left.
+        skip: batches to leave out.
+    """
+
+    def __init__(
+        self, tensors: Sequence[Tensor], order: np.ndarray | None, batch_size: int, skip: int
+    ) -> None:
+        self.tensors, self.order = tensors, order
+        self.count = len(tensors[0])
+        self.batch_size = min(batch_size, self.count)
+        self.place = min(skip * self.batch_size, self.count)
+
+    def __next__(self) -> Batch:
+        if self.place >= self.count:
+            raise StopIteration
+        rows = slice(self.place, self.place + self.batch_size)
+        self.skip(1)
+        if self.order is None:
+            return tuple(each[rows] for each in self.tensors)
+        return self.batch(self.order[rows])
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """The batch of these rows."""
+        chosen = new_tensor(rows)
+        return tuple(each[chosen] for each in self.tensors)
+
+    @functools.cached_property
+    def columns(self) -> list[np.ndarray] | None:
+        """The data as arrays without gaps, if a batch is nothing but rows of it."""
+        if any(type(each) is not Tensor or each.requires_grad for each in self.tensors):
+            return None
+        return [np.ascontiguousarray(each._array) for each in self.tensors]
+
+    def peek(self, count: int) -> np.ndarray:
+        """The row numbers ``(n, batch_size)`` of the next batches, up to `count`, a shorter one left out."""
+        count = min(count, (self.count - self.place) // self.batch_size)
+        rows = slice(self.place, self.place + count * self.batch_size)
+        chosen = np.arange(rows.start, rows.stop) if self.order is None else self.order[rows]
+        return chosen.reshape(count, self.batch_size)
+
+    def skip(self, count: int) -> None:
+        """Leave out the next `count` batches."""
+        self.place = min(self.place + count * self.batch_size, self.count)
 
 
 class LoaderBatches:

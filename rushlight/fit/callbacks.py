@@ -31,7 +31,7 @@ class Callback:
         """Before the first step of an epoch; ``trainer.epoch`` counts from 0."""
 
     def on_step_end(self, trainer: Trainer, loss: float) -> None:
-        """After each step, with its loss."""
+        """After each step, with its loss. Where a callback defines this, steps run one by one."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """After each epoch, with its line of the history; before the best model is chosen and saved."""
@@ -45,6 +45,15 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of an interrupted run."""
+
+
+def wants_each_step(callback: Callback) -> bool:
+    """Whether a callback is to be told of each step before the next one runs.
+
+    >>> wants_each_step(EarlyStopping())
+    False
+    """
+    return type(callback).on_step_end is not Callback.on_step_end
 
 
 class EarlyStopping(Callback):

@@ -38,7 +38,7 @@ def rehearse(trainer: Trainer, steps: int) -> list[Mistake]:
     try:
         with watcher:
             for done, batch in enumerate(endless(trainer.train_batches), 1):
-                loss = trainer.rehearsed_step(*batch).item()
+                loss = trainer.plain_step(*batch).item()
                 late = done >= LEAST and time.monotonic() - began > SECONDS
                 if done >= steps or late or not math.isfinite(loss):
                     break

@@ -1,22 +1,33 @@
-"""One training step: forward, backward, update; compiled where that is possible.
+"""The steps of a training run: forward, backward, update; compiled where that is possible, and many in one
+native call where the data lies in memory.
 
 Recording a step means running it once outside the program, and a program may round differently from the
 plain step. If that showed, a resumed run would not repeat the bits of one that ran through. So each recording
-is made on the side and undone. Invariant: of a run's steps the first is plain, for it makes the optimizer's
-state, and all others come from a program, whether the run was interrupted in between or not.
+is made on the side and undone. Invariant: which steps are plain depends on their place in the run alone,
+whether it was interrupted in between or not. These are the first, for it makes the optimizer's state, and an
+epoch's last on fewer rows of tensors than the others, for one step an epoch is not worth compiling a program
+of its own. All others come from a program, one by one or many at a time with the same bits.
 """
 
 from __future__ import annotations
 
 import copy
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from rushlight.autograd import no_grad
 from rushlight.compile import compile
+from rushlight.compile.compiled import CompiledFunction
+from rushlight.compile.over import CHUNK_SECONDS, run_natively
 from rushlight.compile.record import RecordingError
+from rushlight.compile.recording import Recording
 from rushlight.fit import randomness
+from rushlight.fit.batches import Batch, RowBatches, rows_in
 from rushlight.nn import Module
 from rushlight.nn.utils import clip_grad_norm_, clip_grad_value_
 from rushlight.optim import LBFGS, Optimizer
@@ -27,7 +38,6 @@ def plain_step(
     model: Module,
     loss_function: Callable[..., Tensor],
     optimizer: Optimizer,
-    scheduler: Any = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
 ) -> Callable[..., Tensor]:
@@ -54,12 +64,9 @@ def plain_step(
 
     def step(*batch: Any) -> Tensor:
         if isinstance(optimizer, LBFGS):  # evaluates the loss several times a step
-            loss = optimizer.step(lambda: gradients(batch))
-        else:
-            loss = gradients(batch)
-            optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
+            return optimizer.step(lambda: gradients(batch))
+        loss = gradients(batch)
+        optimizer.step()
         return loss
 
     return step
@@ -99,32 +106,94 @@ class Snapshot:
         randomness.restore(self.random)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Steps that were taken: the loss of each, how many samples each had, and the batch of one of them by its
+    place among these.
+    """
+
+    losses: list[float]
+    samples: int
+    batch: Callable[[int], Batch]
+
+
 class Step:
     """The step a trainer runs.
 
     Args:
         function: made by `plain_step`.
         snapshot: takes a `Snapshot` of what the function changes.
+        scheduler: moves on after each step, if there is one.
         compiled: whether to compile it; a step that cannot be compiled runs plainly, with one warning.
     """
 
     def __init__(
-        self, function: Callable[..., Tensor], snapshot: Callable[[], Snapshot], compiled: bool
+        self,
+        function: Callable[..., Tensor],
+        snapshot: Callable[[], Snapshot],
+        scheduler: Any,
+        compiled: bool,
     ) -> None:
-        self.function, self.snapshot = function, snapshot
+        self.function, self.snapshot, self.scheduler = function, snapshot, scheduler
         self.program = compile(function, name="step") if compiled else None
+        self.chunk = 16  # steps in one native call, soon as many as take `CHUNK_SECONDS`
+        self._not_native: Recording | None = None
 
-    def __call__(self, batch: tuple[Any, ...], first: bool) -> Tensor:
-        """Run on one batch; `first` says that it is the first step of the run."""
-        if self.program is None or first:
-            return self.function(*batch)
-        if not self.program.is_recorded(*batch):
+    def take(self, batches: Iterator[Batch], first: bool, several: bool) -> Taken | None:
+        """Take the next step on the batches of an epoch, or the next few if `several` and that can be done in
+        one native call; None at their end. `first` says that it is the first step of the run.
+        """
+        plain = first
+        if isinstance(batches, RowBatches):
+            rows = batches.peek(self.chunk)
+            taken = self._natively(batches, rows) if several and not first and len(rows) else None
+            if taken is not None:
+                return taken
+            plain = first or not len(rows)
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        return Taken([self._on(batch, plain).item()], rows_in(batch), lambda place: batch)
+
+    def _on(self, batch: Batch, plain: bool) -> Tensor:
+        """The loss of one step."""
+        program = None if plain else self._program_for(batch)
+        loss = self.function(*batch) if program is None else program(*batch)
+        self._advance()
+        return loss
+
+    def _advance(self) -> None:
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def _program_for(self, batch: Batch) -> CompiledFunction | None:
+        """The compiled step, recorded for batches of this shape now if need be."""
+        if self.program is not None and not self.program.is_recorded(*batch):
             self._record(batch)
-            if self.program is None:
-                return self.function(*batch)
-        return self.program(*batch)
+        return self.program
 
-    def _record(self, batch: tuple[Any, ...]) -> None:
+    def _natively(self, batches: RowBatches, rows: np.ndarray) -> Taken | None:
+        """Take a step for each of several batches in one native call; None where that cannot be done."""
+        columns = batches.columns
+        if columns is None:
+            return None
+        example = batches.batch(rows[0])
+        program = self._program_for(example)
+        recording = None if program is None else program.recording_for(*example)
+        if recording is None or recording is self._not_native:
+            return None
+        began = time.perf_counter()
+        found = run_natively(recording, columns, list(rows), self._advance)
+        if found is None:
+            self._not_native = recording
+            return None
+        losses, count = found
+        batches.skip(count)
+        fitting = int(CHUNK_SECONDS * count / max(time.perf_counter() - began, 1e-9))
+        self.chunk = max(1, min(fitting, 8 * self.chunk))
+        return Taken(losses.tolist(), rows.shape[1], lambda place: batches.batch(rows[place]))
+
+    def _record(self, batch: Batch) -> None:
         """Record the step for batches of this shape, leaving everything as it was."""
         assert self.program is not None
         before = self.snapshot()
@@ -139,5 +208,5 @@ class Step:
             warnings.warn(
                 f"the training step runs without compiling: {reason} (compiled=False avoids this message)",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

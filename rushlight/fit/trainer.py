@@ -7,6 +7,7 @@ bits as one that was not, for everything that the next step depends on is in ``s
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rushlight as rl
+from rushlight.autograd.mode import state
 from rushlight.fit import randomness
-from rushlight.fit.batches import batches_of, rows_in
-from rushlight.fit.callbacks import Callback
+from rushlight.fit.batches import batches_of
+from rushlight.fit.callbacks import Callback, wants_each_step
 from rushlight.fit.errors import FitError, Interrupted
 from rushlight.fit.evaluation import answers, constant_loss, evaluating, predictions
 from rushlight.fit.interrupts import deferred
@@ -150,9 +152,9 @@ class Trainer:
         self.wording = wording or Wording()
         self.progress, self.report, self.watch = progress, report, watch
         step_scheduler = None if self.by_epoch else scheduler
-        function = plain_step(model, loss_function, optimizer, step_scheduler, clip_norm, clip_value)
-        self.rehearsed_step = plain_step(model, loss_function, optimizer, None, clip_norm, clip_value)
-        self.step_function = Step(function, lambda: Snapshot(model, optimizer, step_scheduler), compiled)
+        self.plain_step = plain_step(model, loss_function, optimizer, clip_norm, clip_value)
+        snapshot = functools.partial(Snapshot, model, optimizer)
+        self.step_function = Step(self.plain_step, snapshot, step_scheduler, compiled)
         self.first_rate = max(_full_rate(group) for group in optimizer.param_groups)
         self.epoch = self.step = self.seen = 0
         self.loss_sum = 0.0
@@ -331,20 +333,20 @@ class Trainer:
     def _run_epoch(self, progress: Progress, pressed: Callable[[], bool]) -> None:
         batches = self._start_epoch()
         progress.start_epoch(self.epoch, self.seen)
-        for batch in batches:
-            loss = self.step_function(batch, first=not self.epoch and not self.step).item()
-            if not math.isfinite(loss):
-                raise FitError(self._not_finite(loss, batch))
-            if self.first_loss is None:
-                self.first_loss = loss
+        several = state.watcher is None and not any(wants_each_step(each) for each in self.callbacks)
+        while taken := self.step_function.take(batches, not self.epoch and not self.step, several):
             if not self.sample:
-                self.sample = tuple(each[:2] for each in batch[:-1])
-            count = rows_in(batch)
-            self.loss_sum += loss * count
-            self.seen += count
-            self.step += 1
-            progress.advance(count, loss)
-            self._tell("on_step_end", loss)
+                self.sample = tuple(each[:2] for each in taken.batch(0)[:-1])
+            for place, loss in enumerate(taken.losses):
+                if not math.isfinite(loss):
+                    raise FitError(self._not_finite(loss, taken.batch(place)))
+                if self.first_loss is None:
+                    self.first_loss = loss
+                self.loss_sum += loss * taken.samples
+                self.seen += taken.samples
+                self.step += 1
+                progress.advance(taken.samples, loss)
+                self._tell("on_step_end", loss)
             if pressed():
                 self._interrupt()
         if not self.seen:
