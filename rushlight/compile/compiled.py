@@ -62,17 +62,18 @@ class CompiledFunction:
         key, tensors = signature(args, kwargs)
         reason = ""
         for each in self.recordings.get(key, ()):
-            reason = each.unfit(tensors)
-            if not reason:
+            unfit = each.unfit(tensors)
+            if not unfit:
                 if each.shares_written(tensors):
                     return self.function(*args, **kwargs)
                 if self.check:
                     return self._checked(each, tensors, args, kwargs)
                 return each.run(tensors)
+            reason = reason or unfit
         with self._lock:
             if self._is_full(reason):
                 return self.function(*args, **kwargs)
-            return _Attempt(self, key, tensors, [*args, *kwargs.values()]).run(args, kwargs)
+            return _Attempt(self, key, tensors, [*args, *kwargs.values()], reason).run(args, kwargs)
 
     def _checked(
         self, made: Recording, given: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -126,6 +127,45 @@ class CompiledFunction:
 
         return epoch(self, loader, scheduler, progress)
 
+    def code(self, *args: Any, **kwargs: Any) -> str:
+        """A program as readable C: one function for every group of loops, and ``step`` that calls them.
+
+        Args:
+            args, kwargs: of the call whose program is meant; without any, the program recorded last.
+
+        Returns:
+            C99 that compiles by itself. Names and shapes of tensors are in comments; ops that have no native
+            code are left out, with a comment where NumPy carries them out.
+
+        Raises:
+            RuntimeError: there is no such program yet.
+            NotImplementedError: the program does not run as native code (``backend="replay"``).
+
+        >>> import rushlight as torch
+        >>> double = torch.compile(lambda x: x * 2, name="double")
+        >>> y = double(torch.ones(3))
+        >>> print(double.code().split("*/")[2].split("int step")[0].strip())
+        static void g1_mul(const float *argument0, float *mul_1)
+        {
+            for (int64_t i = 0; i < 3; i++) {
+                mul_1[i] = argument0[i] * 2.0f;
+            }
+        }
+        """
+        from rushlight.compile.c_text import c_text, programs_of
+
+        made = self.recording_for(*args, **kwargs) if args or kwargs else self.latest()
+        if made is None:
+            raise RuntimeError(
+                f"{self!r} has no program for this call: call it first, twice where the first call makes an "
+                "optimizer's state"
+            )
+        return c_text(programs_of(made), self.name).text
+
+    def latest(self) -> Recording | None:
+        """The recording made last, if there is one."""
+        return max(self.all_recordings(), key=lambda each: each.number, default=None)
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: bound to its instance."""
         return self if instance is None else functools.partial(self, instance)
@@ -150,8 +190,11 @@ class CompiledFunction:
             )
         return True
 
-    def keep(self, key: Any, made: Recording) -> None:
-        """Enter a recording, the newest first."""
+    def keep(self, key: Any, made: Recording, reason: str) -> None:
+        """Enter a recording, the newest first; `reason` is why the others did not fit."""
+        last = self.latest()
+        made.number = 1 if last is None else last.number + 1
+        made.reason = reason
         self._refused.pop(key, None)
         self.recordings[key] = [made, *self.recordings.get(key, [])[: LIMIT_ALIKE - 1]]
 
@@ -169,10 +212,16 @@ class _Attempt:
     """One run of the plain function, noted as a recording."""
 
     def __init__(
-        self, compiled: CompiledFunction, key: Any, given: list[Tensor], arguments: list[Any]
+        self,
+        compiled: CompiledFunction,
+        key: Any,
+        given: list[Tensor],
+        arguments: list[Any],
+        unfit: str,
     ) -> None:
         self.compiled = compiled
         self.key = key
+        self.unfit = unfit
         self.given = given
         self.guards = Guards()
         surroundings.watch(compiled.function, self.guards, arguments)
@@ -203,7 +252,7 @@ class _Attempt:
         if reason:
             self.compiled.refuse(self.key, reason)
         elif not recorder.made_state():
-            self.compiled.keep(self.key, made)
+            self.compiled.keep(self.key, made, self.unfit)
         made.advance()
         return value
 

@@ -96,6 +96,7 @@ class Lowering:
         if not how.get("fold"):
             expr = expr.symbols.cast(expr, kind_of(store.buffer.dtype))
         expr = self._with_constants(expr, loads)
+        formula: Expr | None = expr
         (expr,) = lower([expr])
         _check_primitives(expr)
         low, high = store.extent(domain)
@@ -111,9 +112,9 @@ class Lowering:
                 strides.insert(0, size)
                 size *= n
             aside = Access(self.temporary(size, store.buffer.dtype, ""), 0, tuple(strides))
-            self.lowered.work.append(Statement(domain, tuple(loads), expr, aside, call))
-            loads, expr = [aside], Symbols().load(0, kind_of(store.buffer.dtype))
-        self.lowered.work.append(Statement(domain, tuple(loads), expr, store, call, **how))
+            self.lowered.work.append(Statement(domain, tuple(loads), expr, aside, call, formula=formula))
+            loads, expr, formula = [aside], Symbols().load(0, kind_of(store.buffer.dtype)), None
+        self.lowered.work.append(Statement(domain, tuple(loads), expr, store, call, formula=formula, **how))
 
     def _note_constant(self, statement: Statement) -> None:
         """Remember a temporary that holds one number all over."""

@@ -46,7 +46,12 @@ class OptimizedModule(Module):
         members = self.__dict__.get("_modules", {})
         if name == "_orig_mod" or "_orig_mod" not in members:
             return super().__getattr__(name)
-        return getattr(members["_orig_mod"], name)
+        try:
+            return getattr(members["_orig_mod"], name)
+        except AttributeError:
+            if name in ("code", "explain"):  # unless the wrapped module has these names itself
+                return getattr(self.__dict__["_compiled"], name)
+            raise
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("_orig_mod", "training") or "_orig_mod" not in self.__dict__.get("_modules", {}):

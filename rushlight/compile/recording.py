@@ -69,7 +69,12 @@ class Recording:
         recorder: of the run.
         results: what the run returned.
         backend: what is to run the program.
+
+    `number` counts the recordings of a function, and `reason` is why the earlier ones did not fit.
     """
+
+    number = 0
+    reason = ""
 
     def __init__(self, recorder: Recorder, results: Results, backend: str) -> None:
         self.program = recorder.program
@@ -101,6 +106,9 @@ class Recording:
         self.program.kept = kept
         self.program.results = list(results.windows)
         self.program.verify()
+        for leaf, left in self._grads:
+            if isinstance(left, Window):
+                left.buffer.name = f"{self._name_of(leaf)}.grad"
         self.half: Differentiable | None = None
         self.lock = threading.Lock()
         self.executor: Any = executor_for(self.program, backend, [buffer for buffer, _ in self.live])
@@ -237,13 +245,19 @@ def _grad_array(leaf: Any, given: Sequence[Tensor]) -> np.ndarray:
 
 
 def _name_parameters(recorder: Recorder) -> None:
-    """Give the captured memory of modules the names it has there."""
+    """Give the captured memory of modules and optimizers the names it has there."""
     names: dict[int, str] = {}
     for module in recorder.modules.values():
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             key = id(owner_of(tensor._array))
             if len(name) > len(names.get(key, "")):
                 names[key] = name
+    for optimizer in recorder.optimizers.values():
+        for parameter, entries in optimizer.state.items():
+            of = names.get(id(owner_of(parameter._array)), "") if isinstance(parameter, Tensor) else ""
+            for key, value in entries.items() if isinstance(entries, dict) and of else ():
+                if isinstance(value, Tensor):
+                    names[id(owner_of(value._array))] = f"{of}.{key}"
     for buffer in recorder.program.buffers:
         if buffer.kind == STATE and not buffer.name:
             buffer.name = names.get(id(buffer.array), "")

@@ -90,6 +90,7 @@ class Statement:
         post: what becomes of a folded value, which is its "load" 0.
         add: the value is added to what is there, in the order of the domain (a scatter).
         call: where it comes from.
+        formula: the value for people: with functions by name, where `expr` has primitives only.
     """
 
     domain: tuple[int, ...]
@@ -101,6 +102,7 @@ class Statement:
     dims: frozenset[int] = frozenset()
     post: Expr | None = None
     add: bool = False
+    formula: Expr | None = None
 
     def reads(self) -> list[Access]:
         """Everything read, indices included."""
