@@ -63,12 +63,12 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload("784-64-32-10, SGD, batch 2", "classes", (784, 64, 32, 10), 2, "sgd", 0.01, 1000),
-    Workload("784-64-32-10, SGD, batch 64", "classes", (784, 64, 32, 10), 64, "sgd", 0.05, 400),
-    Workload("784-512-512-10, SGD, batch 64", "classes", (784, 512, 512, 10), 64, "sgd", 0.05, 60),
-    Workload("784-512-512-10, Adam, batch 64", "classes", (784, 512, 512, 10), 64, "adam", 1e-3, 60),
-    Workload("943 x 1682 x 50 ratings, AdamW, batch 64", "ratings", (943, 1682, 50), 64, "adamw", 5e-3, 200),
-    Workload("19-64-64-1, Adam, batch 256", "values", (19, 64, 64, 1), 256, "adam", 1e-3, 400),
+    Workload("784-64-32-10, SGD, batch 2", "classes", (784, 64, 32, 10), 2, "sgd", 0.01, 5400),
+    Workload("784-64-32-10, SGD, batch 64", "classes", (784, 64, 32, 10), 64, "sgd", 0.05, 843),
+    Workload("784-512-512-10, SGD, batch 64", "classes", (784, 512, 512, 10), 64, "sgd", 0.05, 100),
+    Workload("784-512-512-10, Adam, batch 64", "classes", (784, 512, 512, 10), 64, "adam", 1e-3, 100),
+    Workload("943 x 1682 x 50 ratings, AdamW, batch 64", "ratings", (943, 1682, 50), 64, "adamw", 5e-3, 600),
+    Workload("19-64-64-1, Adam, batch 256", "values", (19, 64, 64, 1), 256, "adam", 1e-3, 600),
     Workload("784-64-32-10, one row predicted", "predict", (784, 64, 32, 10), 1, "none", 0.0, 1000),
 )
 

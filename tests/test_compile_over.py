@@ -138,6 +138,40 @@ def test_data_in_memory_is_run_through_natively(name: str, monkeypatch: pytest.M
     assert sum(steps) >= len(losses) // 3  # a last, shorter batch is a step of its own
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_gradients_of_the_last_step_are_left(chunk: int) -> None:
+    """Many steps in one call leave the .grad of the last one; whoever holds an older one keeps that."""
+    rl.manual_seed(0)
+    models = [nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    grads = []
+    for model, compiled in zip(models, (False, True), strict=True):
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x: rl.Tensor, y: rl.Tensor, model: Any = model, optimizer: Any = optimizer) -> rl.Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        loader = DataLoader(TensorDataset(X[:20], Y[:20]), 4)
+        held = []
+        run = rl.compile(step)
+        run.chunk = chunk
+        for _ in range(3):
+            if compiled:
+                run.over(loader)
+            else:
+                for batch in loader:
+                    step(*batch)
+            held.append([p.grad for p in model.parameters()])
+        grads.append(held)
+    for plain, compiled_grads in zip(*grads, strict=True):
+        for one, other in zip(plain, compiled_grads, strict=True):
+            np.testing.assert_allclose(other.numpy(), one.numpy(), 1e-5, 1e-6)
+
+
 def test_progress_is_told_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts up to the number of batches; chunks grow until they take their time."""
     for loader, total in (

@@ -38,6 +38,7 @@ class Built:
         added: (kind, size, type, name) of each buffer besides those of the program.
         random: for some of these, by number, the generator whose words they are, by its place in the program.
         apart: numbers of temporaries with memory of their own, which lasts.
+        spared: those among them that only the last of many steps stores.
         offsets: (number, offset in bytes) of temporaries that share one block of memory.
         size: of that block, in bytes.
         segments: what to run in order: functions of the code by name, calls for NumPy by place.
@@ -52,6 +53,7 @@ class Built:
     added: list[tuple[str, int, str, str]]
     random: list[tuple[int, int]]
     apart: list[int]
+    spared: list[int]
     offsets: list[tuple[int, int]]
     size: int
     segments: list[str | int]
@@ -129,6 +131,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         added=[(each.kind, each.size, each.dtype.str, each.name) for each in added],
         random=[(buffer.number, place_of_generator[each]) for each, buffer in plan.generators.items()],
         apart=sorted(plan.kept),
+        spared=sorted(plan.spared),
         offsets=offsets,
         size=size,
         segments=[each if isinstance(each, str) else place_of_call[id(each)] for each in segments],

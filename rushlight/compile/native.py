@@ -190,7 +190,8 @@ class NativeMemory:
     def __init__(self, program: Program, built: Built) -> None:
         self.arrays: dict[int, np.ndarray] = {}
         buffers = built.buffers(program)
-        self.table = np.zeros(len(buffers), np.int64)
+        # The addresses twice: the second time without what only the last of many steps stores.
+        self.table = np.zeros((2, len(buffers)), np.int64)
         apart = set(built.apart)
         for buffer in buffers:
             if buffer.kind == STATE:
@@ -203,7 +204,8 @@ class NativeMemory:
             size = buffers[number].size * buffers[number].dtype.itemsize
             self.arrays[number] = self.block[offset : offset + size].view(buffers[number].dtype)
         for number, array in self.arrays.items():
-            self.table[number] = array.ctypes.data
+            self.table[:, number] = array.ctypes.data
+        self.table[1, built.spared] = 0
 
     def view(self, window: Window) -> np.ndarray:
         """A window as an ndarray."""
@@ -214,7 +216,8 @@ class NativeMemory:
         buffer = window.buffer
         array = aligned(buffer.size * buffer.dtype.itemsize).view(buffer.dtype)
         self.arrays[buffer.number] = array
-        self.table[buffer.number] = array.ctypes.data
+        spared = self.table[1, buffer.number] == 0
+        self.table[:, buffer.number] = array.ctypes.data, 0 if spared else array.ctypes.data
 
 
 class _Remains:

@@ -263,9 +263,11 @@ class _Columns:
     def batches(self, loader: Iterable[Any]) -> Iterator[np.ndarray]:
         """The row numbers of each batch; drawn from the generators as in ordinary iteration."""
         iterator: Any = iter(loader)
-        sampler: Any = self._sampler
-        batches = sampler.arrays() if self._foreseeable else iterator._indices
-        for indices in batches:
+        if self._foreseeable:
+            sampler: Any = self._sampler
+            yield from sampler.arrays(self.subsets)
+            return
+        for indices in iterator._indices:
             rows = np.asarray(indices, dtype=np.int64)
             for subset in self.subsets:
                 rows = subset[rows]

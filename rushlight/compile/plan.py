@@ -53,6 +53,7 @@ class Plan:
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
         self.kept.add(self.flags.number)
         self.stored = self._stores()
+        self.spared = self._spared({each.buffer.number for each in program.results})
         self.spans = self._spans()
 
     def _temporary(self, size: int, dtype: Any, name: str) -> Buffer:
@@ -100,6 +101,24 @@ class Plan:
                     last[each.store] = each
             stored.update(last.values())
         return stored
+
+    def _spared(self, results: set[int]) -> set[int]:
+        """What is kept but read by nothing in the step but the loops that make it, such as the gradients of
+        most weights: when many steps run, only the last one needs to store it.
+        """
+        needed, written = set(results), set()
+        for group in self.groups:
+            made = {
+                each.store.buffer.number
+                for each in group.work()
+                if isinstance(each, Product)
+                or (isinstance(each, Statement) and not each.fold and not each.add)
+            }
+            needed |= {touch.number for touch in group.touched} - made
+            needed |= made & written
+            written |= made
+        kept = {each.number for each in self.buffers if each.kind == TEMPORARY} & self.kept
+        return kept & written - needed
 
     def _spans(self) -> dict[int, tuple[int, int]]:
         """For every temporary that needs memory of its own: the first and last group that touches it."""
@@ -150,9 +169,13 @@ class Plan:
         if step is not None:
             functions.append(step.close())
         if is_whole and segments and self._can_run_many():
-            functions.append(run_function(kernels, self.program.arguments, live, self.program.results))
+            functions.append(self._run_function(kernels, live))
             self.runs_many = True
         return module_text(kernels, functions, pause_function()), segments
+
+    def _run_function(self, kernels: Kernels, live: Sequence[Buffer]) -> str:
+        spare = len(self.buffers) if self.spared else 0
+        return run_function(kernels, self.program.arguments, live, self.program.results, spare)
 
     def _can_run_many(self) -> bool:
         arguments = self.program.arguments
@@ -194,7 +217,7 @@ class Segment:
             self._draw(group.single)
             return
         numbers = _buffers(group.statements, group.product, plan.stored)
-        e = emit_group(group, numbers, split > 1, plan.ways, plan.stored)
+        e = emit_group(group, numbers, split > 1, plan.ways, plan.stored, plan.spared)
         name = self.kernels.add(_name_of(group), e, len(numbers), split > 1)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
         if split > 1:

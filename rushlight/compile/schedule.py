@@ -136,18 +136,42 @@ PART = (Reg("%first", "i8", 1), Reg("%last", "i8", 1))
 
 
 def emit_group(
-    group: Group, numbers: Sequence[int], split: bool, ways: dict[Product, str], stored: set[object]
+    group: Group,
+    numbers: Sequence[int],
+    split: bool,
+    ways: dict[Product, str],
+    stored: set[object],
+    spared: set[int],
 ) -> Emitter:
-    """The code of a group; its buffers are the parameters ``%b0``, ``%b1``, ... in the order of `numbers`."""
+    """The code of a group; its buffers are the parameters ``%b0``, ``%b1``, ... in the order of `numbers`.
+
+    What it stores in buffers among the `spared` is left out if their address is null.
+    """
     e = Emitter()
     pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
-    kept: set[Statement] = {each for each in group.statements if each in stored}
     part = PART if split else None
-    if group.product is None:
-        emit_loops(e, group.statements, pointers, kept, part)
-    else:
-        way = ways[group.product]
-        emit_product(e, group.product, way, group.statements, pointers, kept, group.product in stored, part)
+
+    def nest(stored: set[object]) -> None:
+        kept: set[Statement] = {each for each in group.statements if each in stored}
+        if group.product is None:
+            if kept:
+                emit_loops(e, group.statements, pointers, kept, part)
+            return
+        product, way = group.product, ways[group.product]
+        if kept or product in stored:
+            emit_product(e, product, way, group.statements, pointers, kept, product in stored, part)
+
+    here = {each for each in group.work() if isinstance(each, (Statement, Product)) and each in stored}
+    sparing = {each for each in here if each.store.buffer.number in spared}
+    if not sparing:
+        nest(stored)
+        return e
+    first = next(number for number in numbers if number in spared)
+    wanted = e.op(f"icmp ne ptr {pointers[first]}, null", "b1", 1)
+    with e.either(wanted) as otherwise:
+        nest(stored)
+        otherwise()
+        nest(stored - sparing)
     return e
 
 
@@ -230,8 +254,11 @@ def run_function(
     fetched: Sequence[Window],
     live: Sequence[Buffer],
     results: Sequence[Window],
+    spare: int,
 ) -> str:
     """The text of ``run``, which carries out many steps.
+
+    If `spare` is not 0, it is the place in the table of a second table, for all steps but the last.
 
     ``job`` is a table of 8-byte words: the number of steps; the address of the numbers of the rows (for each
     step as many as a batch has); the address of the live numbers (for each step one for each of `live`);
@@ -271,7 +298,12 @@ def run_function(
         f.line(f"call void @{name}(ptr {to}, ptr {source}, ptr {chosen}, i64 {first}, i64 {last})")
     if live or fetched:
         f.barrier()
-    code = f.op("call i32 @step(ptr %table, i64 %thread, i64 %threads, ptr %sync)")
+    table = "%table"
+    if spare:
+        last = f.op(f"icmp eq i64 {f.op('add i64 %s, 1')}, {steps}")
+        other = f.op(f"getelementptr ptr, ptr %table, i64 {spare}")
+        table = f.op(f"select i1 {last}, ptr %table, ptr {other}")
+    code = f.op(f"call i32 @step(ptr {table}, i64 %thread, i64 %threads, ptr %sync)")
     bad = f.op(f"icmp ne i32 {code}, 0")
     f.line(f"br i1 {bad}, label %stopped, label %good")
     f.lines.append("good:")

@@ -205,11 +205,15 @@ class BatchSampler(Sampler[list[int]]):
                 return
             yield batch
 
-    def arrays(self) -> Iterator[np.ndarray]:
-        """The same batches as arrays, from a sampler that has `parts`."""
+    def arrays(self, lookups: Sequence[np.ndarray] = ()) -> Iterator[np.ndarray]:
+        """The same batches as arrays, from a sampler that has `parts`; each index is looked up in `lookups`,
+        one after another.
+        """
         rest = np.zeros(0, np.int64)
         parts: Any = self.sampler
         for part in parts.parts():
+            for each in lookups:
+                part = each[part]
             indices = np.concatenate([rest, part]) if rest.size else part
             whole = len(indices) - len(indices) % self.batch_size
             for start in range(0, whole, self.batch_size):
