@@ -61,6 +61,7 @@ from rushlight.layout import (
     layout,
     memory_format,
     preserve_format,
+    sparse_coo,
     strided,
 )
 from rushlight.ops.convert import (
@@ -123,6 +124,7 @@ _SUBMODULES = (
     "optim",
     "random",
     "serialization",
+    "sparse",
     "special",
     "testing",
     "utils",

@@ -30,7 +30,9 @@ MODULES = {
     "ops.index_dim": "index_add index_add_ index_copy index_copy_ index_fill index_fill_ index_select",
     "ops.index_reduce": "index_reduce index_reduce_",
     "ops.integrate": "cumulative_trapezoid() diff gradient() trapezoid() trapz()",
-    "ops.legacy": "eig lstsq matrix_rank() .name .new .reinforce .resize .resize_as solve symeig .volatile",
+    "ops.legacy": """
+        eig .index lstsq matrix_rank() .name .new .reinforce .resize .resize_as solve symeig .volatile
+    """,
     "ops.lookup": "bucketize() embedding() isin() searchsorted()",
     "ops.masks": "argwhere masked_scatter masked_scatter_ masked_select nonzero put put_ take",
     "ops.matrices": "trace",
@@ -53,6 +55,10 @@ MODULES = {
     "ops.sort": """
         argsort bincount histc histogram kthvalue median mode msort nanmedian nanquantile quantile
         sort topk unique unique_consecutive
+    """,
+    "ops.sparse": """
+        .coalesce .dense_dim .indices .is_coalesced sparse_coo_tensor() .sparse_dim spmm()
+        .to_sparse .to_sparse_coo .values
     """,
     "ops.special": """
         digamma digamma_ erf erf_ erfc erfc_ erfinv erfinv_ lgamma lgamma_ mvlgamma mvlgamma_

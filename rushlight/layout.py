@@ -1,8 +1,8 @@
 """Names for how a tensor lies in memory: ``torch.strided`` and the memory formats.
 
-All tensors here are strided, and row-major where nothing else is asked for. These are names only, so that
-scripts that pass them read the same; functions that take them say which they support. Invariant: each prints
-as PyTorch's.
+Tensors are strided, and row-major where nothing else is asked for; those of `rushlight.coo` are sparse. These
+are names only, so that scripts that pass them read the same; functions that take them say which they support.
+Invariant: each prints as PyTorch's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Name:
 
 @final
 class layout(_Name):
-    """How elements are stored; `strided` is the only one here.
+    """How elements are stored: `strided`, or `sparse_coo` for sparse tensors.
 
     >>> import rushlight as torch
     >>> torch.zeros(2).layout
@@ -50,6 +50,7 @@ class memory_format(_Name):
 
 
 strided = layout("strided")
+sparse_coo = layout("sparse_coo")
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")

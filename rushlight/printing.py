@@ -148,8 +148,8 @@ def tensor_text(tensor: Tensor, contents: str | None = None) -> str:
     indent = len(name) + 1
     if contents is None:
         contents = array_text(tensor._array, indent)
-    facts = [*_type_facts(tensor._array), *_grad_facts(tensor)]
-    text = _with_facts(f"{name}({contents}", facts, indent)
+    facts = [*_type_facts(tensor._array), *facts_of_history(tensor)]
+    text = with_facts(f"{name}({contents}", facts, indent)
     return f"Parameter({text})" if isinstance(tensor, Parameter) and not is_plain else text
 
 
@@ -165,7 +165,8 @@ def _type_facts(array: np.ndarray) -> list[str]:
     return facts
 
 
-def _grad_facts(tensor: Tensor) -> list[str]:
+def facts_of_history(tensor: Tensor) -> list[str]:
+    """Which node made a tensor, or that it requires a gradient."""
     try:
         node = tensor.grad_fn
     except RuntimeError:
@@ -176,12 +177,16 @@ def _grad_facts(tensor: Tensor) -> list[str]:
     return ["requires_grad=True"] if tensor.requires_grad else []
 
 
-def _with_facts(text: str, facts: list[str], indent: int) -> str:
-    """``text`` with the facts after it, each on a new line where the line would become too long."""
+def with_facts(text: str, facts: list[str], indent: int, new_line: bool = False) -> str:
+    """``text`` with the facts after it, each on a new line where the line would become too long.
+
+    With `new_line` the first one is on a new line in any case.
+    """
     # PyTorch counts two characters more than the first line has; the breaks depend on it.
     line_length = len(text) - text.rfind("\n") + 1
     for fact in facts:
-        if line_length + len(fact) + 2 > _options.linewidth:
+        if new_line or line_length + len(fact) + 2 > _options.linewidth:
+            new_line = False
             text += ",\n" + " " * indent + fact
             line_length = indent + len(fact)
         else:

@@ -28,8 +28,8 @@ from rushlight.ops.fill import (
     require_floats,
 )
 from rushlight.ops.kinds import primitive, public
-from rushlight.ops.matmul import broadcast_batch
 from rushlight.ops.random import refuse_arguments, sized, to_fill
+from rushlight.ops.shapes import broadcast_batch
 from rushlight.random import Generator
 from rushlight.storage import in_memory_order
 from rushlight.tensor import Tensor

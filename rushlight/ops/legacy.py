@@ -71,6 +71,17 @@ def reinforce(self: Tensor, reward: Any) -> NoReturn:
     )
 
 
+def index(self: Tensor, positions: Any, dims: Any) -> NoReturn:
+    """NotImplementedError: binds dimensions to the names of ``functorch.dim``, which are not there.
+
+    To look for a value, as in a list, write ``(tensor == value).nonzero()``.
+    """
+    raise NotImplementedError(
+        "Tensor.index() binds first-class dimensions (functorch.dim), which are not supported; to look for a "
+        "value write (tensor == value).nonzero()"
+    )
+
+
 # -- functions that were removed -----------------------------------------------------------------------------
 
 
@@ -107,6 +118,7 @@ METHODS: dict[str, Any] = {
     "volatile": property(volatile),
     "name": None,
     "reinforce": reinforce,
+    "index": index,
     "eig": eig,
     "symeig": symeig,
     "lstsq": lstsq,

@@ -17,6 +17,7 @@ from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import INPLACE, TITLES, Op, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
+from rushlight.ops.shapes import broadcast_batch
 from rushlight.tensor import Tensor
 
 _TYPE_NAMES = {
@@ -60,6 +61,15 @@ def _check_sizes(a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({n}x{k} and {rows}x{m})")
 
 
+def _sparse_product(left: Tensor, right: Tensor, out: Any) -> Tensor:
+    """A product with a sparse tensor, which has no array to ask for its dimensions."""
+    from rushlight.coo import product
+
+    if out is not None:
+        raise NotImplementedError("out= is not supported for products with sparse tensors")
+    return product(left, right)
+
+
 def _gemm(input: np.ndarray, mat2: np.ndarray, *, ta: bool, tb: bool) -> np.ndarray:
     return _product(input.T if ta else input, mat2.T if tb else mat2)
 
@@ -101,9 +111,13 @@ def mm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
     tensor([[11]])
     """
     require_tensor("mm", "mat2", 2, mat2)
-    if input._array.ndim != 2:
+    try:
+        a, b = input._array.ndim, mat2._array.ndim
+    except NotImplementedError:
+        return _sparse_product(input, mat2, out)
+    if a != 2:
         raise RuntimeError("self must be a matrix")
-    if mat2._array.ndim != 2:
+    if b != 2:
         raise RuntimeError("mat2 must be a matrix")
     check_types(input, mat2)
     _check_sizes(input, mat2)
@@ -158,7 +172,10 @@ MV = primitive(
 def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
     """The product of a matrix and a vector."""
     require_tensor("mv", "vec", 2, vec)
-    check_types(input, vec)
+    try:
+        check_types(input, vec)
+    except NotImplementedError:
+        return _sparse_product(input, vec, out)
     if input._array.ndim != 2 or vec._array.ndim != 1:
         raise RuntimeError(
             f"vector + matrix @ vector expected, got {min(1, vec._array.ndim)}, {input._array.ndim}, "
@@ -345,7 +362,10 @@ def matmul(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     torch.Size([2])
     """
     require_tensor("matmul", "other", 2, other)
-    a, b = input._array.ndim, other._array.ndim
+    try:
+        a, b = input._array.ndim, other._array.ndim
+    except NotImplementedError:
+        return _sparse_product(input, other, out)
     if a == 0 or b == 0:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a}D and {b}D")
     if a == 2 and b == 2:
@@ -379,21 +399,6 @@ def _batched(input: Tensor, other: Tensor, a: int, b: int) -> Tensor:
     first = input.expand(*batch, *left[-2:]).reshape(count, *left[-2:])
     second = other.expand(*batch, *right[-2:]).reshape(count, *right[-2:])
     return apply(UNSAFE_VIEW, (bmm(first, second),), {"shape": (*batch, left[-2], right[-1])})
-
-
-def broadcast_batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    """The broadcast of two batch shapes; RuntimeError with PyTorch's sentence where they do not fit."""
-    ndim = max(len(left), len(right))
-    padded = [(1,) * (ndim - len(each)) + tuple(each) for each in (left, right)]
-    result = []
-    for place, (n, m) in enumerate(zip(*padded, strict=True)):
-        if n != m and 1 not in (n, m):
-            raise RuntimeError(
-                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton "
-                f"dimension {place}"
-            )
-        result.append(m if n == 1 else n)
-    return tuple(result)
 
 
 # -- products added to something -----------------------------------------------------------------------------

@@ -127,3 +127,18 @@ def expanded_shape(
                 f"non-singleton dimension {dim}.  Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}"
             )
     return tuple(found)
+
+
+def broadcast_batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """The broadcast of two batch shapes; RuntimeError with PyTorch's sentence where they do not fit."""
+    ndim = max(len(left), len(right))
+    padded = [(1,) * (ndim - len(each)) + tuple(each) for each in (left, right)]
+    result = []
+    for place, (n, m) in enumerate(zip(*padded, strict=True)):
+        if n != m and 1 not in (n, m):
+            raise RuntimeError(
+                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton "
+                f"dimension {place}"
+            )
+        result.append(m if n == 1 else n)
+    return tuple(result)
