@@ -10,6 +10,7 @@ what the modules enter into the op table, and says what to write here.
 MODULES = {
     "ops.arrange": "flip fliplr flipud .repeat repeat_interleave roll rot90 tile",
     "ops.bessel": "i0 i0_ logit logit_",
+    "ops.buffers": "frombuffer()",
     "ops.clamp": """
         addcdiv addcdiv_ addcmul addcmul_ clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_
         clip clip_ lerp lerp_
@@ -36,8 +37,11 @@ MODULES = {
     "ops.lookup": "bucketize() embedding() isin() searchsorted()",
     "ops.masks": "argwhere masked_scatter masked_scatter_ masked_select nonzero put put_ take",
     "ops.matrices": "trace",
+    "ops.matrix_functions": "cholesky_inverse cholesky_solve matrix_exp",
+    "ops.matrix_products": "chain_matmul() cross kron pdist() vander()",
     "ops.memory_layouts": "empty_permuted() empty_strided() .new_empty_strided",
     "ops.norm": "cdist() dist norm renorm renorm_",
+    "ops.older_linalg": "matrix_power pinverse qr slogdet svd triangular_solve",
     "ops.pairs": """
         arctan2 arctan2_ atan2 atan2_ copysign copysign_ hypot hypot_ ldexp ldexp_ logaddexp
         logaddexp2 nextafter nextafter_ xlogy xlogy_
@@ -73,6 +77,15 @@ MODULES = {
         transpose_copy() unbind_copy() unfold_copy() unsafe_chunk unsafe_split
         unsafe_split_with_sizes unsqueeze_copy() view_copy()
     """,
+    "nn.functional.activation": "celu_() rrelu_() selu_() threshold_()",
+    "nn.functional.linear": "bilinear()",
+    "nn.functional.margin": "cosine_similarity() pairwise_distance()",
+    "nn.functional.native": """
+        batch_norm() binary_cross_entropy_with_logits() cosine_embedding_loss() embedding_bag() group_norm()
+        hinge_embedding_loss() instance_norm() kl_div() layer_norm() margin_ranking_loss()
+        poisson_nll_loss() triplet_margin_loss()
+    """,
+    "nn.functional.norm": "rms_norm()",
     "amp": "autocast() is_autocast_available()",
     "determinism": """
         are_deterministic_algorithms_enabled() is_deterministic_algorithms_warn_only_enabled()

@@ -16,12 +16,21 @@ from rushlight.ops.decompose import linalg_svd as svd
 from rushlight.ops.matmul import matmul
 from rushlight.ops.matrices import linalg_norm as norm
 from rushlight.ops.matrices import lstsq, matrix_norm, matrix_power, matrix_rank, multi_dot, pinv
+from rushlight.ops.matrix_functions import cond, solve_triangular, tensorinv, tensorsolve
+from rushlight.ops.matrix_functions import linalg_diagonal as diagonal
+from rushlight.ops.matrix_functions import linalg_matrix_exp as matrix_exp
+from rushlight.ops.matrix_products import linalg_cross as cross
+from rushlight.ops.matrix_products import linalg_vander as vander
+from rushlight.ops.matrix_products import vecdot
 from rushlight.ops.norm import vector_norm
 
 __all__ = [
     "LinAlgError",
     "cholesky",
+    "cond",
+    "cross",
     "det",
+    "diagonal",
     "eig",
     "eigh",
     "eigvals",
@@ -29,6 +38,7 @@ __all__ = [
     "inv",
     "lstsq",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
     "matrix_rank",
@@ -38,8 +48,13 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_triangular",
     "svd",
     "svdvals",
+    "tensorinv",
+    "tensorsolve",
+    "vander",
+    "vecdot",
     "vector_norm",
 ]
 

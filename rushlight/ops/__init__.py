@@ -100,7 +100,9 @@ def listed_function(name: str) -> Any:
     for entry_name in (name, name.removesuffix("_")):
         entry = TABLE.get(entry_name)
         if entry is not None and "." not in entry.torch_name:
-            return entry.function if entry_name == name else entry.inplace
+            found = entry.function if entry_name == name else entry.inplace
+            if found is not None:
+                return found
     return getattr(module, name)
 
 

@@ -51,7 +51,7 @@ THEIRS = Library(torch, torch.from_numpy)
 
 def twin(entry: Entry) -> Callable[..., Any] | None:
     """PyTorch's function (or Tensor method) for a table entry, None where it has none."""
-    name = entry.torch_name
+    name = entry.torch_name.removeprefix("torch.")
     if "." in name:
         return THEIRS.named(name)
     for prefix in ("special_", "linalg_"):

@@ -51,6 +51,30 @@ def test_values_and_gradients(function: Callable[[Any, Any], Any], shape: tuple[
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:torch.qr is deprecated")
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4)])
+def test_older_names(shape: tuple[int, int]) -> None:
+    """`svd` and `qr` beside the tensor functions: fields, shapes, and what does not depend on signs."""
+    data = np.random.default_rng(2).standard_normal(shape)
+    for some in (True, False):
+        found = []
+        for lib in (rushlight, torch):
+            x = lib.tensor(data)
+            u, s, v = lib.svd(x, some)
+            q, r = x.qr(some)
+            k = len(s)
+            products = [(u[:, :k] * s) @ v[:, :k].mT, q @ r, s, lib.svd(x, compute_uv=False).S]
+            shapes = [tuple(each.shape) for each in (u, s, v, q, r, *lib.svd(x, some, compute_uv=False))]
+            found.append((shapes, [each.numpy() for each in products]))
+        assert found[0][0] == found[1][0]
+        for one, other in zip(found[0][1], found[1][1], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    with pytest.raises(RuntimeError, match=r"linalg\.svd: input should have at least 2 dimensions"):
+        rushlight.ones(2).svd()
+    with pytest.raises(RuntimeError, match=r"linalg\.qr: The input tensor A must have at least 2 dimensions"):
+        rushlight.qr(rushlight.ones(2))
+
+
 def test_full_matrices_are_orthogonal() -> None:
     """The square factors of a rectangular matrix."""
     x = rushlight.tensor(np.random.default_rng(1).standard_normal((2, 4)))

@@ -134,3 +134,16 @@ def test_pretrained_tables_share_memory_and_are_frozen():
         for layer in (lib.nn.Embedding.from_pretrained(table), lib.nn.EmbeddingBag.from_pretrained(table)):
             assert layer.weight.data_ptr() == table.data_ptr()
             assert not layer.weight.requires_grad
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": 1}, {"mode": 2}, {"mode": 1, "padding_idx": 2}])
+def test_the_core_form_of_embedding_bag(options):
+    if "padding_idx" in options:  # PyTorch's binding takes it with all the others only
+        options = dict(scale_grad_by_freq=False, sparse=False, per_sample_weights=None, **options)
+        options["include_last_offset"] = False
+
+    def program(lib):
+        parts = lib.embedding_bag(lib.tensor(TABLE), lib.tensor(FLAT), lib.tensor([0, 3, 3]), **options)
+        return [each.numpy() for each in parts]
+
+    assert_same(program)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from rushlight.ops.define import labelled
 from rushlight.ops.einsum import einsum
+from rushlight.ops.kinds import composite
 from rushlight.ops.matmul import linear
+from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
 __all__ = ["bilinear", "linear"]
 
 
+def _bilinear_samples() -> list[Sample]:
+    weight, bias = T((2, 3, 4)), T((2,))
+    found = [Sample([T((5, 3)), T((5, 4)), weight, bias]), Sample([T((2, 5, 3)), T((2, 5, 4)), weight])]
+    refused = [([5, 3], [4, 4]), ([5, 3], [4]), ([5, 2], [5, 4]), ([5, 3], [5, 3])]
+    return found + [Sample([T(one), T(other), weight], raises=True) for one, other in refused]
+
+
+@composite(samples=_bilinear_samples, method=False)
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input1 @ weight[k] @ input2 + bias[k]`` for each output ``k``.
 
@@ -40,5 +51,5 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected "
             f"{weight.shape[0]}"
         )
-    product = einsum("...i,oij,...j->...o", input1, weight, input2)
+    product = labelled(einsum("...i,oij,...j->...o", input1, weight, input2), "ViewBackward0")
     return product if bias is None else product + bias

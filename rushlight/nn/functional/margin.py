@@ -40,7 +40,8 @@ __all__ = [
         Sample([T((3, 4)), T((3, 4))]),
         Sample([T((4,)), T((4,))], {"dim": 0}),
         Sample([T((2, 1, 4)), T((3, 4))], {"dim": -1}),
-    ]
+    ],
+    torch_level=True,
 )
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between `x1` and `x2` along `dim`; norms are not taken below `eps`.
@@ -63,7 +64,8 @@ def _floored_norm(x: Tensor, dim: int, eps: float) -> Tensor:
         Sample([T((3, 4)), T((3, 4))]),
         Sample([T((3, 4)), T((3, 4))], {"p": 1.0, "keepdim": True}),
         Sample([T((4,)), T((3, 4))]),
-    ]
+    ],
+    torch_level=True,
 )
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False

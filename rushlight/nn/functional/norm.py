@@ -68,7 +68,7 @@ def layer_norm(
     return labelled(normal.to(input.dtype), "NativeLayerNormBackward0")
 
 
-@composite(samples=_rms_samples, method=False, torch_name="nn.functional.rms_norm")
+@composite(samples=_rms_samples, method=False)
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
