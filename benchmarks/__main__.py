@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: eager cost of operations and training steps, and of imports, as text or as JSON;
+"""``python -m benchmarks``: cost of eager operations and steps, of imports and compiling, as text or as JSON;
 ``python -m benchmarks workloads``: training jobs beside PyTorch, JAX and plain NumPy.
 
 Parsing and printing only; the measuring is in the modules beside this one. Invariant: the number of threads
@@ -15,7 +15,8 @@ import statistics
 import sys
 from typing import Any
 
-PARTS = ("operations", "steps", "imports")
+PARTS = ("operations", "steps", "imports", "compile")
+ALONE = {"imports", "compile"}  # parts that need no PyTorch
 
 
 def main() -> int:
@@ -48,7 +49,7 @@ def main() -> int:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     parts = options.parts or PARTS
     has_torch = importlib.util.find_spec("torch") is not None
-    if not has_torch and set(parts) != {"imports"}:
+    if not has_torch and not set(parts) <= ALONE:
         print('benchmarks: the comparison needs PyTorch: python -m pip install ".[bench]"', file=sys.stderr)
         return 2
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
@@ -64,7 +65,7 @@ def main() -> int:
 def measure(parts: list[str] | tuple[str, ...], has_torch: bool) -> dict[str, Any]:
     """The figures of every part asked for, as plain containers."""
     results: dict[str, Any] = {}
-    if set(parts) != {"imports"}:
+    if not set(parts) <= ALONE:
         import torch
 
         import rushlight
@@ -87,6 +88,13 @@ def measure(parts: list[str] | tuple[str, ...], has_torch: bool) -> dict[str, An
 
         packages = ["rushlight", *(["torch"] if has_torch else [])]
         results["imports"] = {name: cost._asdict() for name, cost in import_costs(packages).items()}
+    if "compile" in parts:
+        from benchmarks.compile_time import compile_times
+
+        results["compile"] = {
+            name: {state: cost._asdict() for state, cost in states.items()}
+            for name, states in compile_times().items()
+        }
     return results
 
 
@@ -110,6 +118,15 @@ def show(results: dict[str, Any]) -> None:
         for name, row in results["imports"].items():
             title = name if name == "numpy" else f"{name}, on top of numpy"
             print(f"{title:24} {row['wall']:9.1f} {row['processor']:10.1f}")
+    if "compile" in results:
+        titles = f"{'cold: clock':>12} {'processor':>10} {'cached: clock':>14} {'processor':>10}"
+        print(f"\n{'first call, ms':24} {titles}")
+        for name, states in results["compile"].items():
+            cold, warm = states["cold"], states["warm"]
+            print(
+                f"{name:24} {cold['wall']:12.0f} {cold['processor']:10.0f} "
+                f"{warm['wall']:14.0f} {warm['processor']:10.0f}"
+            )
 
 
 def _pair(row: dict[str, float]) -> str:

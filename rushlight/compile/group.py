@@ -11,25 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rushlight.compile.order import Ordered, connect, depends, merge
 from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement, Work
 
 
-class Group:
+class Group(Ordered):
     """Statements in one loop nest.
 
     `product` comes first if there is one; `single` is the one piece of work of a kind that shares no loops.
+    `touched` holds every access, by the number of the buffer.
     """
 
-    __slots__ = ("ancestors", "bit", "domain", "number", "product", "single", "statements", "touched")
+    __slots__ = ("domain", "number", "product", "single", "statements", "touched")
 
     def __init__(self, number: int, domain: tuple[int, ...]) -> None:
-        self.number, self.bit = number, 1 << number
+        super().__init__(number)
+        self.number = number
         self.domain = domain
         self.product: Product | None = None
         self.single: Draw | Check | Opaque | None = None
         self.statements: list[Statement] = []
-        self.ancestors = 0
-        self.touched: list[Touch] = []
+        self.touched: dict[int, list[Touch]] = {}
+
+    def touches(self) -> list[Touch]:
+        """Every access to memory."""
+        return [touch for found in self.touched.values() for touch in found]
 
     def folded(self) -> frozenset[int] | None:
         """The dimensions that folds in this group run over, if it has any."""
@@ -98,9 +104,11 @@ class Fusion:
 
     def __init__(self) -> None:
         self.groups: list[Group] = []
-        self.replaced: dict[int, Group] = {}
-        self.by_buffer: dict[int, list[Touch]] = {}
+        self.replaced: set[Group] = set()
+        self.reads: dict[int, list[Touch]] = {}
+        self.writes: dict[int, list[Touch]] = {}
         self.barrier: Group | None = None
+        self.since_opaque: list[Group] = []
 
     def add(self, work: Work) -> None:
         """Place one piece of work."""
@@ -119,17 +127,20 @@ class Fusion:
             own.statements.append(work)
         else:
             own.single = work
-        own.ancestors = self._ancestors(needed)
+        for each in needed.values():
+            connect(each, own)
         if self.barrier is not None:
-            own.ancestors |= self.barrier.bit | self.barrier.ancestors
+            connect(self.barrier, own)
         self._note(own, found)
         if isinstance(work, Check):
             self.barrier = own  # what changes memory comes after the check
         elif isinstance(work, Opaque):
-            for each in self.groups:
-                if each is not own and each.number not in self.replaced:
-                    own.ancestors |= each.bit | each.ancestors
+            for each in self.since_opaque:  # what is older comes before the opaque call before this one
+                if each not in self.replaced:
+                    connect(each, own)
+            self.since_opaque.clear()
             self.barrier = own
+        self.since_opaque.append(own)
 
     # -- dependences -----------------------------------------------------------------------------------------
 
@@ -137,23 +148,19 @@ class Fusion:
         """The groups that must have run before."""
         needed: dict[int, Group] = {}
         for touch in found:
-            for other in self.by_buffer.get(touch.number, ()):
-                if (touch.writes or other.writes) and touch.overlaps(other):
+            for other in (*self.writes.get(touch.number, ()), *self._read_before(touch)):
+                if touch.overlaps(other):
                     needed[other.group.number] = other.group
         return needed
 
-    @staticmethod
-    def _ancestors(needed: dict[int, Group]) -> int:
-        found = 0
-        for each in needed.values():
-            found |= each.bit | each.ancestors
-        return found
+    def _read_before(self, touch: Touch) -> Iterable[Touch]:
+        return self.reads.get(touch.number, ()) if touch.writes else ()
 
     def _note(self, group: Group, found: Iterable[Touch]) -> None:
         for touch in found:
             touch.group = group
-            group.touched.append(touch)
-            self.by_buffer.setdefault(touch.number, []).append(touch)
+            group.touched.setdefault(touch.number, []).append(touch)
+            (self.writes if touch.writes else self.reads).setdefault(touch.number, []).append(touch)
 
     # -- joining ---------------------------------------------------------------------------------------------
 
@@ -183,13 +190,13 @@ class Fusion:
     @staticmethod
     def _reached(group: Group, needed: dict[int, Group]) -> bool:
         """Whether nothing that is needed depends on the group in turn."""
-        return not any(each is not group and each.ancestors & group.bit for each in needed.values())
+        return not depends([each for each in needed.values() if each is not group], group)
 
     def _takes(self, group: Group, work: Statement, domain: tuple[int, ...], found: list[Touch]) -> bool:
         """Whether a statement may run in a group's loops."""
         if group.single is not None or group.domain != domain:
             return False
-        if any(each.add for each in group.statements):
+        if group.statements and group.statements[0].add:  # which is alone
             return False
         if work.fold:
             folded = group.folded()
@@ -200,48 +207,36 @@ class Fusion:
     def _joined(self, one: Group, other: Group) -> Group | None:
         """Two groups as one, if that is possible; the earlier one remains."""
         first, second = (one, other) if one.number < other.number else (other, one)
-        if second.product is not None or first.ancestors & second.bit:
+        if second.product is not None or depends([first], second):
             return None
         # a path from first to second through a third would make a cycle
-        middle = second.ancestors & ~first.bit
-        for each in self.groups:
-            if each.bit & middle and each.number not in self.replaced and each.ancestors & first.bit:
-                return None
+        if depends([each for each in second.before if each is not first], first):
+            return None
         for statement in second.statements:
             found = touches(first, statement)
             if not self._takes(first, statement, first.domain, found):
                 return None
         first.statements += second.statements
-        for touch in second.touched:
-            touch.group = first
-        first.touched += second.touched
-        self.replaced[second.number] = first
-        self._inherit(first, second.ancestors & ~first.bit)
-        for each in self.groups:
-            if each.ancestors & second.bit:
-                each.ancestors |= first.bit | first.ancestors
+        for number, found in second.touched.items():
+            for touch in found:
+                touch.group = first
+            first.touched.setdefault(number, []).extend(found)
+        self.replaced.add(second)
+        merge(first, second)
         return first
 
     def _join(self, home: Group, work: Statement, found: list[Touch], needed: dict[int, Group]) -> None:
         home.statements.append(work)
-        others = {number: each for number, each in needed.items() if each is not home}
-        self._inherit(home, self._ancestors(others))
+        for each in needed.values():
+            if each is not home:
+                connect(each, home)
         self._note(home, found)
-
-    def _inherit(self, group: Group, ancestors: int) -> None:
-        fresh = ancestors & ~group.ancestors & ~group.bit
-        if not fresh:
-            return
-        group.ancestors |= fresh
-        for each in self.groups:
-            if each.ancestors & group.bit:
-                each.ancestors |= fresh
 
 
 def _in_step(mine: Touch, group: Group, domain: tuple[int, ...]) -> bool:
     """Whether an access meets only accesses of the group to the very same elements, index by index."""
-    for other in group.touched:
-        if other.number != mine.number or not (mine.writes or other.writes) or not mine.overlaps(other):
+    for other in group.touched.get(mine.number, ()):
+        if not (mine.writes or other.writes) or not mine.overlaps(other):
             continue
         if mine.access is None or mine.access != other.access or not mine.access.is_injective(domain):
             return False
@@ -253,4 +248,4 @@ def fuse(work: Iterable[Work]) -> list[Group]:
     fusion = Fusion()
     for each in work:
         fusion.add(each)
-    return [each for each in fusion.groups if each.number not in fusion.replaced]
+    return [each for each in fusion.groups if each not in fusion.replaced]

@@ -14,6 +14,7 @@ import numpy as np
 
 from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Symbols, kind_of
+from rushlight.compile.extents import Extents
 from rushlight.compile.group import Group, Touch, fuse
 from rushlight.compile.llvm import pause_function
 from rushlight.compile.loops import emit_loops
@@ -84,7 +85,7 @@ class Plan:
         """The statements and products whose value must be in memory."""
         read_by: dict[int, set[int]] = {}
         for group in self.groups:
-            for touch in group.touched:
+            for touch in group.touches():
                 if not touch.writes:
                     read_by.setdefault(touch.number, set()).add(group.number)
         stored: set[Any] = set()
@@ -106,7 +107,7 @@ class Plan:
         """What is kept but read by nothing in the step but the loops that make it, such as the gradients of
         most weights: when many steps run, only the last one needs to store it.
         """
-        needed, written = set(results), set()
+        needed, written = set(results), set[int]()
         for group in self.groups:
             made = {
                 each.store.buffer.number
@@ -114,7 +115,7 @@ class Plan:
                 if isinstance(each, Product)
                 or (isinstance(each, Statement) and not each.fold and not each.add)
             }
-            needed |= {touch.number for touch in group.touched} - made
+            needed |= group.touched.keys() - made
             needed |= made & written
             written |= made
         kept = {each.number for each in self.buffers if each.kind == TEMPORARY} & self.kept
@@ -125,7 +126,7 @@ class Plan:
         spans: dict[int, tuple[int, int]] = {}
         for place, group in enumerate(self.groups):
             numbers = {
-                touch.number for touch in group.touched if not touch.writes or group.single is not None
+                touch.number for touch in group.touches() if not touch.writes or group.single is not None
             }
             numbers |= {
                 each.store.buffer.number
@@ -195,7 +196,8 @@ class Segment:
         self.plan, self.kernels, self.offsets = plan, kernels, offsets
         self.f = Function(f"define i32 @{name}(ptr %table, i64 %thread, i64 %threads, ptr %sync) #0 {{")
         self.pointers: dict[int, str] = {}
-        self.since: list[tuple[bool, bool, tuple[Any, int, int]]] = []
+        # what was touched since threads met: by split or not, writing or not, and memory
+        self.since: dict[tuple[bool, bool, Any], Extents] = {}
         self.pending = False  # a check was made whose outcome not all threads know
         self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
 
@@ -203,13 +205,13 @@ class Segment:
         """Run one group."""
         plan, f = self.plan, self.f
         split = plan.split[group]
-        places = [(each.writes, plan._place(each, self.offsets)) for each in group.touched]
-        writes_state = any(
-            each.writes and plan.buffers[each.number].kind != TEMPORARY for each in group.touched
-        )
+        touched = group.touches()
+        places = [(each.writes, plan._place(each, self.offsets)) for each in touched]
+        writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)
         if (self.pending and writes_state) or self._conflict(split > 1, places):
             self._meet()
-        self.since += [(split > 1, writes, place) for writes, place in places]
+        for writes, (memory, low, high) in places:
+            self.since.setdefault((split > 1, writes, memory), Extents()).add(low, high)
         if isinstance(group.single, Check):
             self._check(group.single)
             return
@@ -240,12 +242,12 @@ class Segment:
         return found
 
     def _conflict(self, split: bool, places: list[tuple[bool, tuple[Any, int, int]]]) -> bool:
-        for before_split, before_writes, (one, low, high) in self.since:
-            if not (split or before_split):
-                continue
-            for writes, (other, begin, end) in places:
-                if (writes or before_writes) and one == other and low < end and begin < high:
-                    return True
+        for writes, (memory, low, high) in places:
+            for before_split in (False, True) if split else (True,):
+                for before_writes in (False, True) if writes else (True,):
+                    before = self.since.get((before_split, before_writes, memory))
+                    if before is not None and before.meet(low, high):
+                        return True
         return False
 
     def _check(self, check: Check) -> None:

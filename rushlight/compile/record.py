@@ -65,6 +65,7 @@ class Recorder:
         self.program = Program(name)
         self.guards = guards
         self._buffers: dict[int, Buffer] = {}
+        self._states: list[Buffer] = []
         self._kept: list[np.ndarray] = []
         self.arguments = arguments
         self._before = [(each._array, each._requires_grad) for each in arguments]
@@ -116,7 +117,7 @@ class Recorder:
         self._add(op, operands, params, (written,))
         if written.buffer.kind != TEMPORARY and written.buffer.number not in self.written:
             self.written[written.buffer.number] = where()
-            self._refuse_shared_writes()
+            self._refuse_shared_writes(written.buffer)
 
     def note_module(self, module: Any) -> None:
         """A module's forward is about to run."""
@@ -283,8 +284,10 @@ class Recorder:
             self._buffers[id(owner)] = found
             self.program.buffers.append(found)
             self._kept.append(owner)
-            if kind == STATE and self.written:
-                self._refuse_shared_writes()
+            if kind == STATE:
+                self._states.append(found)
+                if self.written:
+                    self._refuse_shared_writes(found)
         return found
 
     def window(self, tensor: Tensor) -> Window:
@@ -321,12 +324,17 @@ class Recorder:
         self.window(inputs[0])
         return all(id(owner_of(each._array)) == source for each in made)
 
-    def _refuse_shared_writes(self) -> None:
-        """A program has its own memory for its arguments, so what is written must not be shared with them."""
+    def _refuse_shared_writes(self, new: Buffer) -> None:
+        """A program has its own memory for its arguments, so what is written must not be shared with them.
+
+        `new` is a buffer that is new, or that has not been written before: the others are known to be apart.
+        """
         given = [(each._array, self.program.arguments[place].buffer) for place, each in enumerate(self.given)]
         for array, buffer in given:
-            others: list[tuple[Any, Buffer]] = [each for each in given if each[1] is not buffer]
-            others += [(each.array, each) for each in self.program.buffers if each.kind == STATE]
+            others: list[tuple[Any, Buffer]] = [(new.array, new)]
+            if buffer is new:
+                others = [each for each in given if each[1] is not buffer]
+                others += [(each.array, each) for each in self._states]
             for other_array, other in others:
                 place = self.written.get(buffer.number) or self.written.get(other.number)
                 if place and other_array is not None and np.may_share_memory(array, other_array):

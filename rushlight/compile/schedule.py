@@ -9,6 +9,7 @@ by the first thread, there is a barrier; what is computed does not depend on the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import kind_of
@@ -90,21 +91,24 @@ def units_of_group(group: Group, ways: dict[Product, str]) -> int:
 
 def ordered(groups: Sequence[Group], split: dict[Group, int]) -> list[Group]:
     """The groups in an order that respects what each needs, with few changes between split and other ones."""
-    missing = 0
-    for each in groups:
-        missing |= each.bit
+    waits_for = [len(each.before) for each in groups]
+    number_of: dict[object, int] = {each: number for number, each in enumerate(groups)}
+    ready: dict[bool, list[int]] = {False: [], True: []}  # heaps, by whether the group is split
+    for number, count in enumerate(waits_for):
+        if not count:
+            ready[split[groups[number]] > 1].append(number)
     order: list[Group] = []
-    waiting = list(groups)
     sharing = False
-    while waiting:
-        ready = [each for each in waiting if not each.ancestors & missing]
-        if not ready:
-            raise AssertionError("groups wait for each other")
-        chosen = next((each for each in ready if (split[each] > 1) == sharing), ready[0])
-        sharing = split[chosen] > 1
+    while ready[False] or ready[True]:
+        sharing = sharing if ready[sharing] else not sharing
+        chosen = groups[heappop(ready[sharing])]
         order.append(chosen)
-        missing &= ~chosen.bit
-        waiting.remove(chosen)
+        for each in chosen.after:
+            number = number_of[each]
+            waits_for[number] -= 1
+            if not waits_for[number]:
+                heappush(ready[split[groups[number]] > 1], number)
+    assert len(order) == len(groups), "groups wait for each other"
     return order
 
 
