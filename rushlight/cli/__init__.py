@@ -1,4 +1,4 @@
-"""The command line: ``rushlight train | find-lr | evaluate | predict | run``.
+"""The command line: ``rushlight train | find-lr | evaluate | predict | explain | run``.
 
 Parsing, printing and exit codes live here; the work is in `rushlight.jobs`. Invariant: what a user can mend
 is one sentence on standard error and exit code 2, never a traceback; Ctrl-C ends with 130 after saving.

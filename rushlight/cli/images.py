@@ -31,6 +31,7 @@ SETTINGS = (
     "schedule",
     "validation",
     "seed",
+    "eager",
 )
 
 

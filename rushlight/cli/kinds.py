@@ -89,7 +89,7 @@ def kind_to_train(arguments: Sequence[str]) -> Kind | None:
     if found.data is None:
         return None
     if found.resume is not None:
-        return _kind_of_folder(found.resume)
+        return kind_of_folder(found.resume)
     return next(kind for kind in map(kind_named, KINDS) if kind.claims(found))
 
 
@@ -98,10 +98,10 @@ def kind_of_run(command: str, arguments: Sequence[str]) -> Kind | None:
     found = _scout("folder", arguments, lambda kind: getattr(kind, f"{command}_options"))
     if found.folder is None:
         return None
-    return _kind_of_folder(found.folder)
+    return kind_of_folder(found.folder)
 
 
-def _kind_of_folder(path: str) -> Kind:
+def kind_of_folder(path: str) -> Kind:
     """The kind of job that a run folder holds."""
     from rushlight.fit.run_folder import RunFolder
 

@@ -11,6 +11,7 @@ import argparse
 import functools
 from collections.abc import Sequence
 
+from rushlight.cli.explain import explain
 from rushlight.cli.kinds import KINDS, kind_named, kind_of_run, kind_to_train
 from rushlight.cli.rates import add_options, find_lr
 from rushlight.cli.run import run
@@ -31,6 +32,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_find_lr(commands, arguments)
     _add_evaluate(commands, arguments)
     _add_predict(commands, arguments)
+    _add_explain(commands)
     _add_run(commands)
     return parser
 
@@ -101,6 +103,19 @@ def _add_predict(commands: argparse._SubParsersAction, arguments: Sequence[str])
     if kind is not None:
         kind.predict_options(predict)
         predict.set_defaults(run=kind.predict)
+
+
+def _add_explain(commands: argparse._SubParsersAction) -> None:
+    explainer = commands.add_parser(
+        "explain",
+        help="show what the training step of a run was compiled to",
+        description="Show the loops that the training step of a run was compiled to, and how well each uses "
+        "the machine. Nothing is trained, and the run stays as it is.",
+        allow_abbrev=False,
+    )
+    explainer.add_argument("folder", metavar="RUN", help="the run folder")
+    explainer.add_argument("--code", action="store_true", help="print the program as C instead")
+    explainer.set_defaults(run=explain)
 
 
 def _add_run(commands: argparse._SubParsersAction) -> None:

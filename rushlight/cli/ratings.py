@@ -37,6 +37,7 @@ SETTINGS = (
     "bias_decay",
     "test",
     "seed",
+    "eager",
 )
 
 

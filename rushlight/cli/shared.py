@@ -52,10 +52,15 @@ def settings_given(options: argparse.Namespace, names: Iterable[str]) -> dict[st
 
 
 def add_run_options(train: argparse.ArgumentParser, left_out: str, where: str = "runs/DATA-NUMBER") -> None:
-    """Where a run is kept, which to go on with, and whether it gets a report; `left_out` says of what."""
+    """Where a run is kept, which to go on with, whether it gets a report (`left_out` says of what), and
+    whether its steps are compiled.
+    """
     train.add_argument("--out", metavar="FOLDER", help=f"where the run is kept ({where})")
     train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     train.add_argument("--no-report", action="store_true", help=f"leave out {left_out}")
+    train.add_argument(
+        "--eager", action="store_true", default=None, help="run the steps op by op, without compiling them"
+    )
 
 
 def free_run_folder(name: str) -> str:

@@ -42,6 +42,7 @@ SETTINGS = (
     "validation",
     "folds",
     "seed",
+    "eager",
 )
 SHOWN_COLUMNS = 12
 BAR = 24

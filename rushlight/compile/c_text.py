@@ -86,6 +86,7 @@ class _Writer:
         for group in plan.groups:
             if isinstance(group.single, Opaque):
                 close()
+                self._groups += 1
                 call = group.single.call
                 self.entries.append(Entry(call.op.name, call=call))
                 self.functions.append(

@@ -11,7 +11,7 @@ import gc
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,8 +22,11 @@ from rushlight.compile.guards import Guards
 from rushlight.compile.record import Recorder, RecordingError, recording
 from rushlight.compile.recording import Recording, executor_for
 from rushlight.compile.results import Results
-from rushlight.compile.stand_in import replaced, signature, stand_in
+from rushlight.compile.stand_in import difference, replaced, signature, stand_in
 from rushlight.tensor import Tensor
+
+if TYPE_CHECKING:
+    from rushlight.compile.explain import Explanation
 
 # So many recordings a function may have, all in all and for arguments of the same shapes.
 LIMIT, LIMIT_ALIKE = 32, 8
@@ -155,12 +158,40 @@ class CompiledFunction:
         from rushlight.compile.c_text import c_text, programs_of
 
         made = self.recording_for(*args, **kwargs) if args or kwargs else self.latest()
+        return c_text(programs_of(self._need(made)), self.name).text
+
+    def explain(self, *, measure: bool = False) -> Explanation:
+        """What became of the function: why each program was recorded, its groups of loops, its memory.
+
+        Args:
+            measure: also time every group, on copies of the memory, and tell its share of the machine's
+                measured peak; takes some seconds.
+
+        Returns:
+            An `Explanation`, to be printed.
+
+        Raises:
+            RuntimeError: there is no program yet.
+
+        >>> import rushlight as torch
+        >>> norm = torch.compile(lambda x: (x * x).sum(), name="norm")
+        >>> y = norm(torch.ones(3, 4))
+        >>> (program,) = norm.explain().programs
+        >>> [(each.ops, each.loops, each.operations, each.bytes) for each in program.groups]
+        [(['mul', 'sum'], (3, 4), 24, 52)]
+        """
+        from rushlight.compile.explain import explained
+
+        self._need(self.latest())
+        return explained(self.name, sorted(self.all_recordings(), key=lambda each: each.number), measure)
+
+    def _need(self, made: Recording | None) -> Recording:
         if made is None:
             raise RuntimeError(
                 f"{self!r} has no program for this call: call it first, twice where the first call makes an "
                 "optimizer's state"
             )
-        return c_text(programs_of(made), self.name).text
+        return made
 
     def latest(self) -> Recording | None:
         """The recording made last, if there is one."""
@@ -193,8 +224,12 @@ class CompiledFunction:
     def keep(self, key: Any, made: Recording, reason: str) -> None:
         """Enter a recording, the newest first; `reason` is why the others did not fit."""
         last = self.latest()
-        made.number = 1 if last is None else last.number + 1
-        made.reason = reason
+        if last is None:
+            made.number, made.reason = 1, "there was no program yet"
+        else:
+            made.number = last.number + 1
+            known = next(each for each, alike in self.recordings.items() if last in alike)
+            made.reason = reason or difference(known, key)
         self._refused.pop(key, None)
         self.recordings[key] = [made, *self.recordings.get(key, [])[: LIMIT_ALIKE - 1]]
 

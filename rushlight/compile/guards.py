@@ -203,6 +203,16 @@ class Guards:
         groups = {id(each) for each in self._groups}
         self._settings = [place for place, each in enumerate(self._tables) if id(each) in groups]
 
+    def counts(self) -> dict[str, int]:
+        """How many things of each sort are watched."""
+        return {
+            "value": len(self._tables) + len(self._attributes) + len(self._nonzero),
+            "tensor": len(self._tensors),
+            "closed-over variable": len(self._cells),
+            "container": len(self._sized) + len(self._empty),
+            "tensor value": len(self._read),
+        }
+
     # -- the check -------------------------------------------------------------------------------------------
 
     def broken(self) -> str:

@@ -77,6 +77,33 @@ class Same:
         return isinstance(other, Same) and other.value is self.value
 
 
+def difference(before: Any, now: Any) -> str:
+    """What tells two calls apart, given their keys.
+
+    >>> import rushlight as torch
+    >>> one, two = (signature((torch.ones(n, 4),), {})[0] for n in (2, 3))
+    >>> difference(one, two)
+    'argument 0 has shape (3, 4), not (2, 4)'
+    """
+    if len(before) != len(now):
+        return f"the number of arguments is {len(now)}, not {len(before)}"
+    for place, (old, new) in enumerate(zip(before, now, strict=True)):
+        if old == new:
+            continue
+        what = f"argument {place}"
+        if len(old) == len(new) == 5:  # tensors
+            parts = list(zip(("shape", "strides", "type", "requires_grad", "class"), old, new, strict=True))
+            parts.append(parts.pop(1))  # strides differ wherever shapes or types do
+            name, a, b = next(each for each in parts if each[1] != each[2])
+            if name == "type":
+                a, b = np.dtype(a), np.dtype(b)
+            return f"{what} has {name} {b}, not {a}"
+        if type(old) is type(new) is tuple and old[0] is new[0] and old[0] in _PLAIN:
+            return f"{what} is {new[1]}, not {old[1]}"
+        return f"{what} is another value"
+    return "nothing"
+
+
 _PLAIN = (int, float, bool, str, bytes, type(None))
 
 

@@ -283,6 +283,7 @@ def fold_trainer(
             resume=resume_line(settings.data, None if folder is None else folder.path),
             reproduce=command_line(settings, "candles"),
         ),
+        compiled=not settings.eager,
         report=False,
     )
 

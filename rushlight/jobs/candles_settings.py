@@ -69,6 +69,7 @@ class Settings:
     optimizer: str = "adam"
     schedule: str = "one-cycle"
     seed: int = 0
+    eager: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""

@@ -61,6 +61,7 @@ class Settings:
     schedule: str = "one-cycle"
     validation: float = 0.1
     seed: int = 0
+    eager: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
@@ -208,6 +209,7 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
             resume=resume_line(settings.data, None if folder is None else folder.path),
             reproduce=command_line(settings, "images"),
         ),
+        compiled=not settings.eager,
         report=False,
     )
     return Job(trainer, train, validation, mean, deviation)

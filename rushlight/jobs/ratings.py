@@ -59,6 +59,7 @@ class Settings:
     bias_decay: float = 0.01
     test: float = 0.2
     seed: int = 0
+    eager: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
@@ -224,6 +225,7 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
             resume=resume_line(settings.data, None if folder is None else folder.path),
             reproduce=command_line(settings, "ratings"),
         ),
+        compiled=not settings.eager,
         report=False,
     )
     if folder is None:

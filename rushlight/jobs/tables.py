@@ -58,6 +58,7 @@ class Settings:
     validation: float = 0.1
     folds: int = 0
     seed: int = 0
+    eager: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
@@ -322,6 +323,7 @@ def trainer_of(
         config=None if folder is None else folder.read_config(),
         wording=Wording(rate="--lr {}", resume=resuming, reproduce=command_line(settings, "tables")),
         progress=folder is not None,
+        compiled=not settings.eager,
         report=False,
     )
 
