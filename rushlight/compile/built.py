@@ -24,6 +24,7 @@ from rushlight.compile.llvm import object_code, target
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.dtype import dtype, get_default_dtype
 from rushlight.random import Generator
+from rushlight.views import Geometry
 
 # What decides, besides the program, which code comes out; below the package's folder.
 SOURCES = ("compile", "ops", "dtype.py")
@@ -221,6 +222,8 @@ class _Description:
             return "dtype", str(value)
         if isinstance(value, Generator) and value in self.generators:
             return "generator", self.generators[value]
+        if isinstance(value, Geometry):
+            return "geometry", [self._value(getattr(value, name)) for name in value.__slots__]
         if isinstance(value, types.FunctionType):
             return _function(value)
         raise _Indescribable
