@@ -16,6 +16,7 @@ from typing import NamedTuple
 from rushlight.compile.emit import BYTES, Emitter, Reg
 
 REGISTERS = 28  # accumulators, of 32 vector registers
+FEW_ROWS = 6
 
 
 class Matrix(NamedTuple):
@@ -26,13 +27,16 @@ class Matrix(NamedTuple):
     column: int
 
 
-# Called with (first row, first column, vector of values, mask or None) for every finished piece of a row of
-# C.
-Finish = Callable[[Reg, Reg, Reg, "Reg | None"], None]
+# Called with (first row, first column, vector of values, mask or None, whether the lanes run along a column)
+# for every finished piece of a row or column of C.
+Finish = Callable[[Reg, Reg, Reg, "Reg | None", bool], None]
 
 
 class Contraction(NamedTuple):
-    """One product: sizes, operands, element kind, lanes of a vector."""
+    """One product: sizes, operands, element kind, lanes of a vector.
+
+    `turned` says that columns of C, not rows, are contiguous in memory.
+    """
 
     m: int
     n: int
@@ -41,6 +45,7 @@ class Contraction(NamedTuple):
     b: Matrix
     kind: str
     lanes: int
+    turned: bool = False
 
     def element(self, e: Emitter, matrix: Matrix, row: Reg | int, column: Reg | int) -> str:
         """The address of one element of an operand."""
@@ -56,12 +61,18 @@ class Contraction(NamedTuple):
         return pointer
 
 
-def tile_of(spec: Contraction) -> tuple[int, int]:
-    """Rows and vectors of the register tile for lanes along j."""
-    vectors = max(1, -(-spec.n // spec.lanes))
-    nv = min(vectors, 4)
-    mi = min(spec.m, max(1, REGISTERS // nv))
-    return _divisor(spec.m, mi), nv
+def tile_of(rows: int, columns: int, lanes: int) -> tuple[int, int]:
+    """Rows and vectors of the register tile for lanes along j.
+
+    Two vectors wide, so that the operand in lanes is read in narrow panels, which stay in near caches; wider
+    where rows are so few that there would be too few sums under way to hide how long each takes.
+    """
+    nv = min(max(1, -(-columns // lanes)), 2 if rows > FEW_ROWS else 4)
+    limit = max(1, REGISTERS // nv)
+    mi = _divisor(rows, limit)
+    if rows > limit and rows % mi:  # an even number of tiles, so that two threads have the same to do
+        mi = -(-rows // (2 * -(-rows // (2 * limit))))
+    return mi, nv
 
 
 Part = tuple[Reg, Reg]  # the first unit of work of this thread, and one past the last
@@ -93,10 +104,10 @@ class Nesting(NamedTuple):
 
 
 def _nesting(spec: Contraction) -> Nesting:
-    mi, nv = tile_of(spec)
-    width = nv * spec.lanes
     if spec.k <= 4 and spec.m > 1:  # little is summed: a tile gains nothing over a row
-        return Nesting(1, width, True, False, spec.m)
+        return Nesting(1, 4 * spec.lanes, True, False, spec.m)
+    mi, nv = tile_of(spec.m, spec.n, spec.lanes)
+    width = nv * spec.lanes
     blocks, tiles = -(-spec.n // width), -(-spec.m // mi)
     stays_near = spec.k * spec.n * BYTES[spec.kind] <= 1 << 20  # the operand in lanes, in the second cache
 
@@ -128,9 +139,7 @@ def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, part: Part | No
     shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
 
     def tile(row: Reg, rows: int, column: Reg, columns: int) -> None:
-        tail = columns % spec.lanes
-        mask = e.mask(tail, spec.lanes) if tail else None
-        _tile(e, spec, finish, row, rows, column, -(-columns // spec.lanes), mask)
+        _tile(e, spec, finish, row, rows, column, columns)
 
     def all_rows(piece: Callable[[Reg, int], None]) -> None:
         in_units(e, spec.m, nesting.rows, shared_rows, piece)
@@ -149,10 +158,12 @@ def _times(e: Emitter, index: Reg, factor: int) -> Reg:
 
 
 def _tile(
-    e: Emitter, spec: Contraction, finish: Finish, row: Reg, mi: int, column: Reg, nv: int, mask: Reg | None
+    e: Emitter, spec: Contraction, finish: Finish, row: Reg, mi: int, column: Reg, columns: int
 ) -> None:
     """One register tile: the loop over k and what is done with its results."""
     kind, lanes = spec.kind, spec.lanes
+    nv, tail = -(-columns // lanes), columns % lanes
+    mask = e.mask(tail, lanes) if tail else None
     zero = e.const(0.0, kind, lanes)
     a_rows = [spec.element(e, spec.a, _plus(e, row, i), 0) for i in range(mi)]
     b_start = spec.element(e, spec.b, 0, column)
@@ -186,6 +197,9 @@ def _tile(
     tile = e.stack(kind, lanes, mi * nv)
     for place, each in enumerate(sums):
         e.store(each, e.pointer(tile, place * lanes, kind))
+    if spec.turned:
+        _finish_columns(e, spec, finish, tile, row, mi, column, columns)
+        return
     with e.loop(0, mi) as rows:
         offset = e.op(f"mul nsw i64 {rows.index.text}, {nv * lanes}", "i8", 1)
         start = e.pointer(tile, offset, kind)
@@ -206,7 +220,24 @@ def _finish_row(
     """Hand over one row of a tile."""
     for v, value in enumerate(values):
         last = mask if v == len(values) - 1 else None
-        finish(row, _plus(e, column, v * spec.lanes), value, last)
+        finish(row, _plus(e, column, v * spec.lanes), value, last, False)
+
+
+def _finish_columns(
+    e: Emitter, spec: Contraction, finish: Finish, tile: str, row: Reg, mi: int, column: Reg, columns: int
+) -> None:
+    """Hand over the columns of a tile in memory, one after another."""
+    lanes = spec.lanes
+    apart = -(-columns // lanes) * lanes
+    with e.loop(0, columns) as loop:
+        at = e.binary("add", column, loop.index)
+        start = e.pointer(tile, loop.index, spec.kind)
+        for first in range(0, mi, lanes):
+            count = min(lanes, mi - first)
+            mask = e.mask(count, lanes) if count < lanes else None
+            steps = ", ".join(f"i64 {(first + min(lane, count - 1)) * apart}" for lane in range(lanes))
+            value = e.gather(start, Reg(f"<{steps}>", "i8", lanes), spec.kind)
+            finish(_plus(e, row, first), at, value, mask, True)
 
 
 def _group(spec: Contraction) -> int:
@@ -264,7 +295,7 @@ def _dots(
         sums = step(e.const(whole, "i8"), sums, e.mask(spec.k % lanes, lanes))
     for i in range(rows):
         numbers = [e.reduce("fadd", sums[i * group + j]) for j in range(group)]
-        finish(_plus(e, row, i), column, _gathered(e, numbers), None)
+        finish(_plus(e, row, i), column, _gathered(e, numbers), None, False)
 
 
 def _gathered(e: Emitter, numbers: list[Reg]) -> Reg:

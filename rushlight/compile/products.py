@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rushlight.compile.contract import (
-    REGISTERS,
     Contraction,
     Matrix,
     Part,
     lanes_along_j,
     lanes_along_k,
+    tile_of,
     units_of,
 )
 from rushlight.compile.emit import BYTES, Emitter, Reg
@@ -36,8 +36,7 @@ def lanes_of(product: Product) -> int:
 
 def _tiled(rows: int, columns: int, k: int, lanes: int) -> float:
     """Cycles of register tiles with lanes along the columns."""
-    nv = min(4, -(-columns // lanes))
-    mi = min(rows, max(1, REGISTERS // nv))
+    mi, nv = tile_of(rows, columns, lanes)
     tiles = -(-rows // mi) * -(-columns // (nv * lanes))
     per_step = max(mi * nv / 2, (mi + nv) / 2, 4 if k > 4 else 0)
     return tiles * (k * per_step + mi * nv)
@@ -141,16 +140,19 @@ def emit_product(
             (product.b_k, product.b.strides[-1]),
         )
         lanes = lanes_of(product)
+        c_m, c_n = product.store.strides[-2:]
         if way in (COLUMNS, DOTS):
-            spec = Contraction(m, n, product.k, Matrix(a, a_m, a_k), Matrix(b, b_k, b_n), kind, lanes)
+            left, right = Matrix(a, a_m, a_k), Matrix(b, b_k, b_n)
+            spec = Contraction(m, n, product.k, left, right, kind, lanes, c_m == 1 and c_n != 1)
 
-            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None) -> None:
-                done(value, place_of(row, column, 1, value.lanes, mask))
+            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
+                done(value, place_of(row, column, 0 if turned else 1, value.lanes, mask))
         else:
-            spec = Contraction(n, m, product.k, Matrix(b, b_n, b_k), Matrix(a, a_k, a_m), kind, lanes)
+            left, right = Matrix(b, b_n, b_k), Matrix(a, a_k, a_m)
+            spec = Contraction(n, m, product.k, left, right, kind, lanes, c_n == 1 and c_m != 1)
 
-            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None) -> None:
-                done(value, place_of(column, row, 0, value.lanes, mask))
+            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
+                done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
         if way in (COLUMNS, ROWS):
             lanes_along_j(e, spec, finish, part)
