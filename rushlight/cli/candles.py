@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rushlight.fit import Trainer
     from rushlight.jobs.candles import Data, Outcome, Saved
     from rushlight.jobs.candles_settings import Settings
+    from rushlight.jobs.series import Series
     from rushlight.jobs.series_features import FeatureFunction
 
 SUMMARY = "a column of a table with a time column (price candles, sensors), from the rows before it: --target"
@@ -73,7 +74,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
         "--gaps", choices=("keep", "drop"), help="keep or drop rows whose lags reach across a gap"
     )
     what.add_argument("--feature-functions", metavar="FILE.py", help="functions that add columns of your own")
-    add_reading_options(train)
+    add_reading_options(train, rows=True)
     test = train.add_argument_group("how it is judged")
     test.add_argument("--folds", type=int, metavar="N", help="walk forward: train anew for N test blocks (1)")
     test.add_argument(
@@ -291,6 +292,12 @@ def _saved(options: argparse.Namespace) -> tuple[Saved, list[FeatureFunction]]:
     return saved, _functions(given)
 
 
+def _tell(series: Series) -> None:
+    """What was left out of a file or put right in it."""
+    for note in series.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def evaluate(options: argparse.Namespace) -> int:
     """Errors on the rows that the run was tested on, or on another file."""
     import numpy as np
@@ -303,6 +310,7 @@ def evaluate(options: argparse.Namespace) -> int:
     saved, functions = _saved(options)
     settings, config = saved.settings, saved.config
     series = with_functions(candles.read(settings, options.data, config["columns_read"]), functions)
+    _tell(series)
     rows = candles.rows_of(series, settings)
     begins = config["test_begins"]
     if begins is not None and series.times is not None:
@@ -332,6 +340,7 @@ def predict(options: argparse.Namespace) -> int:
     saved, functions = _saved(options)
     settings = saved.settings
     series = with_functions(candles.read(settings, options.data, saved.config["columns_read"]), functions)
+    _tell(series)
     rows = candles.rows_of(series, settings, ahead=True)
     if not len(rows.index):
         raise JobError(f"{options.data} has no complete row; {settings.lags} rows before each are needed")

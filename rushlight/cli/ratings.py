@@ -79,7 +79,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--test", type=float, metavar="SHARE", help="share of ratings held out (0.2)")
     train.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
     add_run_options(train, "the picture")
-    add_reading_options(train)
+    add_reading_options(train, rows=True)
 
 
 def evaluate_options(evaluate: argparse.ArgumentParser) -> None:

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
     from rushlight.fit import RunFolder
 
 
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """How a table is written, for files that do not show it themselves (`rushlight.jobs.reading`)."""
+def add_reading_options(parser: argparse.ArgumentParser, rows: bool = False) -> None:
+    """How a table is written, for files that do not show it themselves (`rushlight.jobs.reading`).
+
+    With `rows` it can also be said how many of them to read.
+    """
     group = parser.add_argument_group("the file", "CSV, TSV or other text, also gzipped, or Parquet")
     group.add_argument("--delimiter", metavar="TEXT", help="what divides the fields, or tab, space (found)")
     group.add_argument("--encoding", metavar="NAME", help="of the text, such as latin-1 (utf-8)")
     group.add_argument("--no-header", action="store_true", help="the first line holds data, not names")
+    if rows:
+        group.add_argument(
+            "--rows", type=int, metavar="N", help="use at most N rows (as many as make 20 million fields)"
+        )
 
 
 def reading_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -38,8 +45,9 @@ def reading_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def reading_given(options: argparse.Namespace) -> dict[str, Any]:
-    """What was said about the file, without what was left open."""
-    return {name: value for name, value in reading_arguments(options).items() if value is not None}
+    """What was said about the file, and how many rows to read of it, without what was left open."""
+    said = {**reading_arguments(options), "rows": options.rows}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def settings_given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ Invariant: nothing heavy is imported before a command runs.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +89,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     how.add_argument("--weight-decay", type=float, metavar="RATE", help="of all weights (1)")
     how.add_argument("--seed", type=int, metavar="N", help="seed of everything random (0)")
     add_run_options(train, "report.html")
-    add_reading_options(train)
+    add_reading_options(train, rows=True)
 
 
 def evaluate_options(evaluate: argparse.ArgumentParser) -> None:
@@ -264,7 +266,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
         table = read_table(options.file, **reading_arguments(options))
         frame, where = table.frame, options.file
-        for note in [*table.notes, *run.notes(frame)]:
+        for note in [*table.notes, *_counted(run.unread(frame))]:
             print(f"note: {note}")
     truth = run.truth(frame, where)
     known = np.isfinite(truth)
@@ -296,18 +298,31 @@ def _test_part(run: Any) -> Any:
 def predict(options: argparse.Namespace) -> int:
     """``rushlight predict RUN FILE``: the rows of a table with predictions."""
     from rushlight.fit import RunFolder
-    from rushlight.jobs.reading import read_table
+    from rushlight.jobs.reading import read_parts
     from rushlight.jobs.table_run import TableRun
-    from rushlight.jobs.writing import write_table
+    from rushlight.jobs.writing import write_parts
 
     if options.file is None:
         raise JobError("name the table to predict: rushlight predict RUN FILE")
     run = TableRun(RunFolder.open(options.folder))
-    table = read_table(options.file, **reading_arguments(options))
-    prediction = run.predict(table.frame, options.file)
-    for note in [*table.notes, *run.notes(table.frame)]:
+    rows = 0
+    unread: Counter[str] = Counter()
+
+    def predicted() -> Iterator[dict[str, Any]]:
+        nonlocal rows
+        for table in read_parts(options.file, **reading_arguments(options)):
+            prediction = run.predict(table.frame, options.file)
+            rows += len(prediction)
+            unread.update(run.unread(table.frame))
+            columns = {name: table.frame[name] for name in table.frame.columns}
+            yield columns | run.answers(prediction)
+
+    path = write_parts(options.out or "predictions.csv", predicted())
+    for note in _counted(unread):
         print(f"note: {note}")
-    columns = {name: table.frame[name] for name in table.frame.columns}
-    path = write_table(options.out or "predictions.csv", columns | run.answers(prediction))
-    print(f"{len(prediction):,} predictions written to {path}")
+    print(f"{rows:,} predictions written to {path}")
     return 0
+
+
+def _counted(unread: Counter[str]) -> list[str]:
+    return [f"{count:,} {what}" for what, count in unread.items()]

@@ -46,13 +46,15 @@ class Data:
 def read(settings: Settings, data: str | None = None, columns: Sequence[str] | None = None) -> Series:
     """The series of a run, or of another file with the same columns."""
     wanted = columns if columns is not None else settings.columns
+    form = settings.form if data is None else {k: v for k, v in settings.form.items() if k != "rows"}
     return read_series(
         data or settings.data,
         time=settings.time,
         time_format=settings.time_format,
         columns=wanted,
         needed=settings.target,
-        **settings.form,
+        copies=settings.lags,
+        **form,
     )
 
 

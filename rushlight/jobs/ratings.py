@@ -351,7 +351,7 @@ class Recommender:
         given = {"user": self.settings.user, "item": self.settings.item, "rating": self.settings.rating}
         if not need_rating:
             given["rating"] = None
-        return read_ratings(path, given, reading, need_rating)
+        return read_ratings(path, given, reading, need_rating, all_rows=not need_rating)
 
     def pairs(self, ratings: Ratings) -> np.ndarray:
         """Rows of user and item ``(N, 2)``, 0 where unknown."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.jobs.errors import JobError
-from rushlight.jobs.reading import Form, as_text, column_named, look, numbers, polars, read_table
+from rushlight.jobs.reading import ALL_ROWS, Form, as_text, column_named, look, numbers, polars, read_table
 
 UNKNOWN = 0  # the row of users and items that were not trained on
 USUAL_NAMES = {
@@ -99,20 +99,23 @@ def read_ratings(
     given: Mapping[str, str | None],
     reading: Mapping[str, Any],
     need_rating: bool = True,
+    all_rows: bool = False,
 ) -> Ratings:
     """Read who rated what how much.
 
     Args:
         path: any table `rushlight.jobs.reading` knows; MovieLens' ``u.data`` without a header too.
         given: names of columns by role (``user``, ``item``, ``rating``); what is missing is found.
-        reading: what `read_table` is told about the file's form (delimiter, encoding, header).
+        reading: what `read_table` is told about the file's form (delimiter, encoding, header), and how many
+            rows to read.
         need_rating: whether a file without ratings is refused.
+        all_rows: read every row, however many there are.
 
     Raises:
         JobError: a column is missing, or nothing usable is left.
     """
     where = str(path)
-    form = look(path, **reading)
+    form = look(path, **{name: said for name, said in reading.items() if name != "rows"})
     columns = find_columns(form, given, where)
     roles = ("user", "item", "rating") if need_rating else ("user", "item")
     for role in roles:
@@ -121,6 +124,8 @@ def read_ratings(
                 f"which column of {where} holds the {role}s? Say --{role} NAME "
                 f"(columns: {', '.join(form.columns[:20])})"
             )
+    if all_rows:
+        reading = {**reading, "rows": ALL_ROWS}
     table = read_table(path, columns=list(columns.values()), **reading)
     frame = table.frame
     users, items = (as_text(frame[columns[role]]) for role in ("user", "item"))

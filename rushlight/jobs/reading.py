@@ -1,22 +1,23 @@
 """Reading tables: CSV, TSV and other delimited text (also gzipped) and Parquet, as polars frames.
 
 What the file looks like (compression, encoding, delimiter, header, decimal comma) is found from its first
-lines; polars reads the rest in a streaming pass over the columns that are asked for. What a column means is
-for the jobs to say: this file knows text, numbers and missing values only; timestamps are in
-`rushlight.jobs.times`. Invariant: a file that cannot be read as one table of at least two columns ends in
-one `JobError` that names the file and, where there is one, the line or column.
+lines; polars reads the rest in a streaming pass over the columns that are asked for, of a file that is too
+large a part of the rows. What a column means is for the jobs to say: this file knows text, numbers and
+missing values only; timestamps are in `rushlight.jobs.times`. Invariant: memory is bounded by `MOST_FIELDS`,
+and a file that cannot be read as one table of at least two columns ends in one `JobError` that names the file
+and, where there is one, the line or column.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
+import contextlib
 import difflib
 import gzip
-import io
 import re
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,23 @@ from typing import Any
 import numpy as np
 
 from rushlight.jobs.errors import JobError
+from rushlight.jobs.table_text import (
+    DELIMITERS,
+    STAND_IN,
+    check_widths,
+    find_fault,
+    not_this_encoding,
+    rows_of,
+    write_anew,
+)
 
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "?"]
-DELIMITERS = (",", ";", "\t", "|", "::", " ")
-NAMES_OF_DELIMITERS = {"\t": "tab", " ": "space"}
 SAMPLE = 1 << 16  # bytes that the form of a file is judged by
 TYPE_ROWS = 10_000  # rows that the types of columns are first judged by
-STAND_IN = "\x1f"  # polars wants one byte between fields; a longer delimiter is replaced by this
+MOST_FIELDS = 20_000_000  # of a table in memory: about a gigabyte while it is prepared
+BATCH_FIELDS = 2_000_000  # of a part of a table that is read part by part
+ALL_ROWS = 2**62  # for `read_table`: more than there can be
+GOLDEN = 2654435769  # 2**32 divided by the golden ratio: its multiples are spread most evenly
 
 _STARTS_A_NUMBER = re.compile(r"\s*[-+.]?\d")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
@@ -56,10 +67,14 @@ class Form:
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory: a polars ``frame``, and ``notes`` on what was left out or taken differently."""
+    """A table in memory: a polars ``frame``, and ``notes`` on what was left out or taken differently.
+
+    ``is_part`` says that rows were left out because they are too many.
+    """
 
     frame: Any
     notes: list[str]
+    is_part: bool = False
 
 
 def polars() -> Any:
@@ -97,20 +112,20 @@ def look(
         raise JobError(f"{file} has no content but blank lines")
     if delimiter is None:
         delimiter = _guess_delimiter(lines)
-    rows = _rows_of(lines, delimiter)
-    columns, header = _names(rows[0][1], header)
+    rows = list(rows_of(lines, delimiter))
+    columns, header = _names(rows[0].fields, header)
     _at_least_two(columns, file, delimiter)
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise JobError(
             f"{file} has more than one column named {', '.join(map(repr, repeated))}: give each its own name"
         )
-    _check_widths(rows, lines, delimiter, file)
-    fields = [field for _, row in rows[1:] for field in row]
+    check_widths(rows, delimiter, file)
+    fields = [field for row in rows[1:] for field in row.fields]
     decimal_comma = delimiter != "," and (
         any(map(_DECIMAL_COMMA.fullmatch, fields)) and not any(map(_DECIMAL_POINT.fullmatch, fields))
     )
-    index = header and not rows[0][1][0].strip()
+    index = header and not rows[0].fields[0].strip()
     return Form(columns, delimiter, encoding, header, decimal_comma, gzipped, index)
 
 
@@ -146,42 +161,18 @@ def _decoded(start: bytes, encoding: str | None, file: Path) -> tuple[str, str]:
     except LookupError:
         raise JobError(f"--encoding {encoding} is not the name of an encoding, such as latin-1") from None
     except UnicodeDecodeError as error:
-        raise _not_this_encoding(file, start, encoding, error.start) from None
+        raise not_this_encoding(file, start, encoding, error.start) from None
     if "\0" in text:
         kind = "an Excel or zip file" if start.startswith(b"PK") else "a binary file"
         raise JobError(f"{file} is no text but {kind}: save it as CSV or Parquet")
     return text, codecs.lookup(encoding).name
 
 
-def _not_this_encoding(file: Path, content: bytes, encoding: str, position: int) -> JobError:
-    if content.startswith(b"PK\x03\x04"):
-        return JobError(f"{file} is an Excel or zip file: save it as CSV or Parquet")
-    line = content.count(b"\n", 0, position) + 1
-    return JobError(
-        f"{file} is not {encoding.upper()} text: byte 0x{content[position]:02X} in line {line}. If it was "
-        "written by an older program, give --encoding latin-1 (or cp1252)"
-    )
-
-
-def _rows_of(lines: Sequence[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    """The fields of each line that is not blank, with its number in the file."""
-    single = delimiter if len(delimiter) == 1 else STAND_IN
-    source = lines if len(delimiter) == 1 else [line.replace(delimiter, STAND_IN) for line in lines]
-    reader = csv.reader(source, delimiter=single, skipinitialspace=delimiter == " ")
-    found = []
-    before = 0
-    for row in reader:
-        if row:
-            found.append((before + 1, row))
-        before = reader.line_num
-    return found
-
-
 def _guess_delimiter(lines: Sequence[str]) -> str:
     """The delimiter that gives most lines the same number of fields as the first, at least two."""
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
-        widths = [len(row) for _, row in _rows_of(lines, delimiter)]
+        widths = [len(row.fields) for row in rows_of(lines, delimiter)]
         if widths[0] > 1:
             agreeing = sum(width == widths[0] for width in widths) / len(widths)
             score = (round(agreeing, 1), widths[0])
@@ -208,31 +199,6 @@ def _at_least_two(columns: list[str], file: Path, delimiter: str) -> list[str]:
     raise JobError(f"{file} has only one column, {columns[0][:40]!r}: there is nothing to learn from{hint}")
 
 
-def _check_widths(
-    rows: Sequence[tuple[int, list[str]]], lines: Sequence[str], delimiter: str, file: Path
-) -> None:
-    """Refuse a line with another number of fields than the first, naming a second delimiter if it has one."""
-    expected = len(rows[0][1])
-    for number, row in rows:
-        if len(row) == expected:
-            continue
-        line = lines[number - 1]
-        for other in DELIMITERS:
-            if other != delimiter and len(_rows_of([line], other)[0][1]) == expected:
-                raise JobError(
-                    f"{file} mixes delimiters: its first line is divided by {_shown(delimiter)}, line "
-                    f"{number} by {_shown(other)}"
-                )
-        raise JobError(
-            f"{file}, line {number}: {len(row)} {'field' if len(row) == 1 else 'fields'} where the first "
-            f"line has {expected}"
-        )
-
-
-def _shown(delimiter: str) -> str:
-    return NAMES_OF_DELIMITERS.get(delimiter, repr(delimiter))
-
-
 def _parquet_columns(file: Path) -> list[str]:
     pl = polars()
     try:
@@ -251,6 +217,9 @@ def read_table(
     delimiter: str | None = None,
     encoding: str | None = None,
     header: bool | None = None,
+    rows: int | None = None,
+    keep: str = "spread",
+    copies: int = 1,
 ) -> Table:
     """Read a table, or the named columns of it.
 
@@ -260,6 +229,10 @@ def read_table(
         delimiter: what divides the fields; found from the first lines if None.
         encoding: of the text; UTF-8, or UTF-16 by its mark, if None.
         header: whether the first line holds names; if None, it does unless all its fields look like numbers.
+        rows: how many rows to read at most; as many as make `MOST_FIELDS` fields if None.
+        keep: which rows to read of a file that has more: ``spread`` evenly over it, the ``last`` or the
+            ``first``.
+        copies: how many numbers each field is going to become, for `rows` where it is None.
 
     Columns that hold nothing but numbers come as numbers, all others as text; what stands for a missing value
     (empty, ``NA``, ``NaN``, ``null``, ``?`` and the like) is null. A nameless first column that counts the
@@ -269,84 +242,132 @@ def read_table(
         JobError: the file is missing, empty, damaged, in another encoding, has one column or two of a name,
             lines of different lengths, or no rows.
     """
-    file = Path(path)
+    if rows is not None and rows < 1:
+        raise JobError("--rows must be at least 1")
+    with _opened(Path(path), columns, delimiter, encoding, header) as (file, form, wanted, scan):
+        most = rows if rows is not None else max(1, MOST_FIELDS // (len(wanted) * copies))
+        large = not form.delimiter or form.gzipped or file.stat().st_size > 2 * MOST_FIELDS // copies
+
+        def collect(type_rows: int | None) -> tuple[Any, int]:
+            """The rows wanted, and how many there are."""
+            lazy, total = scan(type_rows), 0
+            if rows is not None or large:
+                total = lazy.select(polars().len()).collect(engine="streaming").item()
+            chosen = lazy if total <= most else _part_of(lazy, total, most, keep)
+            frame = chosen.select(wanted).collect(engine="streaming")
+            return frame, max(total, len(frame))
+
+        try:
+            frame, total = collect(TYPE_ROWS)
+        except polars().exceptions.ComputeError:
+            frame, total = collect(None)  # a later row has another type than the first ones
+    if not len(frame):
+        raise JobError(f"{file} has a header but no rows")
+    notes = []
+    is_part = len(frame) < total
+    if is_part:
+        which = {"spread": "spread evenly over the file", "last": "the last ones", "first": "the first ones"}
+        more = "" if rows is not None else "; --rows takes more, or fewer"
+        notes.append(f"{total:,} rows: {len(frame):,} of them are used, {which[keep]}{more}")
+    if form.index and form.columns[0] in frame.columns and _counts_rows(frame[form.columns[0]]):
+        frame = frame.drop(form.columns[0])
+        notes.append("the nameless first column counts the rows: left out")
+    return Table(_numbers_as_numbers(frame), notes, is_part)
+
+
+def read_parts(
+    path: str | Path,
+    *,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+) -> Iterator[Table]:
+    """A table part by part, all rows in order: for what needs no more than a row at a time.
+
+    Arguments and errors are those of `read_table`. A number may be of another type in each part.
+    """
+    drop: bool | None = None
+    with _opened(Path(path), None, delimiter, encoding, header) as (file, form, wanted, scan):
+        pl = polars()
+        types: int | None = TYPE_ROWS
+        try:
+            scan(types).select(pl.all().null_count()).collect(engine="streaming")
+        except pl.exceptions.ComputeError:
+            types = None
+        size = max(1, BATCH_FIELDS // len(wanted))
+        for frame in scan(types).collect_batches(chunk_size=size, engine="streaming"):
+            if drop is None and len(frame):
+                drop = form.index and _counts_rows(frame[form.columns[0]])
+            if len(frame):
+                yield Table(_numbers_as_numbers(frame.drop(form.columns[0]) if drop else frame), [])
+    if drop is None:
+        raise JobError(f"{file} has a header but no rows")
+
+
+@contextlib.contextmanager
+def _opened(
+    file: Path,
+    columns: Sequence[str] | None,
+    delimiter: str | None,
+    encoding: str | None,
+    header: bool | None,
+) -> Iterator[tuple[Path, Form, list[str], Callable[[int | None], Any]]]:
+    """A file with its form, the columns wanted of it, and a function that begins a lazy read of all rows.
+
+    Whatever polars refuses inside becomes a JobError.
+    """
     form = look(file, delimiter=delimiter, encoding=encoding, header=header)
     for name in columns or ():
         column_named(form.columns, name, str(file))
     pl = polars()
     try:
-        frame = _collect(pl, file, form, list(columns) if columns is not None else form.columns)
+        with tempfile.TemporaryDirectory(prefix="rushlight-") as folder:
+            yield file, form, list(columns or form.columns), _scanner(pl, file, form, Path(folder))
     except pl.exceptions.PolarsError as error:
-        raise _unreadable(file, form, error) from None
-    except OSError as error:
-        raise JobError(f"{file} cannot be read: {error.strerror or _first_line(error)}") from None
-    if not len(frame):
-        raise JobError(f"{file} has a header but no rows")
-    notes = []
-    if form.index and form.columns[0] in frame.columns and _counts_rows(frame[form.columns[0]]):
-        frame = frame.drop(form.columns[0])
-        notes.append("the nameless first column counts the rows: left out")
-    return Table(_numbers_as_numbers(frame), notes)
+        fault = find_fault(file, form.encoding, form.gzipped, form.delimiter) if form.delimiter else None
+        raise fault or JobError(f"{file} cannot be read: {_first_line(error)}") from None
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise JobError(f"{file} cannot be read: {reason}") from None
 
 
-def _collect(pl: Any, file: Path, form: Form, columns: list[str]) -> Any:
-    """Read in a streaming pass; types are judged by the first rows, or by all where a later one disagrees."""
+def _scanner(pl: Any, file: Path, form: Form, folder: Path) -> Callable[[int | None], Any]:
+    """A function that begins a lazy read, with types judged by so many rows, or by all.
+
+    Text that polars does not know is first written anew in `folder`.
+    """
     if not form.delimiter:
-        return pl.scan_parquet(file).select(columns).collect(engine="streaming")
-    try:
-        return _scan_text(pl, file, form, TYPE_ROWS).select(columns).collect(engine="streaming")
-    except pl.exceptions.ComputeError:
-        return _scan_text(pl, file, form, None).select(columns).collect(engine="streaming")
-
-
-def _scan_text(pl: Any, file: Path, form: Form, type_rows: int | None) -> Any:
-    source: Any = file
-    separator = form.delimiter
+        return lambda type_rows: pl.scan_parquet(file)
+    source, separator = file, form.delimiter
     if form.encoding not in ("utf-8", "ascii") or len(separator) > 1:
-        text = _whole_text(file, form)
-        if len(separator) > 1:
-            text, separator = text.replace(separator, STAND_IN), STAND_IN
-        source = io.BytesIO(text.encode())
-    names = form.columns
-    lazy = pl.scan_csv(
-        source,
-        separator=separator,
-        has_header=form.header,
-        with_column_names=lambda _: names,
-        null_values=MISSING,
-        decimal_comma=form.decimal_comma,
-        infer_schema_length=type_rows,
-    )
-    return lazy.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
+        source = folder / "table.csv"
+        separator = write_anew(file, form.encoding, form.gzipped, form.delimiter, source)
+
+    def scan(type_rows: int | None) -> Any:
+        lazy = pl.scan_csv(
+            source,
+            separator=separator,
+            has_header=form.header,
+            with_column_names=lambda _: form.columns,
+            null_values=MISSING,
+            decimal_comma=form.decimal_comma,
+            infer_schema_length=type_rows,
+        )
+        return lazy.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
+
+    return scan
 
 
-def _whole_text(file: Path, form: Form) -> str:
-    content = gzip.decompress(file.read_bytes()) if form.gzipped else file.read_bytes()
-    try:
-        return content.decode(form.encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise _not_this_encoding(file, content, form.encoding, error.start) from None
-
-
-def _unreadable(file: Path, form: Form, error: Exception) -> JobError:
-    """What polars refused, in words that name the line where it can be found."""
-    if form.delimiter:
-        try:
-            text = _whole_text(file, form)
-        except (OSError, EOFError) as damage:
-            return JobError(f"{file} is damaged: {_first_line(damage)}")
-        except JobError as wrong_encoding:
-            return wrong_encoding
-        lines = text.splitlines()
-        try:
-            _check_widths(_rows_of(lines, form.delimiter), lines, form.delimiter, file)
-        except JobError as uneven:
-            return uneven
-        except csv.Error as broken:
-            return JobError(f"{file} cannot be read: {broken}")
-        if text.count('"') % 2:
-            return JobError(f"{file} has a quotation mark that is opened and never closed")
-    return JobError(f"{file} cannot be read: {_first_line(error)}")
+def _part_of(lazy: Any, total: int, most: int, keep: str) -> Any:
+    """The rows to keep of a table that has more than are wanted."""
+    pl = polars()
+    if keep == "first":
+        return lazy.head(most)
+    if keep == "last":
+        return lazy.slice(total - most, most)
+    place = pl.col(STAND_IN).cast(pl.UInt64)
+    chosen = (place * GOLDEN) % 2**32 < round(most / total * 2**32)
+    return lazy.with_row_index(STAND_IN).filter(chosen).drop(STAND_IN).head(most)
 
 
 def _first_line(error: BaseException) -> str:

@@ -59,6 +59,7 @@ def read_series(
     time_format: str | None = None,
     columns: Sequence[str] | None = None,
     needed: str | None = None,
+    copies: int = 1,
     **form: Any,
 ) -> Series:
     """Read a series from a table.
@@ -70,7 +71,9 @@ def read_series(
         columns: the columns of numbers to use; all if None. Those that are not there, are all missing or no
             numbers are then an error, where otherwise columns of text are left out.
         needed: a column that is an error in the same way.
-        form: ``delimiter``, ``encoding`` and ``header`` of `read_table`.
+        copies: how many features each number is going to be in, which limits the rows.
+        form: ``delimiter``, ``encoding``, ``header`` and ``rows`` of `read_table`. Of a table that has more
+            rows the newest are used: the last ones, or the first ones where the file begins with them.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "candles.csv"
@@ -79,13 +82,17 @@ def read_series(
     >>> series.names, series.column("high"), series.notes
     (['high'], array([1., 2., 3.]), ['the rows stand newest first: turned round'])
     """
-    table = read_table(path, **form)
+    table = read_table(path, keep="last", copies=copies, **form)
     where, frame, notes = str(path), table.frame, list(table.notes)
     if time is not None:
         column_named(frame.columns, time, where)
     else:
         time = first_time_name(frame.columns)
     times = None if time is None else times_of(frame, time, where, time_format)
+    if time is not None and times is not None and table.is_part and times[0] > times[-1]:  # newest first
+        table = read_table(path, keep="first", copies=copies, **form)
+        frame, notes = table.frame, list(table.notes)
+        times = times_of(frame, time, where, time_format)
     names = _columns_of_numbers(frame, time, columns, needed, where, notes)
     values = np.empty((len(frame), len(names)), order="F")
     for number, name in enumerate(names):

@@ -8,6 +8,7 @@ what is missing has a value of its own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -171,26 +172,22 @@ class Encoder:
         numbers = [each.column for each in self.numbers for _ in range(2 if each.indicator else 1)]
         return numbers, [each.column for each in self.categories]
 
-    def unread(self, frame: Any) -> list[str]:
-        """What in these rows could not be taken as in training, in words."""
-        notes = []
+    def unread(self, frame: Any) -> Counter[str]:
+        """What in these rows could not be taken as in training, in words, and of how many rows that holds."""
+        found: Counter[str] = Counter()
         for number in self.numbers:
             if number.part in ("number", "days"):
                 given = len(frame) - part_of(frame, number.column, "value").null_count()
                 read = int(np.isfinite(_numbers(frame, number.column, number.part, {})).sum())
                 if read < given:
                     what = "dates" if number.part == "days" else "numbers"
-                    notes.append(
-                        f"{given - read:,} values of {number.column!r} are no {what}: taken as missing"
-                    )
+                    found[f"values of {number.column!r} are no {what}: taken as missing"] = given - read
         for category in self.categories:
             if category.part == "value" and not any(n.column == category.column for n in self.numbers):
                 unknown = int((category.encode(frame) == UNKNOWN).sum())
                 if unknown:
-                    notes.append(
-                        f"{unknown:,} rows have a {category.column!r} that was rare or not trained on"
-                    )
-        return notes
+                    found[f"rows have a {category.column!r} that was rare or not trained on"] = unknown
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` makes the encoder of again."""

@@ -8,6 +8,7 @@ is prepared as the training rows were, with the medians and levels found then.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -108,8 +109,8 @@ class TableRun:
         numbers_of, codes_of = self.models[self.better].encoder.sources
         return list(dict.fromkeys([*numbers_of, *codes_of]))
 
-    def notes(self, frame: Any) -> list[str]:
-        """What in these rows is not as it was in training, in words."""
+    def unread(self, frame: Any) -> Counter[str]:
+        """What in these rows is not as it was in training, in words, and of how many rows that holds."""
         return self.models[self.better].encoder.unread(frame)
 
     def truth(self, frame: Any, where: str) -> np.ndarray:

@@ -6,7 +6,7 @@ written is ever found under its name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,25 @@ def write_table(path: str | Path, columns: Mapping[str, Any]) -> Path:
     >>> file.read_text()
     'user,prediction\\n7,3.5\\n'
     """
+    return write_parts(path, [columns])
+
+
+def write_parts(path: str | Path, parts: Iterable[Mapping[str, Any]]) -> Path:
+    """Write the rows of several tables with the same columns as one, and return where.
+
+    Only one part is in memory at a time, but all of them for Parquet.
+    """
+    pl = polars()
     target = Path(path)
-    frame = polars().DataFrame(dict(columns))
+    frames = (pl.DataFrame(dict(columns)) for columns in parts)
     try:
         with replacing(target) as file:
             if target.suffix == ".parquet":
-                frame.write_parquet(file)
+                pl.concat(frames, how="vertical_relaxed").write_parquet(file)
             else:
-                frame.write_csv(file, separator="\t" if target.suffix == ".tsv" else ",")
+                separator = "\t" if target.suffix == ".tsv" else ","
+                for number, frame in enumerate(frames):
+                    frame.write_csv(file, separator=separator, include_header=number == 0)
     except OSError as error:
         raise JobError(f"cannot write {target}: {error.strerror or error}") from None
     return target
