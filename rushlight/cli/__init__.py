@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from rushlight.blas import one_thread
 from rushlight.fit.errors import FitError, Interrupted
 
 
@@ -19,11 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     from rushlight.cli.parser import build_parser
+    from rushlight.cli.run import run
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = build_parser(given).parse_args(given)
-        return options.run(options) or 0
+        if options.run is run:  # a script decides for itself
+            return options.run(options)
+        with one_thread():
+            return options.run(options)
     except FitError as error:
         print(f"rushlight: {error}", file=sys.stderr)
         return 2

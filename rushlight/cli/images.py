@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rushlight.cli.background import Background
 from rushlight.cli.shared import add_run_options, resumed_settings, run_folder, settings_given
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
-    from rushlight.jobs.images import Settings
+    from rushlight.jobs.image_data import ImageData
+    from rushlight.jobs.images import Job, Settings
 
 SUMMARY = "grey images in classes: mnist, fashion-mnist, kmnist, or a folder of IDX files"
 ACTIVATIONS = ("relu", "leaky-relu", "gelu", "silu", "elu", "tanh", "sigmoid")
@@ -61,7 +63,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--hidden", type=sizes, metavar="N,N", help="sizes of the hidden layers (64,32)")
     train.add_argument("--activation", choices=ACTIVATIONS, help="what follows each hidden layer (relu)")
     train.add_argument("--batch-size", type=int, metavar="N", help="images per step (64)")
-    train.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (10)")
+    train.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (4)")
     train.add_argument("--lr", type=float, metavar="RATE", help="learning rate (by optimizer)")
     train.add_argument("--optimizer", choices=OPTIMIZERS, help="how weights are updated (adam)")
     train.add_argument("--schedule", choices=SCHEDULES, help="how the rate changes over the run (one-cycle)")
@@ -104,35 +106,49 @@ def trainer(options: argparse.Namespace) -> Trainer:
 
 
 def train(options: argparse.Namespace) -> int:
-    """``rushlight train DATA``: train, test on the best model, and write the report."""
-    from rushlight.jobs.image_data import load_image_data
-    from rushlight.jobs.images import load_best, prepare, test_result
+    """``rushlight train DATA``: train, test on the best model, and write the report.
 
-    settings = settings_from(options)
-    data = load_image_data(settings.data, options.download)
-    folder = run_folder(options, Path(settings.data).name or "images")
-    job = prepare(data, settings, folder, resume=options.resume is not None)
-    trainer = job.trainer
-    layers = " x ".join(str(n) for n in (job.train[0].shape[1], *settings.hidden, len(data.classes)))
-    print(
-        f"{len(job.train[0]):,} images to train on, {len(job.validation[0]):,} to validate, "
-        f"{len(data.test_labels):,} to test; network {layers}",
-        flush=True,
-    )
-    trainer.fit()
+    The files are read while the rest of the program is imported, and the step is compiled while both go on.
+    """
+    from rushlight.jobs.image_data import load_image_data
+
+    with Background(lambda: load_image_data(options.data, options.download)) as loading:
+        from rushlight.jobs.images import prepare, step_to_compile
+
+        settings = settings_from(options)
+        with Background(step_to_compile(settings)):
+            data = loading.result()
+            folder = run_folder(options, Path(settings.data).name or "images")
+            job = prepare(data, settings, folder, resume=options.resume is not None)
+            layers = " x ".join(str(n) for n in (job.train[0].shape[1], *settings.hidden, len(data.classes)))
+            print(
+                f"{len(job.train[0]):,} images to train on, {len(job.validation[0]):,} to validate, "
+                f"{len(data.test_labels):,} to test; network {layers}",
+                flush=True,
+            )
+            job.trainer.fit()
+    _finish(options, job, data, layers)
+    return 0
+
+
+def _finish(options: argparse.Namespace, job: Job, data: ImageData, layers: str) -> None:
+    """Test the best model, and write the report."""
+    from rushlight.jobs.images import load_best, test_result
+
+    trainer, folder = job.trainer, job.trainer.folder
+    assert folder is not None
     result = test_result(load_best(folder, folder.read_config()), data, job.mean, job.deviation)
     _print_result(result)
     print(f"\nbest validation accuracy {trainer.best:.2%}\ntest accuracy {result.accuracy:.2%}")
     if not options.no_report:
         from rushlight.jobs.report import report_sections, write_picture
 
-        picture, title = folder.path / "report.png", f"{Path(settings.data).name}: {layers}"
+        picture, title = folder.path / "report.png", f"{Path(options.data).name}: {layers}"
         write_picture(picture, trainer.history, result, title)
         report = trainer.write_report(title, report_sections(result))
         print(f"picture of curves, confusion and worst mistakes: {picture}")
         print(f"report: {report}")
     print(f"run kept in {folder.path}")
-    return 0
 
 
 def _print_result(result: Any) -> None:

@@ -8,19 +8,21 @@ which samples come in which order cannot be changed afterwards.
 from __future__ import annotations
 
 import math
-import multiprocessing
-import multiprocessing.context
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rushlight.data.collate import default_collate, default_convert
 from rushlight.data.dataset import Dataset, IterableDataset
 from rushlight.data.iterator import SingleProcessIterator
-from rushlight.data.pool import WorkersIterator
 from rushlight.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from rushlight.random import Generator
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from rushlight.data.pool import WorkersIterator
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -154,6 +156,8 @@ class DataLoader(Generic[T_co]):
     def __iter__(self) -> Iterator[Any]:
         if self.num_workers == 0:
             return SingleProcessIterator(self)
+        from rushlight.data.pool import WorkersIterator
+
         if not self.persistent_workers:
             self.check_worker_number_rationality()
             return WorkersIterator(self)
@@ -244,7 +248,9 @@ def _check_batch_options(
         )
 
 
-def _checked_context(context: Any, num_workers: int) -> multiprocessing.context.BaseContext:
+def _checked_context(context: Any, num_workers: int) -> BaseContext:
+    import multiprocessing.context
+
     if num_workers == 0:
         raise ValueError(
             "multiprocessing_context can only be used with "

@@ -198,7 +198,7 @@ def bad_rate(losses: Sequence[float], updates: Sequence[float], rate: float) -> 
         return f"the learning rate is too large: the loss became {losses[-1]}. Divide it by 10."
     if len(losses) < 8 or len(updates) < 5:
         return ""
-    now, change = float(np.median(losses[-5:])), float(np.median(updates[-5:]))
+    now, change = sorted(losses[-5:])[2], sorted(updates[-5:])[2]
     if now > BLOWN_UP * losses[0] > 0:
         grown = f"rose from {losses[0]:.3g} to {now:.3g}"
         return f"the learning rate is too large: the loss {grown}. Divide it by 10."

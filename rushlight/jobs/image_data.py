@@ -14,7 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rushlight.jobs.errors import JobError
+from rushlight.vision import datasets
+from rushlight.vision.idx import load_folder
 
+BLOCK, PIECE = 128, 1 << 16  # images and pixels that are handled at once: what stays in the processor's cache
+INPUTS, CLASSES = 28 * 28, 10  # of all named datasets
 NAMED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
 
@@ -38,8 +42,6 @@ def load_image_data(source: str, download: bool = False) -> ImageData:
     if not folder.is_dir():
         known = ", ".join(NAMED)
         raise JobError(f"there is no folder {source}, and no dataset of that name (known are {known})")
-    from rushlight.vision.idx import load_folder
-
     try:
         found = load_folder(folder)
     except (RuntimeError, ValueError, OSError) as error:
@@ -49,8 +51,6 @@ def load_image_data(source: str, download: bool = False) -> ImageData:
 
 
 def _named(source: str, download: bool) -> ImageData:
-    from rushlight.vision import datasets
-
     dataset = getattr(datasets, NAMED[source])
     root = os.environ.get("RUSHLIGHT_DATA") or "data"
     try:
@@ -67,22 +67,33 @@ def _named(source: str, download: bool) -> ImageData:
     )
 
 
-def to_input(images: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    """Network input from uint8 images: flat float32 rows, 0 to 1, then centred and scaled."""
-    flat = images.reshape(len(images), -1).astype(np.float32)
-    flat *= np.float32(1 / 255)
-    flat -= np.float32(mean)
-    flat /= np.float32(deviation)
-    return flat
+def to_input(images: np.ndarray, mean: float, deviation: float, rows: np.ndarray | None = None) -> np.ndarray:
+    """Network input from uint8 images, all or some `rows`: flat float32 rows, 0 to 1, then centred and
+    scaled.
+    """
+    flat = images.reshape(len(images), -1)
+    found = np.empty((len(flat) if rows is None else len(rows), flat.shape[1]), np.float32)
+    for start in range(0, len(found), BLOCK):
+        block = found[start : start + BLOCK]
+        some = slice(start, start + BLOCK)
+        block[...] = flat[some if rows is None else rows[some]]
+        block *= np.float32(1 / 255)
+        block -= np.float32(mean)
+        block /= np.float32(deviation)
+    return found
 
 
 def moments(images: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of pixels on the scale 0 to 1, from their histogram."""
-    counts = np.bincount(images.reshape(-1), minlength=256).astype(np.float64)
-    values = np.arange(256) / 255
-    mean = float((counts * values).sum() / counts.sum())
-    variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
-    return mean, variance**0.5 or 1.0
+    """Mean and standard deviation of pixels on the scale 0 to 1."""
+    flat = images.reshape(-1)
+    total = squares = 0
+    for start in range(0, len(flat), PIECE):
+        values = flat[start : start + PIECE].astype(np.float64)  # sums of whole numbers stay exact
+        total += int(values.sum())
+        squares += int(values @ values)
+    mean = total / len(flat)
+    variance = squares / len(flat) - mean * mean
+    return mean / 255, max(variance, 0.0) ** 0.5 / 255 or 1.0
 
 
 def picture_as_sample(path: str, shape: tuple[int, int], like_digits: bool) -> np.ndarray:

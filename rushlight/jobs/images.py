@@ -16,10 +16,12 @@ import numpy as np
 
 import rushlight as rl
 from rushlight import nn, optim
+from rushlight.compile import cache, compile
 from rushlight.fit import Accuracy, RunFolder, Trainer, Wording, predictions
+from rushlight.fit.step import plain_step
 from rushlight.jobs.command import command_line, resume_line
 from rushlight.jobs.errors import JobError, refuse
-from rushlight.jobs.image_data import ImageData, describe, moments, to_input
+from rushlight.jobs.image_data import CLASSES, INPUTS, NAMED, ImageData, describe, moments, to_input
 from rushlight.nn import functional as F
 from rushlight.optim import lr_scheduler
 from rushlight.tensor import Tensor, new_tensor
@@ -55,7 +57,7 @@ class Settings:
     hidden: list[int] = field(default_factory=lambda: [64, 32])
     activation: str = "relu"
     batch_size: int = 64
-    epochs: int = 10
+    epochs: int = 4
     lr: float | None = None
     optimizer: str = "adam"
     schedule: str = "one-cycle"
@@ -147,6 +149,29 @@ def build_schedule(optimizer: optim.Optimizer, settings: Learning, steps: int) -
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
+def build_parts(
+    inputs: int, settings: Settings, classes: int, steps: int
+) -> tuple[nn.Sequential, optim.Optimizer, Any]:
+    """The network, its optimizer, and the schedule over all steps."""
+    model = build_model(inputs, settings, classes)
+    optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), lr=settings.rate)
+    return model, optimizer, build_schedule(optimizer, settings, steps)
+
+
+def step_to_compile(settings: Settings) -> Callable[[], Any]:
+    """A function that compiles the step of a run with these settings, so that it is in the cache when the run
+    comes to it; it does nothing where that does not help. This draws weights, but the function draws nothing:
+    it may run in another thread.
+    """
+    if settings.data not in NAMED or cache.folder() is None or rl.get_num_threads() == 1:
+        return lambda: None
+    model, optimizer, _ = build_parts(INPUTS, settings, CLASSES, steps=2)
+    step = compile(plain_step(model, F.cross_entropy, optimizer), name="step")
+    batch = rl.zeros(settings.batch_size, INPUTS), rl.zeros(settings.batch_size, dtype=rl.int64)
+    step.function(*batch)  # makes the optimizer's state
+    return lambda: step(*batch)
+
+
 @dataclass
 class Job:
     """What a run is made of: the data as input, the trainer, and how images became input."""
@@ -174,13 +199,12 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
         )
 
     def samples(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        images = new_tensor(to_input(data.train_images[rows], mean, deviation))
+        images = new_tensor(to_input(data.train_images, mean, deviation, rows))
         return images, new_tensor(data.train_labels[rows].astype(np.int64))
 
     train, validation = samples(np.sort(order[held_out:])), samples(np.sort(order[:held_out]))
-    model = build_model(train[0].shape[1], settings, len(data.classes))
-    optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), lr=settings.rate)
     steps = math.ceil(len(train[0]) / settings.batch_size) * settings.epochs
+    model, optimizer, schedule = build_parts(train[0].shape[1], settings, len(data.classes), steps)
     config = {
         "job": "images",
         "version": rl.__version__,
@@ -198,7 +222,7 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
         validation,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        scheduler=build_schedule(optimizer, settings, steps),
+        scheduler=schedule,
         metrics={"accuracy": Accuracy()},
         monitor="validation_accuracy",
         folder=folder,

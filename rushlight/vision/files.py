@@ -8,11 +8,9 @@ anything goes wrong.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -92,6 +90,9 @@ def _fetch(url: str, file: BinaryIO) -> str:
 
 def _receive(url: str) -> Iterator[bytes]:
     """The content of ``url`` piece by piece, showing progress; whatever goes wrong is a ConnectionError."""
+    import http.client  # these take a while, and files are mostly there
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             total = int(response.headers.get("Content-Length") or 0)
