@@ -167,14 +167,14 @@ def result_type_of(operands: Any) -> dtype:
     return result
 
 
-def result_type(tensor1: Any, tensor2: Any) -> dtype:
+def result_type(tensor: Any, other: Any) -> dtype:
     """The type that an operation on two tensors or numbers would have.
 
     >>> import rushlight as torch
     >>> torch.result_type(torch.tensor([1, 2], dtype=torch.int), 1.0)
     torch.float32
     """
-    return result_type_of([getattr(each, "_array", each) for each in (tensor1, tensor2)])
+    return result_type_of([getattr(each, "_array", each) for each in (tensor, other)])
 
 
 def can_cast(from_: dtype, to: dtype) -> bool:

@@ -59,14 +59,14 @@ __all__ = [
 ]
 
 
-def eig(A: Any, *, out: Any = None) -> Any:
+def eig(input: Any, *, out: Any = None) -> Any:
     """Not offered: eigenvalues of a general matrix are complex. For symmetric matrices use `eigh`."""
     raise NotImplementedError(
         "linalg.eig(): complex numbers are not supported; for symmetric matrices use linalg.eigh"
     )
 
 
-def eigvals(A: Any, *, out: Any = None) -> Any:
+def eigvals(input: Any, *, out: Any = None) -> Any:
     """Not offered: eigenvalues of a general matrix are complex. For symmetric matrices use `eigvalsh`."""
     raise NotImplementedError(
         "linalg.eigvals(): complex numbers are not supported; for symmetric matrices use linalg.eigvalsh"

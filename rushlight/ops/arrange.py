@@ -12,7 +12,7 @@ import numpy as np
 
 from rushlight.autograd.mode import reading
 from rushlight.dtype import I64
-from rushlight.ops.arguments import array_of, int_tuple, int_varargs, numpy_names
+from rushlight.ops.arguments import array_of, int_tuple, int_varargs, numpy_names, require_tensor
 from rushlight.ops.broadcast import expand
 from rushlight.ops.copies import row_major_copy
 from rushlight.ops.define import TITLES, Op, apply
@@ -147,7 +147,7 @@ def _interleave_samples() -> list[Sample]:
 @composite(samples=_interleave_samples)
 @numpy_names
 def repeat_interleave(
-    input: Tensor,
+    input: Tensor | None = None,
     repeats: int | Tensor | None = None,
     dim: int | None = None,
     *,
@@ -162,7 +162,10 @@ def repeat_interleave(
     >>> torch.tensor([1, 2, 3]).repeat_interleave(torch.tensor([2, 0, 1]))
     tensor([1, 1, 3])
     """
-    array_of("repeat_interleave", input)
+    if input is None and isinstance(repeats, Tensor):
+        return _repeated_numbers(repeats)
+    require_tensor("repeat_interleave", "input", 1, input)
+    assert input is not None  # as was just checked
     if repeats is None:
         return _repeated_numbers(input)
     if dim is None:

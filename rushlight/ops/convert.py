@@ -246,9 +246,24 @@ def asarray(
     return made
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor sharing memory with any object that speaks DLPack."""
-    return from_numpy_array(np.from_dlpack(ext_tensor))
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor sharing memory with any object that speaks DLPack, or holding a copy of it.
+
+    Args:
+        ext_tensor: has ``__dlpack__`` and ``__dlpack_device__``, as NumPy's arrays and others' tensors do.
+        device: "cpu", if given.
+        copy: True always copies, False never does; None where it must.
+
+    >>> import rushlight as torch
+    >>> import numpy as np
+    >>> array = np.zeros(2)
+    >>> torch.from_dlpack(array).add_(1.0) is not None, array.tolist()
+    (True, [1.0, 1.0])
+    """
+    if device is not None:
+        check_options("from_dlpack", None, device)
+    array = np.from_dlpack(ext_tensor)
+    return from_numpy_array(array.copy() if copy else array)
 
 
 def is_tensor(obj: Any) -> bool:

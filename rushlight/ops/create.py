@@ -390,9 +390,16 @@ def triangle_indices(name: str, keep: Callable[..., np.ndarray]) -> Callable[...
     """`tril_indices` or `triu_indices`: row and column numbers of a triangle, as a 2 x N tensor."""
 
     def function(
-        row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+        row: int,
+        col: int,
+        offset: int = 0,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        layout: Any = None,
+        pin_memory: bool = False,
     ) -> Tensor:
-        check_options(name, layout, device)
+        check_options(name, layout, device, None, pin_memory)
         rows, columns = np.nonzero(keep(np.ones((row, col), bool), offset))
         return new_tensor(np.stack([rows, columns]).astype(numpy_type(name, dtype, from_numpy(I64))))
 

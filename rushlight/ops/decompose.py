@@ -238,12 +238,12 @@ CHOLESKY = primitive(
     method=False,
     name="linalg.cholesky",
 )
-def linalg_cholesky(A: Tensor, *, upper: bool = False, out: Any = None) -> Tensor:
-    """The lower triangular L with ``A = L @ L.mT`` (its transpose if `upper`) of a positive-definite
+def linalg_cholesky(input: Tensor, *, upper: bool = False, out: Any = None) -> Tensor:
+    """The lower triangular L with ``input = L @ L.mT`` (its transpose if `upper`) of a positive-definite
     matrix.
     """
-    _square("linalg.cholesky", A)
-    result = apply(CHOLESKY, (A,))
+    _square("linalg.cholesky", input)
+    result = apply(CHOLESKY, (input,))
     result = result.mT if upper else result
     return result if out is None else write_out(out, result)
 
@@ -293,10 +293,10 @@ EIGH = primitive(
     method=False,
     name="linalg.eigh",
 )
-def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
+def eigh(input: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     """Eigenvalues, rising, and eigenvectors of a symmetric matrix."""
-    _square("linalg.eigh", A)
-    return _eigh_type(apply(EIGH, (A,), {"UPLO": UPLO}, out))
+    _square("linalg.eigh", input)
+    return _eigh_type(apply(EIGH, (input,), {"UPLO": UPLO}, out))
 
 
 @composite(
@@ -306,9 +306,9 @@ def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     method=False,
     name="linalg.eigvalsh",
 )
-def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
+def eigvalsh(input: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
     """Eigenvalues, rising, of a symmetric matrix."""
-    result = eigh(A, UPLO)[0]
+    result = eigh(input, UPLO)[0]
     return result if out is None else write_out(out, result)
 
 
@@ -358,6 +358,14 @@ def svd(A: Tensor) -> Any:
     return _svd_type(apply(SVD, (A,)))
 
 
+def _refuse_driver(driver: Any) -> None:
+    if driver is not None:
+        raise RuntimeError(
+            "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER "
+            f"backend: leave out driver={driver!r}."
+        )
+
+
 @public(
     SVD,
     samples=None,
@@ -366,6 +374,7 @@ def svd(A: Tensor) -> Any:
 )
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
     """``A = U @ diag(S) @ Vh``; with `full_matrices` U and Vh are square (no gradient then, unless A is)."""
+    _refuse_driver(driver)
     rows, columns = A._array.shape[-2:]
     if full_matrices and rows != columns:
         if A.requires_grad:
@@ -384,6 +393,7 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out
 )
 def svdvals(A: Tensor, *, driver: Any = None, out: Any = None) -> Tensor:
     """Singular values, falling."""
+    _refuse_driver(driver)
     result = svd(A)[1]
     return result if out is None else write_out(out, result)
 

@@ -382,16 +382,26 @@ def _isin_samples() -> list[Sample]:
 
 @public(ISIN, samples=_isin_samples, method=False)
 def isin(
-    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False, out: Any = None
+    elements: Any = None,
+    test_elements: Any = None,
+    *,
+    assume_unique: bool = False,
+    invert: bool = False,
+    out: Any = None,
+    element: Any = None,
+    test_element: Any = None,
 ) -> Tensor:
     """Whether each of `elements` is (with `invert`: is not) among `test_elements`; one may be a number.
 
-    `assume_unique` promises that neither repeats elements; the result is the same.
+    `assume_unique` promises that neither repeats elements; the result is the same. `element` and
+    `test_element` are other names for the one that is a number.
 
     >>> import rushlight as torch
     >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 9]))
     tensor([False,  True, False])
     """
+    elements = element if elements is None else elements
+    test_elements = test_element if test_elements is None else test_elements
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         kinds = f"{type(elements).__name__}, {type(test_elements).__name__}"
         raise TypeError(

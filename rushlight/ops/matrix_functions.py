@@ -75,9 +75,9 @@ def _triangular_samples() -> list[Sample]:
 
 @public(SOLVE_TRIANGULAR, samples=_triangular_samples, method=False, name="linalg.solve_triangular")
 def solve_triangular(
-    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False, out: Any = None
+    input: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False, out: Any = None
 ) -> Tensor:
-    """The X with ``A @ X = B`` (``X @ A = B`` if not `left`) for a triangular A.
+    """The X with ``input @ X = B`` (``X @ input = B`` if not `left`) for a triangular matrix.
 
     Only the triangle that `upper` names is read; with `unitriangular` its diagonal counts as 1.
 
@@ -87,11 +87,11 @@ def solve_triangular(
     tensor([[1.],
             [2.]])
     """
-    _square("linalg.solve_triangular", A)
+    _square("linalg.solve_triangular", input)
     require_tensor("linalg_solve_triangular", "B", 2, B)
     if B._array.ndim < 2:
         raise RuntimeError("linalg.solve_triangular: The input tensor B must have at least 2 dimensions.")
-    n, rows, columns = A.shape[-1], B.shape[-2], B.shape[-1]
+    n, rows, columns = input.shape[-1], B.shape[-2], B.shape[-1]
     if n != (rows if left else columns):
         equation = "AX = B" if left else "XA = B"
         raise RuntimeError(
@@ -99,10 +99,10 @@ def solve_triangular(
             f"({n}x{n} and {rows}x{columns})"
         )
     if not left:
-        turned = solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular)
+        turned = solve_triangular(input.mT, B.mT, upper=not upper, unitriangular=unitriangular)
         result = labelled(turned.mT, "LinalgSolveTriangularBackward0")
         return result if out is None else write_out(out, result)
-    return apply(SOLVE_TRIANGULAR, (A, B), {"upper": upper, "unitriangular": unitriangular}, out)
+    return apply(SOLVE_TRIANGULAR, (input, B), {"upper": upper, "unitriangular": unitriangular}, out)
 
 
 # PyTorch gives the triangle that is not read a gradient too.
@@ -116,8 +116,8 @@ _FACTOR = T(values=[[2.0, 0.0, 0.0], [0.5, 1.0, 0.0], [-1.0, 0.3, 1.5]], grad=Fa
         Sample([T((3,)), _FACTOR], raises=True),
     ]
 )
-def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
-    """The X with ``A @ X = input`` for the matrix A whose Cholesky factor is `L`.
+def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
+    """The X with ``A @ X = input`` for the matrix A whose Cholesky factor is `input2`.
 
     >>> import rushlight as torch
     >>> L = torch.linalg.cholesky(torch.tensor([[4.0, 0.0], [0.0, 16.0]]))
@@ -125,23 +125,23 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Any = 
     tensor([[1.0000],
             [0.5000]])
     """
-    for name, each in (("b", input), ("u", L)):
+    for name, each in (("b", input), ("u", input2)):
         if array_of("cholesky_solve", each).ndim < 2:
             raise RuntimeError(
                 f"{name} should have at least 2 dimensions, but has {each.dim()} dimensions instead"
             )
-    lower = L.mT if upper else L
+    lower = input2.mT if upper else input2
     halfway = solve_triangular(lower, input, upper=False)
     result = labelled(solve_triangular(lower.mT, halfway, upper=True), "CholeskySolveBackward0")
     return result if out is None else write_out(out, result)
 
 
 @composite(samples=lambda: [Sample([_FACTOR], tolerance=1e-5), Sample([T((3,))], raises=True)])
-def cholesky_inverse(L: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
-    """The inverse of the matrix whose Cholesky factor is `L`."""
-    _square("cholesky_inverse", L)
-    identity = L.new_tensor(np.eye(L.shape[-1])).expand(L.shape)
-    result = labelled(cholesky_solve(identity, L, upper), "CholeskyInverseBackward0")
+def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
+    """The inverse of the matrix whose Cholesky factor is `input`."""
+    _square("cholesky_inverse", input)
+    identity = input.new_tensor(np.eye(input.shape[-1])).expand(input.shape)
+    result = labelled(cholesky_solve(identity, input, upper), "CholeskyInverseBackward0")
     return result if out is None else write_out(out, result)
 
 
@@ -199,7 +199,7 @@ def _exponential_samples() -> list[Sample]:
 
 
 @public(MATRIX_EXP, samples=_exponential_samples, method=False, name="linalg.matrix_exp")
-def linalg_matrix_exp(A: Tensor) -> Tensor:
+def linalg_matrix_exp(input: Tensor) -> Tensor:
     """The exponential of a square matrix: the sum of its powers, each over a factorial.
 
     >>> import rushlight as torch
@@ -207,13 +207,13 @@ def linalg_matrix_exp(A: Tensor) -> Tensor:
     tensor([[1., 1.],
             [0., 1.]])
     """
-    if array_of("linalg_matrix_exp", A).dtype.kind != "f":
-        title = TITLES[A.dtype.name]
+    if array_of("linalg_matrix_exp", input).dtype.kind != "f":
+        title = TITLES[input.dtype.name]
         raise RuntimeError(
             f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {title}"
         )
-    _square("linalg.matrix_exp", A)
-    return apply(MATRIX_EXP, (A,))
+    _square("linalg.matrix_exp", input)
+    return apply(MATRIX_EXP, (input,))
 
 
 @composite(samples=_exponential_samples)
@@ -260,11 +260,11 @@ def _condition_samples() -> list[Sample]:
 
 
 @composite(samples=_condition_samples, method=False, name="linalg.cond")
-def cond(A: Tensor, p: Any = None, *, out: Any = None) -> Tensor:
-    """The condition number: the norm of A times that of its inverse.
+def cond(input: Tensor, p: Any = None, *, out: Any = None) -> Tensor:
+    """The condition number: the norm of a matrix times that of its inverse.
 
     Args:
-        A: ``(..., m, n)``, square unless `p` is None, 2 or -2.
+        input: ``(..., m, n)``, square unless `p` is None, 2 or -2.
         p: the norm: None or 2 (the largest singular value over the smallest), -2, 1, -1, inf, -inf, "fro" or
             "nuc".
         out: written to, if given.
@@ -273,25 +273,25 @@ def cond(A: Tensor, p: Any = None, *, out: Any = None) -> Tensor:
     >>> torch.linalg.cond(torch.tensor([[1.0, 0.0], [0.0, 4.0]]))
     tensor(4.)
     """
-    if array_of("linalg_cond", A).ndim < 2:
+    if array_of("linalg_cond", input).ndim < 2:
         raise RuntimeError("linalg.cond: The input tensor must have at least 2 dimensions.")
     if p not in (None, 2, -2, 1, -1, math.inf, -math.inf, "fro", "nuc"):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
-    if 0 in A.shape[-2:]:
-        result = A.new_zeros(A.shape[:-2])
+    if 0 in input.shape[-2:]:
+        result = input.new_zeros(input.shape[:-2])
     elif p in (None, 2, -2):
-        values = svdvals(A)
+        values = svdvals(input)
         largest, smallest = values.select(-1, 0), values.select(-1, -1)
         ratio = smallest / largest if p == -2 else largest / smallest
         result = labelled(ratio, "SqueezeBackward1")
     else:
-        rows, columns = A.shape[-2:]
+        rows, columns = input.shape[-2:]
         if rows != columns:
             raise RuntimeError(
                 f"linalg.cond(ord={p}): A must be batches of square matrices, "
                 f"but they are {rows} by {columns} matrices"
             )
-        product = matrix_norm(A, p) * matrix_norm(apply(INVERSE_OR_INF, (A,)), p)
+        product = matrix_norm(input, p) * matrix_norm(apply(INVERSE_OR_INF, (input,)), p)
         result = product if p == "nuc" else product.nan_to_num(math.inf, math.inf, -math.inf)
     return result if out is None else write_out(out, result)
 
@@ -304,18 +304,18 @@ def cond(A: Tensor, p: Any = None, *, out: Any = None) -> Tensor:
     method=False,
     name="linalg.tensorinv",
 )
-def tensorinv(A: Tensor, ind: int = 2, *, out: Any = None) -> Tensor:
-    """The inverse of A as a map from its last dimensions to its first `ind`."""
+def tensorinv(input: Tensor, ind: int = 2, *, out: Any = None) -> Tensor:
+    """The inverse of a tensor as a map from its last dimensions to its first `ind`."""
     if ind <= 0:
         raise RuntimeError(f"Expected a strictly positive integer for 'ind', but got {ind}")
-    first, last = A.shape[:ind], A.shape[ind:]
+    first, last = input.shape[:ind], input.shape[ind:]
     rows, columns = math.prod(first), math.prod(last)
     if rows != columns:
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), "
             f"but got {columns} != {rows}"
         )
-    result = labelled(inv(A.reshape(rows, columns)).reshape(*last, *first), "ReshapeAliasBackward0")
+    result = labelled(inv(input.reshape(rows, columns)).reshape(*last, *first), "ReshapeAliasBackward0")
     return result if out is None else write_out(out, result)
 
 
@@ -331,18 +331,20 @@ def tensorinv(A: Tensor, ind: int = 2, *, out: Any = None) -> Tensor:
     method=False,
     name="linalg.tensorsolve",
 )
-def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None, *, out: Any = None) -> Tensor:
-    """The X with ``tensordot(A, X, X.ndim) = B``; `dims` of A are moved to its end first."""
+def tensorsolve(
+    input: Tensor, other: Tensor, dims: Sequence[int] | None = None, *, out: Any = None
+) -> Tensor:
+    """The X with ``tensordot(input, X, X.ndim) = other``; `dims` of `input` are moved to its end first."""
     if dims is not None:
-        A = A.movedim(tuple(dims), tuple(range(A.dim() - len(dims), A.dim())))
-    first, last = A.shape[: B.dim()], A.shape[B.dim() :]
+        input = input.movedim(tuple(dims), tuple(range(input.dim() - len(dims), input.dim())))
+    first, last = input.shape[: other.dim()], input.shape[other.dim() :]
     rows, columns = math.prod(first), math.prod(last)
     if rows != columns:
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == "
             f"prod(self.shape[:other.ndim]), but got {columns} != {rows}"
         )
-    result = labelled(solve(A.reshape(rows, columns), B.reshape(rows)).reshape(last), "ViewBackward0")
+    result = labelled(solve(input.reshape(rows, columns), other.reshape(rows)).reshape(last), "ViewBackward0")
     return result if out is None else write_out(out, result)
 
 

@@ -82,8 +82,15 @@ def _samples() -> list[Sample]:
 
 
 @public(VECTOR_NORM, samples=_samples, method=False, name="linalg.vector_norm")
+@numpy_names
 def vector_norm(
-    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+    input: Tensor,
+    ord: float = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    out: Any = None,
 ) -> Tensor:
     """The vector norm of order `ord` over all elements or along `dim`.
 
@@ -91,15 +98,15 @@ def vector_norm(
     >>> torch.linalg.vector_norm(torch.tensor([3.0, 4.0]))
     tensor(5.)
     """
-    if x._array.dtype.kind != "f" and dtype is None:
-        title = x.dtype.name.replace("int64", "Long").replace("int32", "Int").replace("bool", "Bool")
+    if input._array.dtype.kind != "f" and dtype is None:
+        title = input.dtype.name.replace("int64", "Long").replace("int32", "Int").replace("bool", "Bool")
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {title}"
         )
     if dtype is not None:
-        x = x.to(dtype)
-    params = {"ord": float(ord), "dim": dims_of(dim, x._array.ndim), "keepdim": keepdim}
-    return apply(VECTOR_NORM, (x,), params, out)
+        input = input.to(dtype)
+    params = {"ord": float(ord), "dim": dims_of(dim, input._array.ndim), "keepdim": keepdim}
+    return apply(VECTOR_NORM, (input,), params, out)
 
 
 def _norm_samples() -> list[Sample]:
@@ -155,6 +162,17 @@ def cdist(
             f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
         )
     return labelled(vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1), "CdistBackward0")
+
+
+@numpy_names
+def norm_method(
+    self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
+) -> Tensor:
+    """The p-norm of all elements or along `dim`; see `norm`."""
+    return norm(self, p, dim, keepdim, dtype=dtype)
+
+
+METHODS = {"norm": norm_method}
 
 
 @composite(inplace=True, samples=lambda: [Sample([T((3, 4)), 2, 0, 1.0])])

@@ -177,6 +177,7 @@ def linspace(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`steps` numbers evenly spaced from `start` to `end`, both included.
 
@@ -184,7 +185,7 @@ def linspace(
     >>> torch.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    check_options("linspace", layout, device)
+    check_options("linspace", layout, device, None, pin_memory)
     return finish(_spaced(start, end, steps, None, type_asked(dtype, out), "linspace"), requires_grad, out)
 
 
@@ -200,7 +201,8 @@ def logspace(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`steps` numbers from ``base**start`` to ``base**end``, evenly spaced in the exponent."""
-    check_options("logspace", layout, device)
+    check_options("logspace", layout, device, None, pin_memory)
     return finish(_spaced(start, end, steps, base, type_asked(dtype, out), "logspace"), requires_grad, out)

@@ -194,6 +194,7 @@ def tensor_split(
     *,
     sections: int | None = None,
     indices: Any = None,
+    tensor_indices_or_sections: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """A tensor cut along a dimension into so many nearly equal parts, or before each of the indices given.
 
@@ -201,7 +202,8 @@ def tensor_split(
     >>> torch.arange(5).tensor_split(3)
     (tensor([0, 1]), tensor([2, 3]), tensor([4]))
     """
-    asked = next((each for each in (indices_or_sections, sections, indices) if each is not None), None)
+    given = (indices_or_sections, sections, indices, tensor_indices_or_sections)
+    asked = next((each for each in given if each is not None), None)
     shape = array_of("tensor_split", input).shape
     if not shape:
         raise RuntimeError(

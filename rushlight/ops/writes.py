@@ -206,7 +206,7 @@ def _resized(input: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     return storage[offset : offset + count].reshape(shape)
 
 
-def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+def resize_(self: Tensor, *sizes: Any, size: Any = None, memory_format: Any = None) -> Tensor:
     """Give the tensor another shape over its own storage, which grows by arbitrary values if it is short.
 
     >>> import rushlight as torch
@@ -217,7 +217,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     check_options("resize_", None, None, memory_format)
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
-    shape = int_tuple("resize_", "size", sizes)
+    shape = int_tuple("resize_", "size", sizes if size is None else (size,))
     if min(shape, default=0) < 0:
         raise RuntimeError(f"Trying to resize a tensor to a negative length: {list(shape)}")
     if shape != self._array.shape:
