@@ -123,7 +123,8 @@ class Expressions:
             return self._cast(args[0], kind)
         if op == "select":
             condition, yes = (self._part(each, CHOICE + 1) for each in args[:2])
-            return f"{condition} ? {yes} : {self._part(args[2], CHOICE)}", CHOICE
+            parts = condition, f"? {yes}", f": {self._part(args[2], CHOICE)}"
+            return (" " if sum(map(len, parts)) < LONGEST else "\n").join(parts), CHOICE
         if op in OPERATORS:
             return self._operator(op, args[0], args[1], kind)
         if op in ("neg", "not"):

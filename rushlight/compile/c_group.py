@@ -38,8 +38,9 @@ class Lines:
         self.depth = depth
 
     def line(self, text: str) -> None:
-        """One line."""
-        self.lines.append("    " * self.depth + text)
+        """One line, or what goes on in further ones."""
+        start = "    " * self.depth
+        self.lines.append(start + text.replace("\n", f"\n{start}    "))
 
     @contextlib.contextmanager
     def block(self, head: str) -> Iterator[None]:

@@ -7,6 +7,7 @@ in order on the memory of the program, do what the program does, up to rounding.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -139,7 +140,7 @@ class _Writer:
                     with lines.block(f"if ({title}({given}))"):
                         lines.line(f"return {number};")
                 else:
-                    lines.line(f"{title}({given});")
+                    lines.line("\n".join(textwrap.wrap(f"{title}({given});", 100, break_long_words=False)))
             lines.line("return 0;")
         self.functions.append("\n".join(lines.lines) + "\n")
         self.entries.append(Entry(name, own, native.built.size if shared else 0))

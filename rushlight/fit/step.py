@@ -206,7 +206,8 @@ class Step:
         if reason:
             self.program = None
             warnings.warn(
-                f"the training step runs without compiling: {reason} (compiled=False avoids this message)",
+                f"the training step runs without compiling: {reason} (compiled=False, or --eager, avoids "
+                "this message)",
                 RuntimeWarning,
                 stacklevel=5,
             )
