@@ -91,6 +91,8 @@ def difference(before: Any, now: Any) -> str:
         if old == new:
             continue
         what = f"argument {place}"
+        if not (type(old) is type(new) is tuple):
+            return f"{what} is another value"
         if len(old) == len(new) == 5:  # tensors
             parts = list(zip(("shape", "strides", "type", "requires_grad", "class"), old, new, strict=True))
             parts.append(parts.pop(1))  # strides differ wherever shapes or types do
@@ -98,7 +100,7 @@ def difference(before: Any, now: Any) -> str:
             if name == "type":
                 a, b = np.dtype(a), np.dtype(b)
             return f"{what} has {name} {b}, not {a}"
-        if type(old) is type(new) is tuple and old[0] is new[0] and old[0] in _PLAIN:
+        if old[0] is new[0] and old[0] in _PLAIN:
             return f"{what} is {new[1]}, not {old[1]}"
         return f"{what} is another value"
     return "nothing"
