@@ -266,6 +266,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
         table = read_table(options.file, **reading_arguments(options))
         frame, where = table.frame, options.file
+        run.check(frame, where)
         for note in [*table.notes, *_counted(run.unread(frame))]:
             print(f"note: {note}")
     truth = run.truth(frame, where)

@@ -17,6 +17,7 @@ import numpy as np
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.reading import ALL_ROWS, Form, as_text, column_named, look, numbers, polars, read_table
 
+LARGEST = float(np.finfo(np.float32).max)  # a rating beyond it is none
 UNKNOWN = 0  # the row of users and items that were not trained on
 USUAL_NAMES = {
     "user": ("user", "userid", "user_id", "uid", "customer", "customerid", "customer_id", "reader"),
@@ -134,7 +135,7 @@ def read_ratings(
     rating = None
     if "rating" in columns:
         rating = numbers(frame, columns["rating"], where)
-        keep &= np.isfinite(rating) | (not need_rating)
+        keep &= (np.abs(rating) <= LARGEST) | (not need_rating)
     if not keep.all():
         notes.append(f"{np.sum(~keep):,} rows without a user, an item or a rating are left out")
         users, items = users.filter(keep), items.filter(keep)

@@ -162,9 +162,13 @@ def _decoded(start: bytes, encoding: str | None, file: Path) -> tuple[str, str]:
         raise JobError(f"--encoding {encoding} is not the name of an encoding, such as latin-1") from None
     except UnicodeDecodeError as error:
         raise not_this_encoding(file, start, encoding, error.start) from None
+    except UnicodeError as error:  # UTF-16 without its mark
+        raise JobError(f"{file} is not {encoding.upper()} text: {error}") from None
     if "\0" in text:
         kind = "an Excel or zip file" if start.startswith(b"PK") else "a binary file"
         raise JobError(f"{file} is no text but {kind}: save it as CSV or Parquet")
+    if "\r" in text and "\n" not in text:
+        raise JobError(f"{file} ends its lines with carriage returns alone: save it with ordinary line ends")
     return text, codecs.lookup(encoding).name
 
 

@@ -100,14 +100,15 @@ class TableRun:
         Raises:
             JobError: a column is missing.
         """
+        self.check(frame, where)
         fitted = self.models[kind or self.better]
-        for name in self._needed():
-            column_named(frame.columns, name, where)
         return fitted.predict(fitted.encoder.encode(frame))
 
-    def _needed(self) -> list[str]:
+    def check(self, frame: Any, where: str) -> None:
+        """JobError where a column that the models need is not in a frame."""
         numbers_of, codes_of = self.models[self.better].encoder.sources
-        return list(dict.fromkeys([*numbers_of, *codes_of]))
+        for name in dict.fromkeys([*numbers_of, *codes_of]):
+            column_named(frame.columns, name, where)
 
     def unread(self, frame: Any) -> Counter[str]:
         """What in these rows is not as it was in training, in words, and of how many rows that holds."""

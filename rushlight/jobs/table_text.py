@@ -55,8 +55,8 @@ def lines_of(file: Path, encoding: str, gzipped: bool) -> Iterator[str]:
             try:
                 with io.TextIOWrapper(stream, encoding, newline="") as text:
                     yield from text
-            except UnicodeDecodeError as error:
-                raise JobError(f"{file} is not {encoding.upper()} text: {error.reason}") from None
+            except UnicodeError as error:
+                raise JobError(f"{file} is not {encoding.upper()} text: {error}") from None
             return
         for number, content in enumerate(stream, 1):
             try:
