@@ -163,7 +163,8 @@ def step_to_compile(settings: Settings) -> Callable[[], Any]:
     comes to it; it does nothing where that does not help. This draws weights, but the function draws nothing:
     it may run in another thread.
     """
-    if settings.data not in NAMED or cache.folder() is None or rl.get_num_threads() == 1:
+    helps = settings.data in NAMED and not settings.eager and cache.folder() is not None
+    if not helps or rl.get_num_threads() == 1:
         return lambda: None
     model, optimizer, _ = build_parts(INPUTS, settings, CLASSES, steps=2)
     step = compile(plain_step(model, F.cross_entropy, optimizer), name="step")
