@@ -174,7 +174,9 @@ def test_dead_units() -> None:
     assert "ReLU layer 1" in next(each.text for each in watcher.mistakes if each.kind == "dead units")
 
 
-def deep(activation: type, count: int = 14, width: int = 16, gain: float = 1.0) -> nn.Sequential:
+def deep(
+    activation: Callable[[], nn.Module], count: int = 14, width: int = 16, gain: float = 1.0
+) -> nn.Sequential:
     """Many layers."""
     rl.manual_seed(1)
     layers: list[nn.Module] = [nn.Linear(6, width)]
@@ -226,7 +228,47 @@ CLEAN: dict[str, Callable[[], watch]] = {
     "evaluated without layers that mind": lambda: loop(nn.Linear(6, 3), evaluate="without eval"),
     "gradients of several batches on purpose": lambda: loop_accumulating(),
     "LBFGS": lambda: loop_lbfgs(),
+    "probabilities beside the loss": lambda: loop(classifier(), loss_beside_probabilities),
+    "targets with a dimension of one": lambda: loop(nn.Linear(6, 1), F.mse_loss, task=column),
+    "all pairs on purpose": lambda: loop(nn.Linear(6, 2), distances, 0.01, task=plane),
+    "prices, scaled": lambda: loop(nn.Linear(6, 1), F.mse_loss, task=scaled_prices),
+    "a few units that rest": lambda: loop(resting(), rate=0.05),
+    "deep with normalisation": lambda: loop(deep(normed_tanh), rate=0.05),
 }
+
+
+def loss_beside_probabilities(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
+    """Softmax for looking at, logits for the loss."""
+    F.softmax(out.detach(), 1).argmax(1).eq(y).float().mean().item()
+    return F.cross_entropy(out, y)
+
+
+def column() -> tuple[rl.Tensor, rl.Tensor]:
+    inputs, numbers = plane()
+    return inputs, numbers.unsqueeze(1)
+
+
+def distances(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
+    """Distances between all points of a batch like the differences of their targets: (N, 1, 2) and (N, 2)."""
+    apart = (out.unsqueeze(1) - out).square().sum(-1)
+    return (apart - (y.unsqueeze(1) - y).square()).abs().mean()
+
+
+def scaled_prices() -> tuple[rl.Tensor, rl.Tensor]:
+    inputs, numbers = prices()
+    return (inputs - inputs.mean(0)) / inputs.std(0), numbers
+
+
+def resting() -> nn.Sequential:
+    """Four of 32 units never fire, which is not much."""
+    model = classifier()
+    with rl.no_grad():
+        model[0].bias[:4] = -20.0
+    return model
+
+
+def normed_tanh() -> nn.Module:
+    return nn.Sequential(nn.BatchNorm1d(16), nn.Tanh())
 
 
 @pytest.mark.parametrize("name", CLEAN)

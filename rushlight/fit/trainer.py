@@ -21,6 +21,7 @@ from rushlight.fit.batches import batches_of
 from rushlight.fit.callbacks import Callback, wants_each_step
 from rushlight.fit.errors import FitError, Interrupted
 from rushlight.fit.evaluation import answers, constant_loss, evaluating, predictions
+from rushlight.fit.history import History
 from rushlight.fit.interrupts import deferred
 from rushlight.fit.metrics import Metric, as_metric
 from rushlight.fit.mistakes import BLOWN_UP, Mistake
@@ -161,7 +162,7 @@ class Trainer:
         self.first_loss: float | None = None
         self.constant_loss: float | None = None
         self.sample: tuple[Any, ...] = ()
-        self.history: list[dict[str, Any]] = []
+        self.history = History()
         self.best = -math.inf if self.higher_is_better else math.inf
         self.best_epoch = 0
         self.best_model: dict[str, Tensor] = {}
@@ -221,7 +222,7 @@ class Trainer:
             "loss_sum": self.loss_sum,
             "first_loss": self.first_loss,
             "constant_loss": self.constant_loss,
-            "history": self.history,
+            "history": list(self.history),
             "best": self.best,
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
@@ -240,7 +241,7 @@ class Trainer:
             self.epoch, self.step, self.seen = int(state["epoch"]), int(state["step"]), int(state["seen"])
             self.epoch_random, self.loss_sum = state["epoch_random"], float(state["loss_sum"])
             self.first_loss, self.constant_loss = state["first_loss"], state["constant_loss"]
-            self.history, self.best = list(state["history"]), float(state["best"])
+            self.history, self.best = History(state["history"]), float(state["best"])
             self.best_epoch, self.stopped = int(state["best_epoch"]), str(state["stopped"])
             self.mistakes = [Mistake(**each) for each in state["mistakes"]]
             randomness.restore(state["random"], self.train_batches.generators)
