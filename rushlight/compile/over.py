@@ -59,7 +59,7 @@ Progress = Callable[[int, int | None], None]
 def run_many(
     recording: Recording,
     columns: Sequence[np.ndarray],
-    batches: Sequence[np.ndarray],
+    batches: np.ndarray,
     advance: Callable[[], None],
 ) -> list[Any]:
     """Run one step for each of several batches of equal size, by one recording, one after another.
@@ -67,7 +67,7 @@ def run_many(
     Args:
         recording: fits batches of this size.
         columns: the data: the arguments of a step are the rows of each that a batch names.
-        batches: row numbers.
+        batches: row numbers, (steps, batch).
         advance: called after each step.
 
     Returns:
@@ -86,7 +86,7 @@ def run_many(
 def run_natively(
     recording: Recording,
     columns: Sequence[np.ndarray],
-    batches: Sequence[np.ndarray],
+    rows: np.ndarray,
     scheduler: Any,
 ) -> tuple[Any, int] | None:
     """The same in one native call, the rows gathered inside: what the steps returned, stacked, and how many
@@ -99,7 +99,6 @@ def run_natively(
     many = getattr(executor, "run_many", None)
     if many is None or not executor.can_run_many or not recording.is_self_contained:
         return None
-    rows = np.stack(batches)
     if rows.min() < 0 or rows.max() >= len(columns[0]):
         return None
     for window, column in zip(recording.program.arguments, columns, strict=True):
@@ -196,7 +195,7 @@ class _Epoch:
             self._chunk_ended(0 if recording is None else self.count - count)
             interrupts.obey()
 
-    def _run_rows(self, recording: Recording, data: _Columns, rows: list[np.ndarray]) -> int:
+    def _run_rows(self, recording: Recording, data: _Columns, rows: np.ndarray) -> int:
         """Steps on batches of equal size; how many were done."""
         whole = run_natively(recording, data.arrays, rows, self.scheduler) if len(rows) > 1 else None
         if whole is not None:
@@ -261,7 +260,9 @@ class _Columns:
         self._generator = getattr(inner, "generator", None)
 
     def batches(self, loader: Iterable[Any]) -> Iterator[np.ndarray]:
-        """The row numbers of each batch; drawn from the generators as in ordinary iteration."""
+        """The row numbers of batches as the rows of arrays; drawn from the generators as in ordinary
+        iteration.
+        """
         iterator: Any = iter(loader)
         if self._foreseeable:
             sampler: Any = self._sampler
@@ -271,7 +272,7 @@ class _Columns:
             rows = np.asarray(indices, dtype=np.int64)
             for subset in self.subsets:
                 rows = subset[rows]
-            yield rows
+            yield rows[None]
 
     def batch(self, rows: np.ndarray) -> list[Tensor]:
         """One batch."""
@@ -305,31 +306,36 @@ def _length(loader: Any) -> int | None:
 
 
 class _LookAhead:
-    """Batches that can be looked at before they are taken."""
+    """Batches that can be looked at before they are taken; they come as the rows of arrays."""
 
-    def __init__(self, batches: Iterator[np.ndarray]) -> None:
-        self.batches = batches
+    def __init__(self, blocks: Iterator[np.ndarray]) -> None:
+        self.blocks = blocks
         self.waiting: deque[np.ndarray] = deque()
 
     def peek(self) -> np.ndarray | None:
         """The next batch, None at the end."""
-        if not self.waiting:
-            following = next(self.batches, None)
+        while not self.waiting:
+            following = next(self.blocks, None)
             if following is None:
                 return None
             self.waiting.append(following)
-        return self.waiting[0]
+        return self.waiting[0][0]
 
-    def take(self, count: int, like: np.ndarray) -> list[np.ndarray]:
+    def take(self, count: int, like: np.ndarray) -> np.ndarray:
         """The next batches, up to `count`, as long as they are of the same size."""
         taken: list[np.ndarray] = []
-        while len(taken) < count and (following := self.peek()) is not None and following.size == like.size:
-            taken.append(self.waiting.popleft())
-        return taken
+        while count and (following := self.peek()) is not None and following.size == like.size:
+            block = self.waiting.popleft()
+            taken.append(block[:count])
+            if len(block) > count:
+                self.waiting.appendleft(block[count:])
+            count -= len(taken[-1])
+        return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
-    def put_back(self, batches: Sequence[np.ndarray]) -> None:
+    def put_back(self, batches: np.ndarray) -> None:
         """Undo `take` for the last ones."""
-        self.waiting.extendleft(reversed(batches))
+        if len(batches):
+            self.waiting.appendleft(batches)
 
 
 class _Interrupts:

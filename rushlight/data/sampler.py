@@ -206,8 +206,8 @@ class BatchSampler(Sampler[list[int]]):
             yield batch
 
     def arrays(self, lookups: Sequence[np.ndarray] = ()) -> Iterator[np.ndarray]:
-        """The same batches as arrays, from a sampler that has `parts`; each index is looked up in `lookups`,
-        one after another.
+        """The same batches as the rows of arrays, from a sampler that has `parts`; each index is looked up in
+        `lookups`, one after another.
         """
         rest = np.zeros(0, np.int64)
         parts: Any = self.sampler
@@ -216,11 +216,11 @@ class BatchSampler(Sampler[list[int]]):
                 part = each[part]
             indices = np.concatenate([rest, part]) if rest.size else part
             whole = len(indices) - len(indices) % self.batch_size
-            for start in range(0, whole, self.batch_size):
-                yield indices[start : start + self.batch_size]
+            if whole:
+                yield indices[:whole].reshape(-1, self.batch_size)
             rest = indices[whole:]
         if rest.size and not self.drop_last:
-            yield rest
+            yield rest[None]
 
     def __len__(self) -> int:
         length = len(self.sampler)  # type: ignore[arg-type]

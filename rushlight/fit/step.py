@@ -183,7 +183,7 @@ class Step:
         if recording is None or recording is self._not_native:
             return None
         began = time.perf_counter()
-        found = run_natively(recording, columns, list(rows), self.scheduler)
+        found = run_natively(recording, columns, rows, self.scheduler)
         if found is None:
             self._not_native = recording
             return None
