@@ -14,6 +14,8 @@ import pytest
 pl = pytest.importorskip("polars", reason="needs the data extra")
 
 from rushlight.cli import main
+from rushlight.jobs.errors import JobError
+from rushlight.jobs.reading import read_table
 from tests.test_cli_candles import table
 from tests.test_ratings import taste_ratings
 from tests.test_tables import people
@@ -139,6 +141,19 @@ def test_a_text_or_an_infinity_among_numbers(job, value, runs, tmp_path, monkeyp
         assert "1 infinite values: taken as missing" in said.out
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", "::"])
+def test_blank_and_quoted_lines_of_long_files_are_not_too_short(end, delimiter, tmp_path):
+    lines = ["a,b,c", *["1,2,"] * 20_000, "", '3,"4', '5",', ""]
+    path = tmp_path / "long.csv"
+    path.write_text(end.join(lines).replace(",", delimiter), newline="")
+    frame = read_table(path).frame
+    assert frame.height == 20_001 and frame["b"][-1] in ("4\n5", "4\r\n5")
+    path.write_text(path.read_text() + f"6{delimiter}7", newline="")
+    with pytest.raises(JobError, match="line 20005: 2 fields where the first line has 3"):
+        read_table(path)
+
+
 def test_the_last_rows_of_long_files_are_read_as_carefully(tmp_path, monkeypatch, capsys):
     """Beyond what the form of a file is judged by."""
     monkeypatch.chdir(tmp_path)
@@ -150,6 +165,8 @@ def test_the_last_rows_of_long_files_are_read_as_carefully(tmp_path, monkeypatch
         "7,8,good\n": f"'good' in row {count - 1} is not a number",
         "7,8,5,9\n": f"line {count}: 4 fields where the first line has 3",
         "7,8,5é\n": f"byte 0xE9 in line {count}",
+        "7;8;5\n": f"mixes delimiters: its first line is divided by ',', line {count} by ';'",
+        "7,8\n": f"line {count}: 2 fields where the first line has 3",
         '7,8,"5\n': "a quotation mark that is opened and never closed",
     }.items():
         Path("bad.csv").write_bytes((start + end).encode("latin-1"))

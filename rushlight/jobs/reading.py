@@ -17,7 +17,7 @@ import gzip
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from rushlight.jobs.errors import JobError
 from rushlight.jobs.table_text import (
     DELIMITERS,
     STAND_IN,
+    Row,
     check_widths,
     find_fault,
     not_this_encoding,
@@ -40,6 +41,7 @@ SAMPLE = 1 << 16  # bytes that the form of a file is judged by
 TYPE_ROWS = 10_000  # rows that the types of columns are first judged by
 MOST_FIELDS = 20_000_000  # of a table in memory: about a gigabyte while it is prepared
 BATCH_FIELDS = 2_000_000  # of a part of a table that is read part by part
+NO_SEPARATOR = "\x1e"  # for reading whole lines
 ALL_ROWS = 2**62  # for `read_table`: more than there can be
 GOLDEN = 2654435769  # 2**32 divided by the golden ratio: its multiples are spread most evenly
 
@@ -248,23 +250,25 @@ def read_table(
     """
     if rows is not None and rows < 1:
         raise JobError("--rows must be at least 1")
-    with _opened(Path(path), columns, delimiter, encoding, header) as (file, form, wanted, scan):
-        most = rows if rows is not None else max(1, MOST_FIELDS // (len(wanted) * copies))
+    with _opened(Path(path), columns, delimiter, encoding, header) as source:
+        file, form = source.file, source.form
+        most = rows if rows is not None else max(1, MOST_FIELDS // (len(source.columns) * copies))
         large = not form.delimiter or form.gzipped or file.stat().st_size > 2 * MOST_FIELDS // copies
 
         def collect(type_rows: int | None) -> tuple[Any, int]:
             """The rows wanted, and how many there are."""
-            lazy, total = scan(type_rows), 0
+            lazy, total = source.scan(type_rows), 0
             if rows is not None or large:
                 total = lazy.select(polars().len()).collect(engine="streaming").item()
             chosen = lazy if total <= most else _part_of(lazy, total, most, keep)
-            frame = chosen.select(wanted).collect(engine="streaming")
+            frame = chosen.select(source.columns).collect(engine="streaming")
             return frame, max(total, len(frame))
 
         try:
             frame, total = collect(TYPE_ROWS)
         except polars().exceptions.ComputeError:
             frame, total = collect(None)  # a later row has another type than the first ones
+        source.refuse_short_lines(frame)
     if not len(frame):
         raise JobError(f"{file} has a header but no rows")
     notes = []
@@ -291,15 +295,19 @@ def read_parts(
     Arguments and errors are those of `read_table`. A number may be of another type in each part.
     """
     drop: bool | None = None
-    with _opened(Path(path), None, delimiter, encoding, header) as (file, form, wanted, scan):
-        pl = polars()
+    with _opened(Path(path), None, delimiter, encoding, header) as source:
+        file, form, pl = source.file, source.form, polars()
         types: int | None = TYPE_ROWS
         try:
-            scan(types).select(pl.all().null_count()).collect(engine="streaming")
+            source.scan(types).select(pl.all().null_count()).collect(engine="streaming")
         except pl.exceptions.ComputeError:
             types = None
-        size = max(1, BATCH_FIELDS // len(wanted))
-        for frame in scan(types).collect_batches(chunk_size=size, engine="streaming"):
+        size = max(1, BATCH_FIELDS // len(source.columns))
+        checked = False
+        for frame in source.scan(types).collect_batches(chunk_size=size, engine="streaming"):
+            if not checked:
+                source.refuse_short_lines(frame)
+                checked = any(column.null_count() for column in frame.get_columns())
             if drop is None and len(frame):
                 drop = form.index and _counts_rows(frame[form.columns[0]])
             if len(frame):
@@ -315,18 +323,15 @@ def _opened(
     delimiter: str | None,
     encoding: str | None,
     header: bool | None,
-) -> Iterator[tuple[Path, Form, list[str], Callable[[int | None], Any]]]:
-    """A file with its form, the columns wanted of it, and a function that begins a lazy read of all rows.
-
-    Whatever polars refuses inside becomes a JobError.
-    """
+) -> Iterator[_Source]:
+    """A file to be read; whatever polars refuses inside becomes a JobError."""
     form = look(file, delimiter=delimiter, encoding=encoding, header=header)
     for name in columns or ():
         column_named(form.columns, name, str(file))
     pl = polars()
     try:
         with tempfile.TemporaryDirectory(prefix="rushlight-") as folder:
-            yield file, form, list(columns or form.columns), _scanner(pl, file, form, Path(folder))
+            yield _Source(file, form, columns, Path(folder))
     except pl.exceptions.PolarsError as error:
         fault = find_fault(file, form.encoding, form.gzipped, form.delimiter) if form.delimiter else None
         raise fault or JobError(f"{file} cannot be read: {_first_line(error)}") from None
@@ -335,22 +340,24 @@ def _opened(
         raise JobError(f"{file} cannot be read: {reason}") from None
 
 
-def _scanner(pl: Any, file: Path, form: Form, folder: Path) -> Callable[[int | None], Any]:
-    """A function that begins a lazy read, with types judged by so many rows, or by all.
+class _Source:
+    """What polars reads: the file, or, of text that polars does not know, a copy of it in `folder`."""
 
-    Text that polars does not know is first written anew in `folder`.
-    """
-    if not form.delimiter:
-        return lambda type_rows: pl.scan_parquet(file)
-    source, separator = file, form.delimiter
-    if form.encoding not in ("utf-8", "ascii") or len(separator) > 1:
-        source = folder / "table.csv"
-        separator = write_anew(file, form.encoding, form.gzipped, form.delimiter, source)
+    def __init__(self, file: Path, form: Form, columns: Sequence[str] | None, folder: Path) -> None:
+        self.file, self.form, self.path, self.separator = file, form, file, form.delimiter
+        self.columns = list(columns or form.columns)
+        if form.delimiter and (form.encoding not in ("utf-8", "ascii") or len(form.delimiter) > 1):
+            self.path = folder / "table.csv"
+            self.separator = write_anew(file, form.encoding, form.gzipped, form.delimiter, self.path)
 
-    def scan(type_rows: int | None) -> Any:
+    def scan(self, type_rows: int | None) -> Any:
+        """A lazy read of all rows and columns; types are judged by so many rows, or by all."""
+        pl, form = polars(), self.form
+        if not form.delimiter:
+            return pl.scan_parquet(self.path)
         lazy = pl.scan_csv(
-            source,
-            separator=separator,
+            self.path,
+            separator=self.separator,
             has_header=form.header,
             with_column_names=lambda _: form.columns,
             null_values=MISSING,
@@ -359,7 +366,28 @@ def _scanner(pl: Any, file: Path, form: Form, folder: Path) -> Callable[[int | N
         )
         return lazy.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
 
-    return scan
+    def refuse_short_lines(self, frame: Any) -> None:
+        """JobError where a line has too few fields, which polars takes for missing values.
+
+        They show in `frame`, what was read.
+        """
+        if not self.form.delimiter or not any(column.null_count() for column in frame.get_columns()):
+            return
+        if not self.form.gzipped and self.path.stat().st_size < SAMPLE:
+            return  # `look` has seen all lines
+        pl = polars()
+        options = {"has_header": False, "quote_char": None, "infer_schema": False, "new_columns": ["line"]}
+        lines = pl.scan_csv(self.path, separator=NO_SEPARATOR, truncate_ragged_lines=True, **options)
+        line = pl.col("line")
+        fields = line.str.count_matches(self.separator, literal=True) + 1
+        # a line with a quotation mark may go on in the next one, and what it holds may look like a separator
+        short = (fields < len(self.form.columns)) & ~line.str.contains('"', literal=True)
+        short &= line.str.strip_chars_end("\r") != ""
+        found = lines.with_row_index("number", 1).filter(short).head(1).collect(engine="streaming")
+        if len(found):
+            number, text = found.row(0)
+            row = next(rows_of([text], self.separator))._replace(number=number)
+            check_widths([Row(1, self.form.columns, ""), row], self.form.delimiter, self.file)
 
 
 def _part_of(lazy: Any, total: int, most: int, keep: str) -> Any:
