@@ -238,22 +238,22 @@ class Tensor(_Attached):
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(
-                    "assigned grad expected to be a Tensor or None but got grad of type "
-                    f"{type(value).__name__}"
-                )
+                kind = type(value).__name__
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {kind}")
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._array.shape != self._array.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: got {list(value.shape)}, the tensor has "
-                    f"{list(self.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if value.dtype is not self.dtype:
+                from rushlight.ops.operands import C_NAMES, TITLES
+
+                given, own = C_NAMES[value.dtype.name], TITLES[self.dtype.name]
                 raise RuntimeError(
-                    "attempting to assign a gradient with dtype '"
-                    f"{value.dtype.name}' to a tensor with dtype '{self.dtype.name}'. "
-                    "Please ensure that the gradient and the tensor have the same dtype"
+                    f"attempting to assign a gradient with dtype '{given}' to a tensor with grad_dtype "
+                    f"'{own}'. The gradient must have the tensor's type."
                 )
         if state.mode & RECORDING:
             state.recorder.note_grad_set(self)

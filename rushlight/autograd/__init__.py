@@ -83,11 +83,6 @@ __all__ = [
     "variable",
 ]
 
-_NOT_USED = (
-    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
-    "this is "
-    "the desired behavior."
-)
 _warned_of_cycle = False
 
 
@@ -310,8 +305,12 @@ def grad(
         found = _batched(outputs, sources, grad_outputs, keep, create_graph)
     else:
         found = _gradients(outputs, sources, _complete(outputs, grad_outputs), keep, create_graph)
-    if not allow_unused and any(each is None for each in found):
-        raise RuntimeError(_NOT_USED)
+    unused = [place for place, each in enumerate(found) if each is None]
+    if unused and not allow_unused:
+        raise RuntimeError(
+            f"The differentiated Tensor at index {unused[0]} appears to not have been used in the graph. Set "
+            "allow_unused=True if this is the desired behavior."
+        )
     if materialize_grads:
         found = [
             zeros_like(source, requires_grad=create_graph) if each is None else each

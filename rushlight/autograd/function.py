@@ -15,7 +15,14 @@ from typing import Any
 
 from rushlight.autograd.graph import pack
 from rushlight.autograd.mode import ANOMALY, GRAD, state
-from rushlight.autograd.node import FREED_TWICE, Node, Overwritten, _changed_in_place, edges_to
+from rushlight.autograd.node import (
+    FREED_TWICE,
+    Node,
+    Overwritten,
+    _changed_in_place,
+    edges_to,
+    refuse_inference,
+)
 
 
 class FunctionCtx:
@@ -105,6 +112,7 @@ class _Kept:
         if self.packed is not None:
             self.kept = None
         elif tensor is not None:
+            refuse_inference(tensor if tensor._root is None else tensor._root)
             self.version = tensor._current_version()
             if tensor._node is node:
                 root = tensor if tensor._root is None else tensor._root

@@ -423,6 +423,17 @@ def unconnected(op: Op, plan: Plan, params: dict[str, Any]) -> Node:
 _METADATA: weakref.WeakKeyDictionary[Node, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
+def refuse_inference(root: Tensor) -> None:
+    """Refuse to save what was made in inference mode, where in-place changes are not counted."""
+    if root.is_inference():
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
+            "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
+            "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
+            "`torch.inference_mode()`."
+        )
+
+
 def _changed_in_place(
     node: Node | None, array: np.ndarray, now: int, expected: int, producer: Node | None, number: int = 0
 ) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import ANOMALY, GRAD, INFERENCE, NODES_NOTED, PACKING, RECORDING, WATCHING, state
-from rushlight.autograd.node import Node, edges_to, unconnected
+from rushlight.autograd.node import Node, edges_to, refuse_inference, unconnected
 from rushlight.dtype import can_cast, from_numpy
 from rushlight.ops.operands import ALWAYS_BOOL as ALWAYS_BOOL
 from rushlight.ops.operands import BOOL_TO_LONG as BOOL_TO_LONG
@@ -252,7 +252,10 @@ def make_node(op: Op, inputs: Sequence[Any], params: dict[str, Any], mask: int) 
             each = inputs[index]
             saved.append(each)
             if isinstance(each, Tensor):
-                versions.append(each._version_count if each._root is None else each._root._version_count)
+                root = each if each._root is None else each._root
+                if root._creation is not None:
+                    refuse_inference(root)
+                versions.append(root._version_count)
             else:
                 versions.append(-1)
         node.saved, node.versions = saved, versions
@@ -274,6 +277,8 @@ def _variadic_node(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Nod
     node.edges, node.numbers = edges, numbers
     if plan.inputs:
         node.saved = list(inputs)
+        for each in inputs:
+            refuse_inference(each if each._root is None else each._root)
         node.versions = [each._current_version() for each in inputs]
     if plan.shapes:
         node.shapes = [tuple(shape_of(each) for each in inputs)]
