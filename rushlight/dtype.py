@@ -79,7 +79,7 @@ def from_numpy(numpy_dtype: Any) -> dtype:
         return _BY_NUMPY[native]
     supported = ", ".join(each.name for each in reversed(ALL))
     raise TypeError(
-        f"can't convert np.ndarray of type {'numpy.object_' if native.hasobject else native.name}. "
+        f"can't convert np.ndarray of type numpy.{native.type.__name__}. "
         f"The only supported types are: {supported}."
     )
 

@@ -74,3 +74,13 @@ def _as_integer(item: Any, position: int) -> int:
         # NumPy's scalars are named with their module (numpy.float32), Python's own by their bare name.
         name = f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
         raise TypeError(f"torch.Size() takes an iterable of 'int' (item {position} is '{name}')") from None
+
+
+def one_element(tensor: Any) -> Any:
+    """The tensor itself, if it has one element, and so can become a number of Python's."""
+    if tensor._array.size != 1:
+        raise ValueError(
+            "only one element tensors can be converted to Python scalars. "
+            f"This one has the shape {list(tensor._array.shape)}."
+        )
+    return tensor

@@ -20,7 +20,7 @@ from rushlight.autograd.mode import RECORDING, reading, state
 from rushlight.autograd.node import LEAF_HOOKS, Hooks, Node, RemovableHandle
 from rushlight.device import CPU, device
 from rushlight.dtype import dtype, from_numpy, get_default_dtype
-from rushlight.size import Size
+from rushlight.size import Size, one_element
 
 if TYPE_CHECKING:
     from rushlight.attached import Attached as _Attached
@@ -411,10 +411,10 @@ class Tensor(_Attached):
         raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(one_element(self).item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(one_element(self).item())
 
     def __index__(self) -> int:
         if self._array.size != 1 or self._array.dtype.kind == "f":

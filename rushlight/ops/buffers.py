@@ -66,4 +66,6 @@ def frombuffer(
             stacklevel=2,
         )
         array = array.copy()
+    if requires_grad and not dtype.is_floating_point:
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     return new_tensor(array).requires_grad_(requires_grad)
