@@ -17,7 +17,7 @@ from rushlight.jobs.errors import JobError
 from rushlight.vision import datasets
 from rushlight.vision.idx import load_folder
 
-BLOCK, PIECE = 128, 1 << 16  # images and pixels that are handled at once: what stays in the processor's cache
+BLOCK, PIECE = 512, 1 << 17  # images and pixels that are handled at once: what stays in the processor's cache
 INPUTS, CLASSES = 28 * 28, 10  # of all named datasets
 NAMED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
