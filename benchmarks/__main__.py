@@ -1,5 +1,6 @@
 """``python -m benchmarks``: cost of eager operations and steps, of imports and compiling, as text or as JSON;
-``python -m benchmarks workloads``: training jobs beside PyTorch, JAX and plain NumPy.
+``python -m benchmarks workloads``: training jobs beside PyTorch, JAX and plain NumPy; ``agreement``: whether
+compiled training is eager training.
 
 Parsing and printing only; the measuring is in the modules beside this one. Invariant: the number of threads
 is set before NumPy is imported, and is one on either side.
@@ -25,7 +26,10 @@ def main() -> int:
         prog="python -m benchmarks", description="Costs beside PyTorch's and NumPy's."
     )
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (all), or workloads"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"any of {', '.join(PARTS)} (all); or workloads; or agreement",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     workloads = parser.add_argument_group(
@@ -44,6 +48,8 @@ def main() -> int:
         if options.json:
             print(json.dumps(results))
         return 1 if disagreements(results) else 0
+    if options.parts == ["agreement"]:
+        return agree(options.json)
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
@@ -60,6 +66,18 @@ def main() -> int:
     else:
         show(results)
     return 0
+
+
+def agree(as_json: bool) -> int:
+    """Compare compiled with eager training; returns the exit code."""
+    from benchmarks.agreement import all_agreements, failures, show
+
+    found = all_agreements()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show(found)
+    return 1 if failures(found) else 0
 
 
 def measure(parts: list[str] | tuple[str, ...], has_torch: bool) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def parts(lib: Any, task: Task) -> tuple[Any, Any, Any, Any]:
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         model = nn.Sequential(*layers[:-1])
         loss = nn.functional.mse_loss if workload.kind == "values" else nn.functional.cross_entropy
+    model = model.to(lib.from_numpy(task.weights[0]).dtype)
     with lib.no_grad():
         for parameter, value in zip(model.parameters(), task.weights, strict=True):
             parameter.copy_(lib.from_numpy(value))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import peers_numpy, peers_torch, workloads
+from benchmarks import agreement, peers_numpy, peers_torch, workloads
 from benchmarks.task import WORKLOADS, Task, Workload, initial_weights, load
 
 
@@ -51,6 +51,15 @@ def test_compiled_ways_take_the_steps_of_the_eager_one(way: str, kind: str) -> N
     task = small_task(kind, (6, 5, 4, 10) if kind == "classes" else (7, 9, 3))
     eager = peers_torch.contestant("rushlight", task, 1)(0, 12)
     np.testing.assert_allclose(peers_torch.contestant(way, task, 1)(0, 12), eager, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["classes", "ratings"])
+def test_compiled_training_agrees_with_eager_training(kind: str) -> None:
+    task = small_task(kind, (6, 5, 4, 10) if kind == "classes" else (7, 9, 3))
+    found = agreement.agreement(task, 12)
+    assert not agreement.failures({"small": found})
+    assert found["double"] < 1e-12 and found["single"] < 1e-4
+    assert agreement.failures({"small": {**found, "threads": False}}) == ["small"]
 
 
 def test_the_notebook_takes_the_same_steps() -> None:
