@@ -70,6 +70,23 @@ def sgd(parameters):
     return torch.optim.SGD(parameters, lr=0.1)
 
 
+def clipped(batch, optimizer):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 33), nn.ReLU(), nn.Linear(33, 7))
+    step = optimizer(model.parameters())
+    data, labels = torch.rand(batch, 20), torch.randint(0, 7, (batch,))
+
+    def train(x, y):
+        loss = F.cross_entropy(model(x), y)
+        step.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        step.step()
+        return loss
+
+    return train, (data, labels)
+
+
 def adam(parameters):
     return torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1)
 
@@ -90,7 +107,7 @@ def states_of(program):
 
 
 @pytest.mark.parametrize("optimizer", [sgd, adam])
-@pytest.mark.parametrize("make", [classifier, regression, lookup])
+@pytest.mark.parametrize("make", [classifier, regression, lookup, clipped])
 @pytest.mark.parametrize("batch", [1, 2, 37])
 def test_a_native_program_does_what_its_ops_do(make, batch, optimizer):
     recording, given = recorded(make, batch, optimizer)
@@ -133,6 +150,45 @@ def test_many_steps_in_one_call_are_the_same_bits_on_any_number_of_threads(make,
         assert losses.tolist() == [float(each) for each in one_by_one]
         for found, want in zip(states, wanted, strict=True):
             np.testing.assert_array_equal(found, want)
+
+
+# Around the sizes of vectors and of register tiles: one less, one more, and several of them.
+SIZES = [
+    (1, 5, 70),
+    (2, 33, 64),
+    (7, 16, 17),
+    (15, 31, 48),
+    (16, 96, 5),
+    (29, 28, 27),
+    (37, 64, 130),
+    (64, 50, 3),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_products_of_every_layout(size, dtype):
+    """Operands and results with either dimension contiguous, and what follows at every finished piece."""
+    m, n, k = size
+    torch.manual_seed(0)
+    left, right = torch.rand(m, k, dtype=dtype) - 0.5, torch.rand(k, n, dtype=dtype) - 0.5
+    bias = torch.rand(n, dtype=dtype)
+    turned = torch.empty(n, m, dtype=dtype).t()
+
+    def products(a, b, c, out):
+        found = [a @ b, a.t().contiguous().t() @ b, a @ b.t().contiguous().t(), (b.t() @ a.t()).t()]
+        out.copy_(a @ b + c)
+        return [torch.relu(each + c) * 2 for each in found], out + 0
+
+    wanted, copied = products(left, right, bias, turned)
+    compiled = torch.compile(products)
+    for _ in range(2):
+        found, last = compiled(left, right, bias, turned)
+    (recording,) = compiled.all_recordings()
+    assert all(isinstance(each, str) for each in recording.executor.segments)
+    tolerance = 1e-5 if dtype is torch.float32 else 1e-13
+    for each, want in [*zip(found, wanted, strict=True), (last, copied)]:
+        np.testing.assert_allclose(each.numpy(), want.numpy(), tolerance, tolerance)
 
 
 def test_a_label_out_of_range_is_found_before_anything_changes():

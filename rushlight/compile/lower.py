@@ -209,7 +209,7 @@ def _fold(lowering: Lowering, call: Call) -> None:
     (out,) = call.outputs
     dims = call.params["dim"]
     kind = kind_of(call.params.get("dtype", out.dtype))
-    if kind not in KINDS or kind == "b1":
+    if kind not in KINDS or kind == "b1" or (call.op.name == "linalg_vector_norm" and not is_float(kind)):
         raise NotLowered("a fold of this type is left to NumPy")
     strides, kept = [], iter(out.strides)
     for d in range(len(source.shape)):
@@ -229,6 +229,14 @@ def _fold(lowering: Lowering, call: Call) -> None:
             count *= source.shape[d]
         fold, after = "sum", Symbols()
         post = after.load(0, kind) / after.const(count, kind)
+    elif fold == "linalg_vector_norm":
+        fold, after = "sum", Symbols()
+        if call.params["ord"] == 2:
+            value, post = value * value, after.make("sqrt", (after.load(0, kind),), kind)
+        elif call.params["ord"] == 1:
+            value = symbols.make("abs", (value,), kind)
+        else:
+            raise NotLowered("norms of other orders than 1 and 2 are left to NumPy")
     store = at(out, strides, source.shape)
     lowering.add(
         source.shape,
@@ -422,6 +430,7 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "index_add": picks.index_add,
     "index_backward": picks.index_backward,
     "index_select": picks.index_select,
+    "linalg_vector_norm": _fold,
     "linear": _linear,
     "mean": _fold,
     "mm": _mm,
@@ -431,6 +440,7 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "prod": _fold,
     "scatter_add": picks.scatter_add,
     "slice_backward": picks.slice_backward,
+    "stack": picks.stack,
     "sum": _fold,
     "uniform": uniform,
 }

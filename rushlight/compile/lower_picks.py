@@ -200,6 +200,18 @@ def cat(lowering: Lowering, call: Call) -> None:
         start = end
 
 
+def stack(lowering: Lowering, call: Call) -> None:
+    """Every input in its place along a new dimension."""
+    (out,) = call.outputs
+    before = (slice(None),) * call.params["dim"]
+    for number, each in enumerate(call.reads()):
+        place = _part(out, (*before, slice(number, number + 1)))
+        dim = call.params["dim"]
+        shape, strides = list(place.shape), list(place.strides)
+        del shape[dim], strides[dim]
+        _move(lowering, call, each, Window(out.buffer, place.offset, tuple(shape), tuple(strides)))
+
+
 def _part(window: Window, index: Any) -> Window:
     """The window on a basic index of a window."""
     size = window.dtype.itemsize
