@@ -65,7 +65,12 @@ def row_major(array: np.ndarray) -> np.ndarray:
 
 def copy_order(array: np.ndarray) -> Literal["K", "C"]:
     """The order in which PyTorch lays out a copy: the array's own, but row-major if it repeats elements."""
-    return "C" if 0 in array.strides else "K"
+    strides = array.strides
+    if 0 not in strides:
+        return "K"
+    # NumPy gives a dimension of one element, such as that of ``x[None]``, the stride 0: it repeats nothing.
+    repeats = any(n > 1 and not stride for n, stride in zip(array.shape, strides, strict=True))
+    return "C" if repeats else "K"
 
 
 def in_memory_order(values: np.ndarray, like: np.ndarray) -> np.ndarray:
