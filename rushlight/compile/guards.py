@@ -250,7 +250,7 @@ class Guards:
 
     def _written_out(self) -> Callable[[], bool]:
         """The comparisons as one Python function, which takes a third of the time of loops over the lists."""
-        names: dict[str, Any] = {"missing": _MISSING}
+        names: dict[str, Any] = {"get": dict.get, "missing": _MISSING}
         terms: list[str] = []
 
         def name(value: Any) -> str:
@@ -260,7 +260,7 @@ class Guards:
 
         terms += [f"not {name(each)}" for each in self._empty]
         for table, key, value in zip(self._tables, self._names, self._values, strict=True):
-            terms.append(f"{name(dict.get)}({name(table)}, {name(key)}, missing) is {name(value)}")
+            terms.append(f"get({name(table)}, {name(key)}, missing) is {name(value)}")
         for tensor, *found in zip(self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True):
             given = name(tensor)
             for attribute, value in zip(("_array", "_requires_grad", "_hooks"), found, strict=True):

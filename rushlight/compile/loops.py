@@ -55,32 +55,32 @@ class Body:
         Stores come last, those in `first` before the others: a load that follows a store to an address with
         the same low bits waits for it, which costs more than all the arithmetic.
         """
-        values = self.values = dict(known)
+        self.values = dict(known)
         folds: list[tuple[Statement, Reg]] = []
         waiting = list(first)
         for each in statements:
-            value = self._value(each, place, values)
+            value = self._value(each, place)
             if each.fold:
                 folds.append((each, value))
             elif each.add:
                 before = self.load(each.store, place)
                 self.store(each.store, place, self.e.binary(_adding(value), before, value))
             else:
-                values[each.store] = value
+                self.values[each.store] = value
                 if each in self.stored:
                     waiting.append((each.store, value))
         for access, value in waiting:
             self.store(access, place, value)
         return folds
 
-    def _value(self, statement: Statement, place: Place, values: dict[Access, Reg]) -> Reg:
+    def _value(self, statement: Statement, place: Place) -> Reg:
         def leaf(node: Expr) -> Reg:
             if node.op == "index":
                 return self.index(node.args[0], place)
             access = statement.loads[node.args[0]]
-            found = values.get(access)
+            found = self.values.get(access)
             if found is None:
-                found = values[access] = self.load(access, place)
+                found = self.values[access] = self.load(access, place)
             return found
 
         return Scalars(self.e, place.lanes, leaf).values([statement.expr])[0]

@@ -209,7 +209,7 @@ def _fold(lowering: Lowering, call: Call) -> None:
     (out,) = call.outputs
     dims = call.params["dim"]
     kind = kind_of(call.params.get("dtype", out.dtype))
-    if kind not in KINDS or kind == "b1" or (call.op.name == "linalg_vector_norm" and not is_float(kind)):
+    if kind not in KINDS or kind == "b1":
         raise NotLowered("a fold of this type is left to NumPy")
     strides, kept = [], iter(out.strides)
     for d in range(len(source.shape)):

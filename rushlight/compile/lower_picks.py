@@ -205,11 +205,7 @@ def stack(lowering: Lowering, call: Call) -> None:
     (out,) = call.outputs
     before = (slice(None),) * call.params["dim"]
     for number, each in enumerate(call.reads()):
-        place = _part(out, (*before, slice(number, number + 1)))
-        dim = call.params["dim"]
-        shape, strides = list(place.shape), list(place.strides)
-        del shape[dim], strides[dim]
-        _move(lowering, call, each, Window(out.buffer, place.offset, tuple(shape), tuple(strides)))
+        _move(lowering, call, each, _part(out, (*before, number, ...)))
 
 
 def _part(window: Window, index: Any) -> Window:

@@ -75,12 +75,17 @@ def run_many(
     """
     results: list[Any] = []
     for rows in batches:
-        given = [new_tensor(column.take(rows, axis=0)) for column in columns]
+        given = batch_of(columns, rows)
         if results and recording.unfit(given):
             break
         results.append(recording.run(given))
         advance()
     return results
+
+
+def batch_of(columns: Sequence[np.ndarray], rows: np.ndarray) -> list[Tensor]:
+    """The arguments of a step: the rows of each column."""
+    return [new_tensor(each.take(rows, axis=0)) for each in columns]
 
 
 def run_natively(
@@ -121,16 +126,15 @@ def _numbers(recording: Recording, steps: int, scheduler: Any) -> np.ndarray:
     the recording relies on, later steps are left out.
     """
     readers = [read for _, read in recording.live]
-    now = np.array([[read() for read in readers]], np.float64).reshape(1, len(readers))
+    numbers = np.empty((steps, len(readers)), np.float64)
     if scheduler is None and not recording.after:
-        return np.repeat(now, steps, 0)
+        numbers[:] = [read() for read in readers]
+        return numbers
     only_settings = type(scheduler) in _PREDICTABLE and not recording.after
     guards = recording.guards
     broken = guards.broken_settings if only_settings else guards.broken
-    numbers = np.repeat(now, steps, 0)
     for place in range(steps):
-        for column, read in enumerate(readers):
-            numbers[place, column] = read()
+        numbers[place] = [read() for read in readers]
         recording.advance()
         if scheduler is not None:
             scheduler.step()
@@ -263,7 +267,7 @@ class _Columns:
         """The row numbers of batches as the rows of arrays; drawn from the generators as in ordinary
         iteration.
         """
-        iterator: Any = iter(loader)
+        iterator: Any = iter(loader)  # draws what ordinary iteration draws at its start
         if self._foreseeable:
             sampler: Any = self._sampler
             yield from sampler.arrays(self.subsets)
@@ -276,7 +280,7 @@ class _Columns:
 
     def batch(self, rows: np.ndarray) -> list[Tensor]:
         """One batch."""
-        return [new_tensor(each.take(rows, axis=0)) for each in self.arrays]
+        return batch_of(self.arrays, rows)
 
     def is_foreseeable(self, recording: Recording) -> bool:
         """Whether later batches may be asked for before the steps on earlier ones have run."""
@@ -314,7 +318,7 @@ class _LookAhead:
 
     def peek(self) -> np.ndarray | None:
         """The next batch, None at the end."""
-        while not self.waiting:
+        if not self.waiting:
             following = next(self.blocks, None)
             if following is None:
                 return None

@@ -170,13 +170,10 @@ class Plan:
         if step is not None:
             functions.append(step.close())
         if is_whole and segments and self._can_run_many():
-            functions.append(self._run_function(kernels, live))
+            spare = len(self.buffers) if self.spared else 0
+            functions.append(run_function(kernels, self.program.arguments, live, self.program.results, spare))
             self.runs_many = True
         return module_text(kernels, functions, pause_function()), segments
-
-    def _run_function(self, kernels: Kernels, live: Sequence[Buffer]) -> str:
-        spare = len(self.buffers) if self.spared else 0
-        return run_function(kernels, self.program.arguments, live, self.program.results, spare)
 
     def _can_run_many(self) -> bool:
         arguments = self.program.arguments

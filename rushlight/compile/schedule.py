@@ -165,8 +165,11 @@ def emit_group(
         if kept or product in stored:
             emit_product(e, product, way, group.statements, pointers, kept, product in stored, part)
 
-    here = {each for each in group.work() if isinstance(each, (Statement, Product)) and each in stored}
-    sparing = {each for each in here if each.store.buffer.number in spared}
+    sparing = {
+        each
+        for each in group.work()
+        if isinstance(each, (Statement, Product)) and each in stored and each.store.buffer.number in spared
+    }
     if not sparing:
         nest(stored)
         return e
