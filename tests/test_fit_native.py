@@ -14,6 +14,7 @@ import pytest
 import rushlight as rl
 from rushlight import nn, optim
 from rushlight.cli import main
+from rushlight.compile import over
 from rushlight.compile.native import Native
 from rushlight.fit import Callback, EarlyStopping, FitError, Interrupted, Trainer, step, watch
 from rushlight.utils.data import DataLoader, TensorDataset
@@ -126,7 +127,7 @@ def test_ctrl_c_in_a_native_call_saves_what_was_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call is finished first; the resumed run ends with the bits of one that ran through."""
-    monkeypatch.setattr(step, "CHUNK_SECONDS", 1e-9)  # the first call has 16 steps, the others one each
+    monkeypatch.setattr(over, "CHUNK_SECONDS", 1e-9)  # the first call has 16 steps, the others one each
     whole = make(folder=tmp_path / "whole")
     whole.fit()
     run_many = Native.run_many

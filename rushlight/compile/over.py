@@ -56,6 +56,21 @@ _PREDICTABLE = frozenset(
 Progress = Callable[[int, int | None], None]
 
 
+def next_chunk(chunk: int, steps: int, seconds: float) -> int:
+    """How many steps the chunk after one of `chunk` has, where `steps` took so many seconds: as many as take
+    `CHUNK_SECONDS`, but no sudden rise.
+    """
+    fitting = int(CHUNK_SECONDS * steps / max(seconds, 1e-9))
+    return max(1, min(fitting, 8 * chunk))
+
+
+def arrays_of(tensors: Sequence[Tensor]) -> list[np.ndarray] | None:
+    """Tensors as arrays without gaps, if a batch is nothing but rows of them."""
+    if any(type(each) is not Tensor or each.requires_grad for each in tensors):
+        return None
+    return [np.ascontiguousarray(each._array) for each in tensors]
+
+
 def run_many(
     recording: Recording,
     columns: Sequence[np.ndarray],
@@ -243,8 +258,7 @@ class _Epoch:
         """Tell progress, and choose how many steps the next chunk has."""
         now = time.perf_counter()
         if steps:
-            fitting = int(CHUNK_SECONDS * steps / max(now - self.started, 1e-9))
-            self.step.chunk = max(1, min(fitting, 8 * self.step.chunk))
+            self.step.chunk = next_chunk(self.step.chunk, steps, now - self.started)
         self.started = now
         if self.progress is not None:
             self.progress(self.count, self.total)
@@ -254,8 +268,10 @@ class _Epoch:
 class _Columns:
     """The tensors behind a loader, and the rows its batches are made of."""
 
-    def __init__(self, loader: DataLoader, tensors: Sequence[Tensor], subsets: Sequence[np.ndarray]) -> None:
-        self.arrays = [np.ascontiguousarray(each._array) for each in tensors]
+    def __init__(
+        self, loader: DataLoader, arrays: Sequence[np.ndarray], subsets: Sequence[np.ndarray]
+    ) -> None:
+        self.arrays = arrays
         self.subsets = subsets
         sampler = loader.batch_sampler
         inner = sampler.sampler if type(sampler) is BatchSampler else None
@@ -297,9 +313,8 @@ def _columns(loader: Any) -> _Columns | None:
         dataset = dataset.dataset
     if type(dataset) is not TensorDataset or not collate.is_standard(loader.collate_fn):
         return None
-    if any(type(each) is not Tensor or each.requires_grad for each in dataset.tensors):
-        return None
-    return _Columns(loader, dataset.tensors, subsets)
+    arrays = arrays_of(dataset.tensors)
+    return None if arrays is None else _Columns(loader, arrays, subsets)
 
 
 def _length(loader: Any) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile.over import arrays_of
 from rushlight.data.dataset import Dataset, TensorDataset
 from rushlight.data.loader import DataLoader
 from rushlight.fit.errors import FitError
@@ -84,9 +85,7 @@ class RowBatches(Iterator[Batch]):
     @functools.cached_property
     def columns(self) -> list[np.ndarray] | None:
         """The data as arrays without gaps, if a batch is nothing but rows of it."""
-        if any(type(each) is not Tensor or each.requires_grad for each in self.tensors):
-            return None
-        return [np.ascontiguousarray(each._array) for each in self.tensors]
+        return arrays_of(self.tensors)
 
     def peek(self, count: int) -> np.ndarray:
         """The row numbers ``(n, batch_size)`` of the next batches, up to `count`, a shorter one left out."""

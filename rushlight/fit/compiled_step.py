@@ -25,7 +25,7 @@ def compiled_step(trainer: Trainer) -> CompiledFunction:
         FitError: the step cannot be compiled.
     """
     generators = trainer.train_batches.generators
-    before = Snapshot(trainer.model, trainer.optimizer, trainer.scheduler)
+    before = Snapshot(trainer.model, trainer.optimizer)
     streams = randomness.capture(generators)
     step: CompiledFunction = compile(trainer.plain_step, name="step")
     trainer.model.train()

@@ -79,7 +79,7 @@ def sweep(trainer: Trainer, lowest: float, highest: float, steps: int) -> RateCu
     if not 0 < lowest < highest < math.inf or steps < 10:
         raise FitError("a sweep needs 0 < lowest < highest and at least 10 steps")
     generators = trainer.train_batches.generators
-    before = Snapshot(trainer.model, trainer.optimizer, trainer.scheduler)
+    before = Snapshot(trainer.model, trainer.optimizer)
     streams = randomness.capture(generators)
     step = plain_step(trainer.model, trainer.loss_function, trainer.optimizer)
     trainer.model.train()

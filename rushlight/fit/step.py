@@ -11,7 +11,6 @@ of its own. All others come from a program, one by one or many at a time with th
 
 from __future__ import annotations
 
-import copy
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ import numpy as np
 from rushlight.autograd import no_grad
 from rushlight.compile import compile
 from rushlight.compile.compiled import CompiledFunction
-from rushlight.compile.over import CHUNK_SECONDS, run_natively
+from rushlight.compile.over import next_chunk, run_natively
 from rushlight.compile.record import RecordingError
 from rushlight.compile.recording import Recording
 from rushlight.fit import randomness
@@ -75,15 +74,14 @@ def plain_step(
 class Snapshot:
     """What a step changes, kept so that it can be undone without moving any tensor's memory."""
 
-    def __init__(self, model: Module, optimizer: Optimizer, scheduler: Any = None) -> None:
-        self.optimizer, self.scheduler = optimizer, scheduler
+    def __init__(self, model: Module, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
         self.state = {key: dict(values) for key, values in optimizer.state.items()}
         kept = [*model.parameters(), *model.buffers()]
         kept += [each for group in optimizer.param_groups for each in group["params"]]
         kept += [v for values in self.state.values() for v in values.values() if isinstance(v, Tensor)]
         self.tensors = [(each, each.detach().clone()) for each in {id(t): t for t in kept}.values()]
         self.groups = [dict(group) for group in optimizer.param_groups]
-        self.schedule = None if scheduler is None else copy.deepcopy(scheduler.state_dict())
         self.random = randomness.capture()
 
     def undo(self) -> None:
@@ -101,8 +99,6 @@ class Snapshot:
         for group, saved in zip(self.optimizer.param_groups, self.groups, strict=True):
             group.clear()
             group.update(saved)
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(self.schedule)
         randomness.restore(self.random)
 
 
@@ -136,7 +132,7 @@ class Step:
     ) -> None:
         self.function, self.snapshot, self.scheduler = function, snapshot, scheduler
         self.program = compile(function, name="step") if compiled else None
-        self.chunk = 16  # steps in one native call, soon as many as take `CHUNK_SECONDS`
+        self.chunk = 16  # steps in one native call, soon what `next_chunk` says
         self._not_native: Recording | None = None
 
     def take(self, batches: Iterator[Batch], first: bool, several: bool) -> Taken | None:
@@ -174,7 +170,7 @@ class Step:
 
     def _natively(self, batches: RowBatches, rows: np.ndarray) -> Taken | None:
         """Take a step for each of several batches in one native call; None where that cannot be done."""
-        columns = batches.columns
+        columns = None if self.program is None else batches.columns
         if columns is None:
             return None
         example = batches.batch(rows[0])
@@ -189,8 +185,7 @@ class Step:
             return None
         losses, count = found
         batches.skip(count)
-        fitting = int(CHUNK_SECONDS * count / max(time.perf_counter() - began, 1e-9))
-        self.chunk = max(1, min(fitting, 8 * self.chunk))
+        self.chunk = next_chunk(self.chunk, count, time.perf_counter() - began)
         return Taken(losses.tolist(), rows.shape[1], lambda place: batches.batch(rows[place]))
 
     def _record(self, batch: Batch) -> None:
