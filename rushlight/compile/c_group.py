@@ -293,9 +293,5 @@ class GroupText:
 def _in_memory(group: Group, stored: set[object]) -> list[Buffer]:
     """The buffers that a group writes to memory, or reads and has not made itself."""
     made = {each.store for each in group.work() if isinstance(each, (Statement, Product))}
-    found = [
-        each.store.buffer
-        for each in group.work()
-        if isinstance(each, (Statement, Product)) and each in stored
-    ]
+    found = [each.store.buffer for each in group.storing(stored)]
     return found + [access.buffer for each in group.statements for access in each.loads if access not in made]

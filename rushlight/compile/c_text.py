@@ -85,9 +85,9 @@ class _Writer:
                 segment.clear()
 
         for group in plan.groups:
+            self._groups += 1
             if isinstance(group.single, Opaque):
                 close()
-                self._groups += 1
                 call = group.single.call
                 self.entries.append(Entry(call.op.name, call=call))
                 self.functions.append(
@@ -95,10 +95,9 @@ class _Writer:
                     f"{_place(call.where)}: {group.single.reason}. */\n"
                 )
                 continue
-            self._groups += 1
             written = GroupText(group, names, self.helpers, plan.stored)
             written.write()
-            title = f"g{self._groups}_{_ops(group)}"
+            title = f"g{self._groups}_" + "_".join(group.ops())[:40].rstrip("_")
             segment.append((title, group, written))
             self.functions.append(_function(title, group, written, names, plan.split[group]))
         close()
@@ -155,9 +154,9 @@ def _function(title: str, group: Group, written: GroupText, names: Names, units:
     ]
     about = [f" *   {names.of(buffer)}: {names.about(buffer)}" for buffer in written.used]
     shared = f" Threads share it in {units} units." if units > 1 else ""
-    head = [f"/* {_ops(group, ' + ')}, for {' x '.join(map(str, group.domain)) or 'one element'}.{shared}"]
-    places = dict.fromkeys(each.call.where for each in group.work() if each.call.where)
-    head += [f" *   {each}" for each in places]
+    ops, loops = " + ".join(group.ops()), " x ".join(map(str, group.domain)) or "one element"
+    head = [f"/* {ops}, for {loops}.{shared}"]
+    head += [f" *   {each}" for each in group.places()]
     signature = _wrapped(f"static {result} {title}(", given)
     return "\n".join([*head, *about, " */", signature, "{", *written.body.lines, "}", ""])
 
@@ -166,14 +165,6 @@ def _wrapped(start: str, given: Sequence[str]) -> str:
     """A function's head, over several lines if it is long."""
     whole = start + ", ".join(given) + ")"
     return whole if len(whole) < 110 else start + "\n    " + ",\n    ".join(given) + ")"
-
-
-def _ops(group: Group, between: str = "_") -> str:
-    """The ops of a group, by name."""
-    if isinstance(group.single, Check):
-        return between.join(["check", group.single.call.op.name])
-    names = list(dict.fromkeys(each.call.op.name for each in group.work()))
-    return between.join(names) if between != "_" else "_".join(names)[:40].rstrip("_")
 
 
 def _place(where: str) -> str:

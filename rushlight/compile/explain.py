@@ -8,6 +8,7 @@ nothing here changes a program, and operations and bytes are counted from the pl
 from __future__ import annotations
 
 import html
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from rushlight.compile.peak import Peak, measured_peak
 from rushlight.compile.plan import Plan
 from rushlight.compile.program import ARGUMENT, STATE, Buffer, Call, Program, Window
 from rushlight.compile.recording import Recording
-from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement
+from rushlight.compile.statements import Access, Check, Draw, Opaque
 from rushlight.compile.vmath import in_order
 from rushlight.threads import get_num_threads
 
@@ -123,23 +124,24 @@ def explained(name: str, recordings: Iterable[Recording], measure: bool = False)
     """The facts of some recordings."""
     found = Explanation(name, [], measured_peak() if measure else None)
     for made in recordings:
-        title, half = f"recording {made.number}", made.half
-        arguments = [_shown(each) for each in made.program.arguments]
-        watched = {what: count for what, count in made.guards.counts().items() if count}
-        groups, threads = _groups(made.executor, made.program, measure)
-        memory = _memory(made.executor, made.program)
-        found.programs.append(ProgramFacts(title, made.reason, arguments, memory, watched, groups, threads))
-        if half is not None:
-            groups, threads = _groups(half.executor, half.program, measure)
-            arguments = [_shown(each) for each in half.program.arguments]
-            memory = _memory(half.executor, half.program)
-            found.programs.append(
-                ProgramFacts(f"{title}, backward", "", arguments, memory, {}, groups, threads)
-            )
+        facts = _of_program(f"recording {made.number}", made.program, made.executor, measure)
+        facts.reason = made.reason
+        facts.watched = {what: count for what, count in made.guards.counts().items() if count}
+        found.programs.append(facts)
+        if made.half is not None:
+            title = f"{facts.title}, backward"
+            found.programs.append(_of_program(title, made.half.program, made.half.executor, measure))
     return found
 
 
 # -- facts ---------------------------------------------------------------------------------------------------
+
+
+def _of_program(title: str, program: Program, executor: Any, measure: bool) -> ProgramFacts:
+    """All but what belongs to the recording."""
+    arguments = [_shown(each) for each in program.arguments]
+    groups, threads = _groups(executor, program, measure)
+    return ProgramFacts(title, "", arguments, _memory(executor, program), {}, groups, threads)
 
 
 def _shown(window: Window) -> str:
@@ -149,9 +151,11 @@ def _shown(window: Window) -> str:
 
 def _memory(executor: Any, program: Program) -> dict[str, int]:
     """Bytes by what they hold."""
-    buffers = executor.built.buffers(program) if isinstance(executor, Native) else program.buffers
-    apart = set(executor.built.apart) if isinstance(executor, Native) else set()
-    found = {"arguments": 0, "captured": 0, "results and gradients": 0, "arena": 0}
+    buffers, apart, arena = program.buffers, set[int](), 0
+    if isinstance(executor, Native):
+        made = executor.built
+        buffers, apart, arena = made.buffers(program), set(made.apart), made.size
+    found = {"arguments": 0, "captured": 0, "results and gradients": 0, "arena": arena}
     for each in buffers:
         size = each.size * each.dtype.itemsize
         if each.kind == ARGUMENT:
@@ -160,7 +164,6 @@ def _memory(executor: Any, program: Program) -> dict[str, int]:
             found["captured"] += size
         elif each.number in apart:
             found["results and gradients"] += size
-    found["arena"] = executor.built.size if isinstance(executor, Native) else 0
     return {what: size for what, size in found.items() if size}
 
 
@@ -184,33 +187,23 @@ def _of_call(call: Call, reason: str) -> GroupFacts:
     moved = sum(each.size * each.dtype.itemsize for each in (*call.reads(), *call.outputs))
     shape = call.outputs[0].shape if call.outputs else ()
     changes = _named(each.buffer for each in call.outputs)
-    return GroupFacts([call.op.name], shape, None, moved, 1, changes, _places([call]), reason)
+    places = [call.where] if call.where else []
+    return GroupFacts([call.op.name], shape, None, moved, 1, changes, places, reason)
 
 
 def _of_group(group: Group, plan: Plan) -> GroupFacts:
     single = group.single
     if isinstance(single, Opaque):
         return _of_call(single.call, single.reason)
-    calls = [each.call for each in group.work()]
-    ops = list(dict.fromkeys(call.op.name for call in calls))
-    loops = group.domain
-    if isinstance(single, Check):
-        ops.insert(0, "check")
-    if group.product is not None:
-        loops = (*loops, group.product.k)
-    written = [
-        each.store.buffer
-        for each in group.work()
-        if isinstance(each, (Statement, Product)) and each in plan.stored
-    ]
+    loops = group.domain if group.product is None else (*group.domain, group.product.k)
     return GroupFacts(
-        ops,
+        group.ops(),
         loops,
         _operations(group),
         _bytes(group, plan),
         plan.split[group],
-        _named(written),
-        _places(calls),
+        _named(each.store.buffer for each in group.storing(plan.stored)),
+        group.places(),
     )
 
 
@@ -220,21 +213,14 @@ def _named(buffers: Iterable[Buffer]) -> list[str]:
     return [each for each in dict.fromkeys(names) if not any(each.startswith(f"{other}.") for other in names)]
 
 
-def _places(calls: Sequence[Call]) -> list[str]:
-    return list(dict.fromkeys(call.where for call in calls if call.where))
-
-
 def _operations(group: Group) -> int:
-    count = 1
-    for n in group.domain:
-        count *= n
     each = 0 if group.single is None else 1
     if group.product is not None:
         each += 2 * group.product.k
     for statement in group.statements:
         each += _arithmetic(statement.formula or statement.expr)
         each += bool(statement.fold) + statement.add
-    return each * count
+    return each * math.prod(group.domain)
 
 
 def _arithmetic(expr: Expr) -> int:
@@ -244,7 +230,6 @@ def _arithmetic(expr: Expr) -> int:
 def _bytes(group: Group, plan: Plan) -> int:
     """What a group reads from memory and writes there, every element once."""
     found: set[tuple[Access, tuple[int, ...]]] = set()
-    reads: set[tuple[Access, tuple[int, ...]]] = set()
     single = group.single
     if isinstance(single, Draw):
         found = {(each, single.domain) for each in (single.store, *single.loads)}
@@ -252,18 +237,14 @@ def _bytes(group: Group, plan: Plan) -> int:
         found = {(single.access, single.domain)}
     made: set[Access] = set()
     if group.product is not None:
-        reads.update(group.product.reads())
+        found.update(group.product.reads())
         made.add(group.product.store)
     for each in group.statements:
-        reads |= {(access, each.domain) for access in each.reads() if access not in made}
+        found |= {(access, each.domain) for access in each.reads() if access not in made}
         if not each.fold:
             made.add(each.store)
-    stored = {
-        (each.store, each.domain)
-        for each in group.work()
-        if isinstance(each, (Statement, Product)) and each in plan.stored
-    }
-    return sum(_size(access, domain) for access, domain in [*found, *reads, *stored])
+    stored = {(each.store, each.domain) for each in group.storing(plan.stored)}
+    return sum(_size(access, domain) for access, domain in [*found, *stored])
 
 
 def _size(access: Access, domain: Sequence[int]) -> int:

@@ -9,7 +9,7 @@ whatever is read has been written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from rushlight.compile.order import Ordered, connect, depends, merge
 from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement, Work
@@ -50,6 +50,19 @@ class Group(Ordered):
         if self.single is not None:
             first.append(self.single)
         return [*first, *self.statements]
+
+    def storing(self, stored: Container[object]) -> list[Statement | Product]:
+        """The work whose value goes to memory, given all work of the plan of which that is so."""
+        return [each for each in self.work() if isinstance(each, (Statement, Product)) and each in stored]
+
+    def ops(self) -> list[str]:
+        """The names of its ops, in order, each once."""
+        found = [each.call.op.name for each in self.work()]
+        return list(dict.fromkeys(["check", *found] if isinstance(self.single, Check) else found))
+
+    def places(self) -> list[str]:
+        """The lines of code it comes from, in order, each once."""
+        return list(dict.fromkeys(each.call.where for each in self.work() if each.call.where))
 
 
 class Touch:
