@@ -32,6 +32,7 @@ def vector_bytes() -> int:
     return 32 if features.get("avx2") else 16
 
 
+@functools.cache
 def _features() -> str:
     return str(binding().get_host_cpu_features().flatten()) + ",-prefer-256-bit"
 
@@ -43,6 +44,7 @@ def new_machine() -> Any:
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=_features(), opt=2)
 
 
+@functools.cache
 def target() -> tuple[Any, ...]:
     """What machine code depends on besides its text and this file: versions and the CPU."""
     import llvmlite
