@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
 import rushlight as rl
 from rushlight import nn
-from rushlight.compile import cache
+from rushlight.compile import built, cache
 from rushlight.compile.native import Native
 from rushlight.compile.program import Program
 from rushlight.nn import functional as F
@@ -26,17 +25,16 @@ from rushlight.ops import full_table
 from rushlight.ops.table import Op
 from rushlight.utils.data import DataLoader, TensorDataset
 
-built = importlib.import_module("rushlight.compile.built")
-
 SCRIPT = """
-import importlib, sys
+import sys
 import rushlight as rl
 from rushlight import nn
+from rushlight.compile import built
 from rushlight.nn import functional as F
 if "cached" in sys.argv:
     def refuse(text):
         raise AssertionError("LLVM was asked to compile")
-    importlib.import_module("rushlight.compile.built").object_code = refuse
+    built.object_code = refuse
 rl.manual_seed(0)
 model = nn.Sequential(nn.Linear(9, 5), nn.GELU(), nn.Dropout(), nn.Linear(5, 3))
 optimizer = rl.optim.Adam(model.parameters())

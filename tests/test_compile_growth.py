@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 import sys
 from collections.abc import Callable
@@ -16,13 +15,13 @@ pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
 import rushlight as rl
 from rushlight import nn
+from rushlight.compile import built
 from rushlight.compile.extents import Extents
 from rushlight.compile.order import Ordered, connect, depends, merge
 from rushlight.compile.places import ALIGNMENT, places
 from rushlight.compile.program import TEMPORARY, Buffer
 from rushlight.nn import functional as F
 
-built = importlib.import_module("rushlight.compile.built")
 PACKAGE = str(Path(rl.__file__).parent)
 
 
