@@ -14,9 +14,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-SWITCH_SECONDS = (
-    2e-4  # after so long a thread hands the lock over to one that waits; Python's own choice is 5e-3
-)
+# After so long a thread hands the lock over to one that waits; Python's own choice is 5e-3.
+SWITCH_SECONDS = 2e-4
 
 
 class Background(Generic[T]):

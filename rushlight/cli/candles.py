@@ -16,10 +16,8 @@ from rushlight.cli.shared import (
     add_reading_options,
     add_run_options,
     reading_arguments,
-    reading_given,
-    resumed_settings,
     run_folder,
-    settings_given,
+    settings_asked,
 )
 from rushlight.jobs.errors import JobError
 
@@ -169,14 +167,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
     """What a run with these options is asked to do, or was when it began."""
     from rushlight.jobs.candles_settings import Settings
 
-    given = settings_given(options, GIVEN.split())
-    if form := reading_given(options):
-        given["form"] = form
-    if options.resume is not None:
-        return resumed_settings(Settings, options, given)
-    if options.target is None:
-        raise JobError("say which column to predict with --target")
-    return Settings(data=options.data, **given)
+    return settings_asked(Settings, options, GIVEN.split(), file="form")
 
 
 def trainer(options: argparse.Namespace) -> Trainer:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rushlight.cli.background import Background
-from rushlight.cli.shared import add_run_options, resumed_settings, run_folder, settings_given
+from rushlight.cli.shared import add_run_options, run_folder, settings_asked
 from rushlight.jobs.errors import JobError
 
 if TYPE_CHECKING:
@@ -88,11 +88,9 @@ def settings_from(options: argparse.Namespace) -> Settings:
     """What a run with these options is asked to do, or was when it began."""
     from rushlight.jobs.images import Settings
 
-    given = settings_given(options, SETTINGS)
-    if options.resume is not None:
-        return resumed_settings(Settings, options, given)
-    settings = Settings(data=options.data, **given)
-    settings.check()
+    settings: Settings = settings_asked(Settings, options, SETTINGS)
+    if options.resume is None:
+        settings.check()
     return settings
 
 

@@ -13,10 +13,8 @@ from rushlight.cli.shared import (
     add_reading_options,
     add_run_options,
     reading_arguments,
-    reading_given,
-    resumed_settings,
     run_folder,
-    settings_given,
+    settings_asked,
 )
 from rushlight.jobs.errors import JobError
 
@@ -101,13 +99,9 @@ def settings_from(options: argparse.Namespace) -> Settings:
     """What a run with these options is asked to do, or was when it began."""
     from rushlight.jobs.ratings import Settings
 
-    given = settings_given(options, SETTINGS)
-    if reading := reading_given(options):
-        given["reading"] = reading
-    if options.resume is not None:
-        return resumed_settings(Settings, options, given)
-    settings = Settings(data=options.data, **given)
-    settings.check()
+    settings: Settings = settings_asked(Settings, options, SETTINGS, file="reading")
+    if options.resume is None:
+        settings.check()
     return settings
 
 

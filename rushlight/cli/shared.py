@@ -59,6 +59,27 @@ def settings_given(options: argparse.Namespace, names: Iterable[str]) -> dict[st
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
+def settings_asked(
+    kind: Any, options: argparse.Namespace, names: Iterable[str], file: str | None = None
+) -> Any:
+    """What a run with these options is asked to do, not checked yet; or was when it began, to be resumed.
+
+    Args:
+        kind: the class of the settings.
+        options: of ``rushlight train``.
+        names: the settings that are options of the same name.
+        file: the setting that holds what was said about the file, if there is one.
+    """
+    given = settings_given(options, names)
+    if file is not None and (said := reading_given(options)):
+        given[file] = said
+    if options.resume is not None:
+        return resumed_settings(kind, options, given)
+    if getattr(options, "target", "") is None:
+        raise JobError("say which column to predict with --target")
+    return kind(data=options.data, **given)
+
+
 def add_run_options(train: argparse.ArgumentParser, left_out: str, where: str = "runs/DATA-NUMBER") -> None:
     """Where a run is kept, which to go on with, whether it gets a report (`left_out` says of what), and
     whether its steps are compiled.

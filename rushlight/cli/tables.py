@@ -16,10 +16,8 @@ from rushlight.cli.shared import (
     add_reading_options,
     add_run_options,
     reading_arguments,
-    reading_given,
-    resumed_settings,
     run_folder,
-    settings_given,
+    settings_asked,
 )
 from rushlight.jobs.errors import JobError
 
@@ -109,15 +107,9 @@ def settings_from(options: argparse.Namespace) -> Settings:
     """What a run with these options is asked to do, or was when it began."""
     from rushlight.jobs.tables import Settings
 
-    given = settings_given(options, SETTINGS)
-    if reading := reading_given(options):
-        given["reading"] = reading
-    if options.resume is not None:
-        return resumed_settings(Settings, options, given)
-    if options.target is None:
-        raise JobError("say which column to predict with --target")
-    settings = Settings(data=options.data, **given)
-    settings.check()
+    settings: Settings = settings_asked(Settings, options, SETTINGS, file="reading")
+    if options.resume is None:
+        settings.check()
     return settings
 
 
@@ -135,11 +127,12 @@ def trainer(options: argparse.Namespace) -> Trainer:
 
 def train(options: argparse.Namespace) -> int:
     """``rushlight train people.csv --target Survived``: train both models, and test them."""
+    from rushlight.fit import RunFolder
     from rushlight.jobs.table_run import first_config, keep
     from rushlight.jobs.tables import cross_validate, fit_models, hold_out, read_task
 
     settings = settings_from(options)
-    if options.resume is not None and run_folder(options, "").read_config().get("finished"):
+    if options.resume is not None and RunFolder.open(options.resume).read_config().get("finished"):
         raise JobError(f"the run in {options.resume} is finished: there is nothing to resume")
     task = read_task(settings)
     folder = run_folder(options, Path(settings.data).stem)

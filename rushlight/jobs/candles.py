@@ -17,9 +17,9 @@ import numpy as np
 
 import rushlight as rl
 from rushlight import nn
-from rushlight.fit import Interrupted, Metric, RunFolder, Trainer, Wording, predictions
+from rushlight.fit import Interrupted, Metric, RunFolder, Trainer, predictions
 from rushlight.jobs.candles_settings import LOSSES, Settings
-from rushlight.jobs.command import command_line, resume_line
+from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.images import OPTIMIZERS, build_model, build_schedule, load_weights
 from rushlight.jobs.reading import column_named
@@ -280,11 +280,7 @@ def fold_trainer(
         folder=folder,
         resume=resume,
         config=config_of(data, settings, fold, scaling),
-        wording=Wording(
-            rate="--lr {}",
-            resume=resume_line(settings.data, None if folder is None else folder.path),
-            reproduce=command_line(settings, "candles"),
-        ),
+        wording=wording(settings, "candles", folder),
         compiled=not settings.eager,
         report=False,
     )

@@ -11,7 +11,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rushlight.fit import RunFolder, Wording
 
 SPELLED = {"tab": "\t", r"\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}  # delimiters in words
 IN_WORDS = {"\t": "tab", " ": "space"}
@@ -50,6 +53,17 @@ def resume_line(data: str, folder: Path | None) -> str:
     """
     line = shlex.join(["rushlight", "train", data, "--resume", str(folder)])
     return line.replace("{", "{{").replace("}", "}}")
+
+
+def wording(settings: Any, kind: str, folder: RunFolder | None) -> Wording:
+    """How messages of a run name options and commands."""
+    from rushlight.fit import Wording
+
+    return Wording(
+        rate="--lr {}",
+        resume=resume_line(settings.data, None if folder is None else folder.path),
+        reproduce=command_line(settings, kind),
+    )
 
 
 def _default(each: Field) -> Any:

@@ -17,9 +17,9 @@ import numpy as np
 import rushlight as rl
 from rushlight import nn, optim
 from rushlight.compile import cache, compile
-from rushlight.fit import Accuracy, RunFolder, Trainer, Wording, predictions
+from rushlight.fit import Accuracy, RunFolder, Trainer, predictions
 from rushlight.fit.step import plain_step
-from rushlight.jobs.command import command_line, resume_line
+from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.image_data import CLASSES, INPUTS, NAMED, ImageData, describe, moments, to_input
 from rushlight.nn import functional as F
@@ -229,11 +229,7 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
         folder=folder,
         resume=resume,
         config=config,
-        wording=Wording(
-            rate="--lr {}",
-            resume=resume_line(settings.data, None if folder is None else folder.path),
-            reproduce=command_line(settings, "images"),
-        ),
+        wording=wording(settings, "images", folder),
         compiled=not settings.eager,
         report=False,
     )

@@ -19,8 +19,8 @@ import numpy as np
 import rushlight as rl
 from rushlight import optim
 from rushlight.files import write_bytes
-from rushlight.fit import MeanAbsoluteError, RootMeanSquaredError, RunFolder, Trainer, Wording, predictions
-from rushlight.jobs.command import command_line, resume_line
+from rushlight.fit import MeanAbsoluteError, RootMeanSquaredError, RunFolder, Trainer, predictions
+from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.ratings_data import (
     UNKNOWN,
@@ -31,6 +31,7 @@ from rushlight.jobs.ratings_data import (
     repeated_pairs,
 )
 from rushlight.jobs.ratings_model import DotProductBias
+from rushlight.jobs.reading import ALL_ROWS
 from rushlight.nn import functional as F
 from rushlight.optim import lr_scheduler
 from rushlight.serialize import load_file, save_file
@@ -220,11 +221,7 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
             "items": len(split.items.ids),
             "parameters": sum(p.numel() for p in model.parameters()),
         },
-        wording=Wording(
-            rate="--lr {}",
-            resume=resume_line(settings.data, None if folder is None else folder.path),
-            reproduce=command_line(settings, "ratings"),
-        ),
+        wording=wording(settings, "ratings", folder),
         compiled=not settings.eager,
         report=False,
     )
@@ -351,7 +348,8 @@ class Recommender:
         given = {"user": self.settings.user, "item": self.settings.item, "rating": self.settings.rating}
         if not need_rating:
             given["rating"] = None
-        return read_ratings(path, given, reading, need_rating, all_rows=not need_rating)
+            reading = {**reading, "rows": ALL_ROWS}
+        return read_ratings(path, given, reading, need_rating)
 
     def pairs(self, ratings: Ratings) -> np.ndarray:
         """Rows of user and item ``(N, 2)``, 0 where unknown."""

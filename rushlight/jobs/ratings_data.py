@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.jobs.errors import JobError
-from rushlight.jobs.reading import ALL_ROWS, Form, as_text, column_named, look, numbers, polars, read_table
+from rushlight.jobs.reading import Form, as_text, column_named, look, numbers, polars, read_table
 
 LARGEST = float(np.finfo(np.float32).max)  # a rating beyond it is none
 UNKNOWN = 0  # the row of users and items that were not trained on
@@ -100,7 +100,6 @@ def read_ratings(
     given: Mapping[str, str | None],
     reading: Mapping[str, Any],
     need_rating: bool = True,
-    all_rows: bool = False,
 ) -> Ratings:
     """Read who rated what how much.
 
@@ -110,7 +109,6 @@ def read_ratings(
         reading: what `read_table` is told about the file's form (delimiter, encoding, header), and how many
             rows to read.
         need_rating: whether a file without ratings is refused.
-        all_rows: read every row, however many there are.
 
     Raises:
         JobError: a column is missing, or nothing usable is left.
@@ -125,8 +123,6 @@ def read_ratings(
                 f"which column of {where} holds the {role}s? Say --{role} NAME "
                 f"(columns: {', '.join(form.columns[:20])})"
             )
-    if all_rows:
-        reading = {**reading, "rows": ALL_ROWS}
     table = read_table(path, columns=list(columns.values()), **reading)
     frame = table.frame
     users, items = (as_text(frame[columns[role]]) for role in ("user", "item"))

@@ -18,8 +18,8 @@ import numpy as np
 
 import rushlight as rl
 from rushlight import nn, optim
-from rushlight.fit import Interrupted, RunFolder, Trainer, Wording, predictions
-from rushlight.jobs.command import command_line, resume_line
+from rushlight.fit import Interrupted, RunFolder, Trainer, predictions
+from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError, refuse
 from rushlight.jobs.reading import as_text, column_named, numbers, polars, read_table
 from rushlight.jobs.table_columns import Column, describe_columns
@@ -308,7 +308,6 @@ def trainer_of(
     trained = [each for each in model.parameters() if each.requires_grad]
     optimizer = optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay)
     steps = math.ceil(rows / batch_size) * epochs
-    resuming = resume_line(settings.data, None if folder is None else folder.path)
     return Trainer(
         model,
         prepared.loss,
@@ -321,7 +320,7 @@ def trainer_of(
         folder=folder,
         resume=resume and folder is not None,
         config=None if folder is None else folder.read_config(),
-        wording=Wording(rate="--lr {}", resume=resuming, reproduce=command_line(settings, "tables")),
+        wording=wording(settings, "tables", folder),
         progress=folder is not None,
         compiled=not settings.eager,
         report=False,
