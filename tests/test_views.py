@@ -26,6 +26,19 @@ def test_a_saved_output_that_was_written_to_is_noticed_when_its_tensor_is_gone(w
         z.sum().backward()
 
 
+@pytest.mark.parametrize("function", [torch.tanh, lambda x: Exponential.apply(x)[0]])
+def test_any_number_of_writes_is_noted_as_the_last_version(function):
+    x = torch.tensor([0.5, 1.0], requires_grad=True)
+    y = function(x)
+    z = y + 1
+    with torch.no_grad():
+        for _ in range(2000):
+            y.add_(1)
+    del y
+    with pytest.raises(RuntimeError, match=f"{CHANGED}.* is at version 2000; expected version 0"):
+        z.sum().backward()
+
+
 def test_a_saved_output_of_a_write_through_a_view_too():
     x = torch.tensor([0.5, 1.0], requires_grad=True)
     y = x * 1

@@ -18,9 +18,9 @@ from rushlight.autograd.mode import ANOMALY, GRAD, state
 from rushlight.autograd.node import (
     FREED_TWICE,
     Node,
-    Overwritten,
     _changed_in_place,
     edges_to,
+    overwritten,
     refuse_inference,
 )
 
@@ -112,7 +112,7 @@ class _Kept:
         if self.packed is not None:
             self.kept = None
         elif tensor is not None:
-            refuse_inference(tensor if tensor._root is None else tensor._root)
+            refuse_inference(tensor)
             self.version = tensor._current_version()
             if tensor._node is node:
                 root = tensor if tensor._root is None else tensor._root
@@ -204,7 +204,7 @@ class FunctionNode(Node):
     def note_overwritten(self, version: int, number: int) -> None:
         for each in self.ctx._saved or ():
             if each.array is not None and each.number == number:
-                each.root = Overwritten(each.root, version)
+                each.root = overwritten(each.root, version)
 
     def release(self) -> None:
         self.ctx._saved = None

@@ -342,10 +342,10 @@ class Node:
         if self.out is None or not self.plan.save_out or self.out_version is None:
             return
         if self.outputs is None:
-            self.out_ref = Overwritten(self.out_ref, version)
+            self.out_ref = overwritten(self.out_ref, version)
         elif number in self.plan.outputs:
             place = self.plan.outputs.index(number)
-            self.out_ref[place] = Overwritten(self.out_ref[place], version)
+            self.out_ref[place] = overwritten(self.out_ref[place], version)
 
     def release(self) -> None:
         """Free what was saved, so that a second backward is noticed and memory returns early."""
@@ -360,12 +360,12 @@ class Node:
 
 
 class Overwritten:
-    """In place of the weak reference to a saved output: outlives the tensor, with the version it had then."""
+    """In place of the weak reference to a saved output: outlives the tensor, with the last version noted."""
 
     __slots__ = ("reference", "version")
 
-    def __init__(self, reference: Callable[[], Any], version: int) -> None:
-        self.reference, self.version = reference, version
+    def __init__(self, reference: Callable[[], Any]) -> None:
+        self.reference, self.version = reference, 0
 
     def __call__(self) -> Any:
         found = self.reference()
@@ -373,6 +373,13 @@ class Overwritten:
 
     def _current_version(self) -> int:
         return self.version
+
+
+def overwritten(reference: Callable[[], Any], version: int) -> Overwritten:
+    """The reference to a saved output, with the version that a write has given it."""
+    noted = reference if isinstance(reference, Overwritten) else Overwritten(reference)
+    noted.version = version
+    return noted
 
 
 class Origin:
@@ -423,8 +430,9 @@ def unconnected(op: Op, plan: Plan, params: dict[str, Any]) -> Node:
 _METADATA: weakref.WeakKeyDictionary[Node, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
-def refuse_inference(root: Tensor) -> None:
+def refuse_inference(tensor: Tensor) -> None:
     """Refuse to save what was made in inference mode, where in-place changes are not counted."""
+    root = tensor if tensor._root is None else tensor._root
     if root.is_inference():
         raise RuntimeError(
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "

@@ -278,7 +278,7 @@ def _variadic_node(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Nod
     if plan.inputs:
         node.saved = list(inputs)
         for each in inputs:
-            refuse_inference(each if each._root is None else each._root)
+            refuse_inference(each)
         node.versions = [each._current_version() for each in inputs]
     if plan.shapes:
         node.shapes = [tuple(shape_of(each) for each in inputs)]
