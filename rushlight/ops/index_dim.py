@@ -16,7 +16,7 @@ from rushlight.ops.arguments import array_of, numpy_names, require_tensor
 from rushlight.ops.create import zeros_of
 from rushlight.ops.define import TITLES, Op, apply
 from rushlight.ops.gather import first_outside, on_copy, with_dims
-from rushlight.ops.kinds import primitive, public
+from rushlight.ops.kinds import primitive, public, renamed
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.writes import fitting_number
 from rushlight.storage import row_major
@@ -121,31 +121,27 @@ INDEX_COPY: Op = primitive(
     "indexed",
     on_copy(_copy),
     dict(
-        input=lambda g, index, dim: apply(INDEX_FILL[0], (g, index, 0.0), {"dim": dim}),
+        input=lambda g, index, dim: apply(INDEX_FILL_NUMBER, (g, index, 0.0), {"dim": dim}),
         source=lambda g, index, source_shape, dim: _selected_like(g, index, dim, source_shape),
     ),
     inputs=("input", "index", "source"),
     update=_copy,
     overlap="any",
 )
-_FILL_RULES: dict[str, Any] = dict(
-    input=lambda g, index, dim: apply(INDEX_FILL[0], (g, index, 0.0), {"dim": dim}),
-    value=lambda g, index, dim: _selected_sum(g, index, dim),
+INDEX_FILL: Op = primitive(
+    "index_fill",
+    "indexed",
+    on_copy(_fill, preserve=True),
+    dict(
+        input=lambda g, index, dim: apply(INDEX_FILL_NUMBER, (g, index, 0.0), {"dim": dim}),
+        value=lambda g, index, dim: _selected_sum(g, index, dim),
+    ),
+    inputs=("input", "index", "value"),
+    node_name="IndexFillBackward1",
+    update=_fill,
+    overlap="expanded",
 )
-# For a number and for a tensor.
-INDEX_FILL: list[Op] = [
-    primitive(
-        "index_fill",
-        "indexed",
-        on_copy(_fill, preserve=True),
-        _FILL_RULES if number else {"input": _FILL_RULES["input"]},
-        inputs=("input", "index", "value"),
-        node_name=f"IndexFillBackward{number}",
-        update=_fill,
-        overlap="expanded",
-    )
-    for number in range(2)
-]
+INDEX_FILL_NUMBER = renamed(INDEX_FILL, "IndexFillBackward0", ("value",))
 
 
 def _rows(values: Any, dtype: str = "int64") -> T:
@@ -385,7 +381,7 @@ def _fill_samples() -> list[Sample]:
     return found + [Sample([x, *each], raises=True) for each in refused]
 
 
-@public(INDEX_FILL[0], samples=_fill_samples, inplace=True)
+@public(INDEX_FILL_NUMBER, samples=_fill_samples, inplace=True)
 @numpy_names
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any, *, out: Any = None) -> Tensor:
     """`input` with every element of the slices that a vector names set to `value`, a number or a 0-d tensor.
@@ -406,10 +402,10 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any, *, out: Any =
     if not isinstance(value, Tensor):
         if not isinstance(value, (bool, int, float)):
             require_tensor("index_fill", "value", 4, value)
-        return apply(INDEX_FILL[0], (input, index, fitting_number(value, array.dtype)), {"dim": dim}, out)
+        return apply(INDEX_FILL_NUMBER, (input, index, fitting_number(value, array.dtype)), {"dim": dim}, out)
     if value._array.ndim:
         raise RuntimeError(
             "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{value._array.ndim} dimension(s)."
         )
-    return apply(INDEX_FILL[1], (input, index, value), {"dim": dim}, out)
+    return apply(INDEX_FILL, (input, index, value), {"dim": dim}, out)

@@ -10,6 +10,7 @@ PyTorch's name, with the samples that the test matrix runs.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -132,18 +133,11 @@ def renamed(op: Op, node_name: str, numbers: Sequence[str] = (), inplace_name: s
 
     `numbers` says which inputs are numbers there: no edge of the tape stands for them.
     """
-    variant = Op(
-        op.name,
-        op.kind,
-        op.forward,
-        op.input_names,
-        {name: rule for name, rule in op.rules.items() if name not in numbers},
-        promote=op.promote,
-        node_name=node_name,
-        inplace_name=inplace_name,
-        formula=op.formula,
-    )
-    variant.into = op.into
+    variant = copy.copy(op)
+    variant.node_name = node_name
+    variant.inplace_name = inplace_name or node_name
+    variant.rules = {name: rule for name, rule in op.rules.items() if name not in numbers}
+    variant.plans = {}
     return variant
 
 
