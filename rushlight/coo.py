@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from rushlight.autograd.mode import reading
 from rushlight.dtype import bool_, get_default_dtype, int64, uint8
 from rushlight.dtype import dtype as DType
 from rushlight.layout import sparse_coo
@@ -140,6 +142,7 @@ class SparseTensor(Tensor):
         return self._size[0]
 
     def __repr__(self) -> str:  # type: ignore[override]
+        reading("print", self._places, self._entries)
         parts = []
         for name, part in (("indices", self._places), ("values", self._entries)):
             indent = len(f"tensor({name}=tensor(")
@@ -188,6 +191,7 @@ class SparseTensor(Tensor):
         found = self._entries.grad
         if found is None:
             return None
+        reading("grad of a sparse tensor", self._places)
         # whatever occurs more than once is summed, so each occurrence got the gradient of the sum
         _, first = np.unique(self._rows()._array, return_index=True)
         first = new_tensor(first.astype(np.int64))
@@ -234,14 +238,14 @@ class SparseTensor(Tensor):
         if self._is_coalesced:
             return self
         lengths = self._size[: len(self._places)]
+        reading("coalesce()", self._places)
         rows, place = np.unique(self._rows()._array, return_inverse=True)
-        places = np.stack(np.unravel_index(rows, lengths)) if lengths else np.empty((0, len(rows)))
         entries = _summed(self._entries, new_tensor(place.astype(np.int64)), len(rows))
         entries = labelled(entries, "CoalesceBackward0")
-        return entries_at(new_tensor(places.astype(np.int64)), entries, self._size, True)
+        return entries_at(coordinates(rows, lengths), entries, self._size, True)
 
     def _rows(self) -> Tensor:
-        """The coordinates as places in the flattened sparse dimensions ``(nnz,)``."""
+        """The coordinates as places in the flattened sparse dimensions ``(nnz,)``; see `coordinates`."""
         lengths = self._size[: len(self._places)]
         strides = [math.prod(lengths[dim + 1 :]) for dim in range(len(lengths))]
         weights = new_tensor(np.array(strides, np.int64).reshape(-1, 1))
@@ -313,6 +317,12 @@ class SparseTensor(Tensor):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         self.numpy()
+
+
+def coordinates(rows: np.ndarray, lengths: Sequence[int]) -> Tensor:
+    """Places in the flattened sparse dimensions of these lengths as coordinates ``(sparse_dim, nnz)``."""
+    places = np.stack(np.unravel_index(rows, lengths)) if lengths else np.empty((0, len(rows)))
+    return new_tensor(places.astype(np.int64))
 
 
 def entries_at(places: Tensor, entries: Tensor, size: Size, is_coalesced: bool) -> SparseTensor:

@@ -12,11 +12,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from rushlight.coo import SparseTensor, entries_at
+from rushlight.autograd.mode import reading
+from rushlight.coo import SparseTensor, coordinates, entries_at
 from rushlight.device import check_device
 from rushlight.dtype import int64
 from rushlight.layout import sparse_coo, strided
+from rushlight.ops.compare import equal
 from rushlight.ops.convert import as_tensor, tensor
+from rushlight.ops.create import finish
 from rushlight.ops.define import apply, labelled
 from rushlight.ops.matmul import mm
 from rushlight.ops.random import refuse_arguments
@@ -79,16 +82,13 @@ def sparse_coo_tensor(
         )
     shape = _checked_size(places, entries, size, check_invariants is not False)
     if requires_grad:
-        if not entries.is_floating_point():
-            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
-        entries = entries.detach().requires_grad_()
+        entries = finish(entries.detach(), requires_grad, None)
     else:
         name = "SparseCooTensorWithDimsAndTensorsBackward0"
         entries = labelled(apply(ALIAS, (entries,)), name)
     made = entries_at(places, entries, shape, len(entries) < 2)
     if is_coalesced:
-        known = made.coalesce()._places
-        if check_invariants and (known.shape != places.shape or (known != places).any()):
+        if check_invariants and not equal(made.coalesce()._places, places):
             raise RuntimeError(
                 "cannot set is_coalesced to true if indices correspond to uncoalesced COO tensor"
             )
@@ -171,11 +171,11 @@ def to_sparse(
         raise RuntimeError("dense_to_sparse: sparse_dim argument must be in >0 when self.dim()>0")
     shape = self.shape
     flat = self.reshape(math.prod(shape[:count]), *shape[count:])
-    nonzero = self.detach()._array.reshape(len(flat), -1).any(axis=1)
+    reading("to_sparse()", self)
+    nonzero = self._array.reshape(len(flat), -1).any(axis=1)
     rows = np.flatnonzero(nonzero)
-    places = np.stack(np.unravel_index(rows, shape[:count])) if count else np.zeros((0, len(rows)))
     entries = labelled(flat[new_tensor(rows)], f"ToSparseBackward{int(sparse_dim is None)}")
-    return entries_at(new_tensor(places.astype(np.int64)), entries, shape, True)
+    return entries_at(coordinates(rows, shape[:count]), entries, shape, True)
 
 
 def to_sparse_coo(self: Tensor) -> Tensor:
