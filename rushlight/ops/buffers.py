@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import dtype as DType
+from rushlight.ops.create import finish
 from rushlight.tensor import Tensor, new_tensor
 
 
@@ -66,6 +67,4 @@ def frombuffer(
             stacklevel=2,
         )
         array = array.copy()
-    if requires_grad and not dtype.is_floating_point:
-        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
-    return new_tensor(array).requires_grad_(requires_grad)
+    return finish(new_tensor(array), requires_grad, None)

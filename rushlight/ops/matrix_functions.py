@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.ops.arguments import array_of, require_tensor
-from rushlight.ops.decompose import _spd, _square, inv, solve, svdvals
+from rushlight.ops.decompose import INV, _spd, _square, inv, solve, svdvals
 from rushlight.ops.define import TITLES, apply, labelled, write_out
 from rushlight.ops.join import cat
 from rushlight.ops.kinds import composite, primitive, public
@@ -240,7 +240,7 @@ INVERSE_OR_INF = primitive(
     "linalg_inv_or_inf",
     "opaque",
     _inverse_or_inf,
-    dict(A=lambda g, out: -(out.mT @ (g @ out.mT))),
+    INV.rules,
     inputs=("A",),
 )
 

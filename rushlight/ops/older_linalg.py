@@ -44,8 +44,8 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any =
         parts = (U, S, Vh.mT)
     else:
         *batch, rows, columns = array.shape
-        squares = (input.new_zeros((*batch, n, n)) for n in (rows, columns))
-        parts = (next(squares), labelled(svdvals(input), "LinalgSvdBackward0"), next(squares))
+        U, V = (input.new_zeros((*batch, n, n)) for n in (rows, columns))
+        parts = (U, labelled(svdvals(input), "LinalgSvdBackward0"), V)
     return _svd_type(parts if out is None else write_out(out, parts))
 
 
