@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -10,15 +11,21 @@ from rushlight import blas
 from rushlight.cli import main
 
 
-def test_products_have_one_thread_in_the_block_and_as_many_as_before_after_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Unless the environment says otherwise; also after an error."""
-    switch = blas._switch()
-    if switch is None:
+@pytest.fixture
+def switch(monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[[], int], Callable[[int], None]]:
+    """The functions that tell and set the number of threads, and an environment that says nothing of it."""
+    found = blas._switch()
+    if found is None:
         pytest.skip("NumPy did not bring its BLAS along")
     for name in blas.VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    return found
+
+
+def test_products_have_one_thread_in_the_block_and_as_many_as_before_after_it(
+    switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the environment says otherwise; also after an error."""
     count, change = switch
     before = count()
     try:
@@ -36,14 +43,9 @@ def test_products_have_one_thread_in_the_block_and_as_many_as_before_after_it(
 
 
 def test_commands_use_it_and_scripts_decide_for_themselves(
-    monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
+    switch, monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`rushlight run` leaves NumPy as it is."""
-    switch = blas._switch()
-    if switch is None:
-        pytest.skip("NumPy did not bring its BLAS along")
-    for name in blas.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
     seen: list[int] = []
     monkeypatch.setattr("rushlight.cli.images.train", lambda options: seen.append(switch[0]()) or 0)
     assert main(["train", "mnist"]) == 0

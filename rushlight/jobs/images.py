@@ -91,6 +91,10 @@ class NetworkSettings(Protocol):
     lr: float | None
     seed: int
 
+    @property
+    def rate(self) -> float:
+        """The highest learning rate."""
+
 
 def network_faults(settings: NetworkSettings) -> list[tuple[bool, str]]:
     """What can be wrong with them, for `refuse`."""
@@ -107,24 +111,7 @@ def network_faults(settings: NetworkSettings) -> list[tuple[bool, str]]:
     ]
 
 
-class Architecture(Protocol):
-    """What of a job's settings a network of linear layers needs."""
-
-    hidden: list[int]
-    activation: str
-
-
-class Learning(Protocol):
-    """What of a job's settings a schedule needs."""
-
-    schedule: str
-
-    @property
-    def rate(self) -> float:
-        """The highest learning rate."""
-
-
-def build_model(inputs: int, settings: Architecture, classes: int) -> nn.Sequential:
+def build_model(inputs: int, settings: NetworkSettings, classes: int) -> nn.Sequential:
     """Linear layers of the sizes asked for, with an activation after each but the last."""
     layers: list[nn.Module] = []
     width = inputs
@@ -134,7 +121,7 @@ def build_model(inputs: int, settings: Architecture, classes: int) -> nn.Sequent
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
-def build_schedule(optimizer: optim.Optimizer, settings: Learning, steps: int) -> Any:
+def build_schedule(optimizer: optim.Optimizer, settings: NetworkSettings, steps: int) -> Any:
     """The learning-rate schedule over all `steps` of the run; it is stepped after every batch."""
     if settings.schedule == "one-cycle":
         # OneCycleLR would give momentum to an optimizer that was asked for without
