@@ -157,13 +157,15 @@ def test_what_numpy_carries_out_is_said(tmp_path: Path) -> None:
 
 def test_names_that_c_cannot_take(tmp_path: Path) -> None:
     model = nn.Module()
-    for name in ("register", "i", "exp", "v1", "within", "größe", "step"):
+    names = ["register", "i", "exp", "expf", "v1", "within", "größe", "step"]
+    names += ["NAN", "INT64_MIN", "true", "bool", "maximum_f32", "random_bits"]
+    for name in names:
         model.register_parameter(name, nn.Parameter(torch.rand(3)))
 
     def total(x):
         found = x
         for each in model.parameters():
-            found = found + torch.exp(each) * each
+            found = torch.maximum(found + torch.exp(each) * each, each / 2)
         return found.sum()
 
     model.forward = total

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from rushlight.compile.c_expr import MATH, OF_MATH, Expressions, literal
-from rushlight.compile.c_helpers import TYPES, Helpers, suffix
+from rushlight.compile.c_helpers import TYPES, Helpers, short_name, suffix
 from rushlight.compile.expr import Expr, kind_of
 from rushlight.compile.group import Group
 from rushlight.compile.loops import identity
@@ -26,8 +26,11 @@ TAKEN = frozenset(
     ["arena", "auto", "break", "buffers", "case", "char", "const", "continue", "default", "do", "drawn"]
     + ["else", "enum", "extern", "for", "goto", "if", "inline", "register", "restrict", "return", "short"]
     + ["signed", "sizeof", "static", "step", "struct", "switch", "typedef", "union", "unsigned", "volatile"]
-    + ["void", "while", "within", "int", "long", *TYPES.values(), *MATH.values(), *OF_MATH]
+    + ["void", "while", "within", "int", "long", "bool", "true", "false", *TYPES.values()]
+    + [f"{name}{kind}" for name in (*MATH.values(), *OF_MATH) for kind in ("", "f")]
 )
+# Nor what looks like a macro or like one of the helpers.
+LIKE_OTHERS = re.compile(rf"[A-Z][A-Z0-9_]*|\w+_({'|'.join(map(short_name, TYPES))})|random_bits")
 
 
 class Lines:
@@ -76,7 +79,8 @@ class Names:
             name = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_")
             if name[:1].isdigit():
                 name = f"_{name}"
-            if not buffer.name or len(name) == 1 or buffer.kind == TEMPORARY:
+            is_plain = buffer.name and len(name) > 1 and not LIKE_OTHERS.fullmatch(name)
+            if not is_plain or buffer.kind == TEMPORARY:
                 name = f"{name}_{buffer.number}"
             while name in taken:
                 name += f"_{buffer.number}"

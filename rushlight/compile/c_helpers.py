@@ -169,7 +169,7 @@ class Helpers:
 
     def need(self, name: str, kind: str = "") -> str:
         """The C name of a helper for a kind of numbers."""
-        short = _short(kind)
+        short = short_name(kind)
         c_name = f"{name}_{short}" if kind else name
         if c_name not in self.texts:
             of_floats = f"{name} of floats"
@@ -186,6 +186,6 @@ def suffix(kind: str) -> str:
     return "f" if kind == "f4" else ""
 
 
-def _short(kind: str) -> str:
+def short_name(kind: str) -> str:
     """The name of a kind by its bits: "f4" is f32."""
     return "bool" if kind == "b1" else f"{kind[:1]}{8 * int(kind[1:] or 0)}"
