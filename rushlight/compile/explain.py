@@ -157,7 +157,7 @@ def _memory(executor: Any, program: Program) -> dict[str, int]:
         buffers, apart, arena = made.buffers(program), set(made.apart), made.size
     found = {"arguments": 0, "captured": 0, "results and gradients": 0, "arena": arena}
     for each in buffers:
-        size = each.size * each.dtype.itemsize
+        size = each.nbytes
         if each.kind == ARGUMENT:
             found["arguments"] += size
         elif each.kind == STATE:
@@ -184,7 +184,7 @@ def _groups(executor: Any, program: Program, measure: bool) -> tuple[list[GroupF
 
 
 def _of_call(call: Call, reason: str) -> GroupFacts:
-    moved = sum(each.size * each.dtype.itemsize for each in (*call.reads(), *call.outputs))
+    moved = sum(each.nbytes for each in (*call.reads(), *call.outputs))
     shape = call.outputs[0].shape if call.outputs else ()
     changes = _named(each.buffer for each in call.outputs)
     places = [call.where] if call.where else []

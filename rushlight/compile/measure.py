@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rushlight.compile.llvm import Code, pause_function
-from rushlight.compile.native import Native, aligned
+from rushlight.compile.native import Native, aligned, on_threads
 from rushlight.compile.peak import best
 from rushlight.compile.plan import Plan, Segment
 from rushlight.compile.program import Window, look
@@ -107,15 +106,7 @@ def _run(function: Any, copies: _Copies, threads: int, count: int) -> None:
     """A native function, by several threads at once."""
     sync = aligned(256)
     table, meeting = copies.table.ctypes.data, sync.ctypes.data
-    others = [
-        threading.Thread(target=function, args=(table, count, each, threads, meeting), daemon=True)
-        for each in range(1, threads)
-    ]
-    for each in others:
-        each.start()
-    function(table, count, 0, threads, meeting)
-    for each in others:
-        each.join()
+    on_threads(lambda thread: function(table, count, thread, threads, meeting), threads)
 
 
 def _seconds(run: Callable[[int], None]) -> float:

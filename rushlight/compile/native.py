@@ -12,7 +12,7 @@ import contextlib
 import ctypes
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,13 +171,8 @@ class Native:
             assert self._run is not None
             codes[thread] = self._run(table, job.ctypes.data, thread, threads, sync)
 
-        others = [threading.Thread(target=work, args=(each,), daemon=True) for each in range(1, threads)]
         with self._drawing():
-            for each in others:
-                each.start()
-            work(0)
-            for each in others:
-                each.join()
+            on_threads(work, threads)
         if codes[0]:
             self._explain(codes[0])
 
@@ -198,11 +193,11 @@ class NativeMemory:
                 assert buffer.array is not None
                 self.arrays[buffer.number] = flat(buffer.array)
             elif buffer.kind == ARGUMENT or buffer.number in apart:
-                self.arrays[buffer.number] = aligned(buffer.size * buffer.dtype.itemsize).view(buffer.dtype)
+                self.arrays[buffer.number] = aligned(buffer.nbytes).view(buffer.dtype)
         self.block = aligned(built.size)
         for number, offset in built.offsets:
-            size = buffers[number].size * buffers[number].dtype.itemsize
-            self.arrays[number] = self.block[offset : offset + size].view(buffers[number].dtype)
+            buffer = buffers[number]
+            self.arrays[number] = self.block[offset : offset + buffer.nbytes].view(buffer.dtype)
         for number, array in self.arrays.items():
             self.table[:, number] = array.ctypes.data
         self.table[1, built.spared] = 0
@@ -214,7 +209,7 @@ class NativeMemory:
     def renew(self, window: Window) -> None:
         """Fresh memory for a buffer; whoever looks at the old keeps that."""
         buffer = window.buffer
-        array = aligned(buffer.size * buffer.dtype.itemsize).view(buffer.dtype)
+        array = aligned(buffer.nbytes).view(buffer.dtype)
         self.arrays[buffer.number] = array
         spared = self.table[1, buffer.number] == 0
         self.table[:, buffer.number] = array.ctypes.data, 0 if spared else array.ctypes.data
@@ -230,6 +225,16 @@ class _Remains:
         if window.buffer.number in self.memory.arrays:
             return self.memory.view(window)
         return np.zeros(window.shape, window.dtype)
+
+
+def on_threads(work: Callable[[int], object], threads: int) -> None:
+    """``work(0)``, ``work(1)``, ... at once, the first by the calling thread."""
+    others = [threading.Thread(target=work, args=(each,), daemon=True) for each in range(1, threads)]
+    for each in others:
+        each.start()
+    work(0)
+    for each in others:
+        each.join()
 
 
 def aligned(size: int) -> np.ndarray:

@@ -26,13 +26,13 @@ def places(
     gaps = _Gaps()
     found: list[tuple[int, int]] = []
     used: list[tuple[int, int, int]] = []  # last moment, offset, end
-    order = sorted(buffers, key=lambda each: (spans[each.number][0], -each.size * each.dtype.itemsize))
+    order = sorted(buffers, key=lambda each: (spans[each.number][0], -each.nbytes))
     for buffer in order:
         first, last = spans[buffer.number]
         while used and used[0][0] < first:
             _, begin, end = heappop(used)
             gaps.give(begin, end)
-        size = -(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        size = -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT
         offset = gaps.take(size)
         heappush(used, (last, offset, offset + size))
         found.append((buffer.number, offset))

@@ -128,11 +128,7 @@ class Plan:
             numbers = {
                 touch.number for touch in group.touches() if not touch.writes or group.single is not None
             }
-            numbers |= {
-                each.store.buffer.number
-                for each in group.work()
-                if isinstance(each, (Statement, Product)) and each in self.stored
-            }
+            numbers |= {each.store.buffer.number for each in group.storing(self.stored)}
             for number in numbers:
                 first, _ = spans.get(number, (place, place))
                 spans[number] = (first, place)
@@ -217,7 +213,7 @@ class Segment:
             return
         numbers = _buffers(group.statements, group.product, plan.stored)
         e = emit_group(group, numbers, split > 1, plan.ways, plan.stored, plan.spared)
-        name = self.kernels.add(_name_of(group), e, len(numbers), split > 1)
+        name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), split > 1)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
         if split > 1:
             first, last = f.part(split)
@@ -299,12 +295,6 @@ class Segment:
         self._meet()
         self.f.line("ret i32 0")
         return self.f.text()
-
-
-def _name_of(group: Group) -> str:
-    """A name for people: the ops of a group."""
-    names = dict.fromkeys(each.call.op.name for each in group.work())
-    return "_".join(names)[:60]
 
 
 def _buffers(statements: Sequence[Statement], product: Product | None, stored: set[Any]) -> list[int]:

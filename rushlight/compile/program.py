@@ -43,6 +43,11 @@ class Buffer:
         self.number, self.kind, self.size, self.dtype = number, kind, size, dtype
         self.name, self.array = name, array
 
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return self.size * self.dtype.itemsize
+
     def __repr__(self) -> str:
         letter = {ARGUMENT: "a", STATE: "s", TEMPORARY: "t"}[self.kind]
         return f"{letter}{self.number}" + (f":{self.name}" if self.name else "")
@@ -69,6 +74,11 @@ class Window:
         for n in self.shape:
             count *= n
         return count
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the elements."""
+        return self.size * self.dtype.itemsize
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in row-major order without gaps."""

@@ -106,6 +106,8 @@ class Recording:
         self.program.kept = kept
         self.program.results = list(results.windows)
         self.program.verify()
+        named = [each for each in self.program.buffers if each.array is not None and each.name]
+        self._names = {id(each.array): each.name for each in named}
         for leaf, left in self._grads:
             if isinstance(left, Window):
                 left.buffer.name = f"{self._name_of(leaf)}.grad"
@@ -179,9 +181,7 @@ class Recording:
     def _name_of(self, leaf: Any) -> str:
         if isinstance(leaf, GivenLeaf):
             return f"argument {leaf.place}"
-        owner = owner_of(leaf._array)
-        names = (each.name for each in self.program.buffers if each.array is owner)
-        return next((name for name in names if name), "a leaf")
+        return self._names.get(id(owner_of(leaf._array)), "a leaf")
 
     def refresh(self) -> None:
         """Read anew the numbers that Python may have changed."""

@@ -165,11 +165,7 @@ def emit_group(
         if kept or product in stored:
             emit_product(e, product, way, group.statements, pointers, kept, product in stored, part)
 
-    sparing = {
-        each
-        for each in group.work()
-        if isinstance(each, (Statement, Product)) and each in stored and each.store.buffer.number in spared
-    }
+    sparing = {each for each in group.storing(stored) if each.store.buffer.number in spared}
     if not sparing:
         nest(stored)
         return e
@@ -316,7 +312,7 @@ def run_function(
     f.lines.append("good:")
     after = f.only_first()
     for window, target in zip(results, targets, strict=True):
-        size = window.size * window.dtype.itemsize
+        size = window.nbytes
         at = f.op(f"mul i64 %s, {size}")
         to = f.op(f"getelementptr i8, ptr {target}, i64 {at}")
         source = f.pointer("%table", window.buffer.number)
