@@ -61,6 +61,15 @@ class VisionDataset(Dataset):
         return ""
 
 
+def transformed(by: Any, image: Any, target: Any) -> tuple[Any, Any]:
+    """An image and its target, each after the transform that `by` (such as a dataset) has for it, if any."""
+    if by.transform is not None:
+        image = by.transform(image)
+    if by.target_transform is not None:
+        target = by.target_transform(target)
+    return image, target
+
+
 class StandardTransform:
     """One transform for the image and one for the target, either of which may be missing.
 
@@ -73,11 +82,7 @@ class StandardTransform:
         self.target_transform = target_transform
 
     def __call__(self, input: Any, target: Any) -> tuple[Any, Any]:
-        if self.transform is not None:
-            input = self.transform(input)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return input, target
+        return transformed(self, input, target)
 
     def __repr__(self) -> str:
         body = [type(self).__name__]

@@ -19,7 +19,7 @@ import numpy as np
 
 from rushlight.files import write_bytes
 from rushlight.vision import files
-from rushlight.vision.datasets.base import VisionDataset
+from rushlight.vision.datasets.base import VisionDataset, transformed
 from rushlight.vision.images import from_array
 
 SIDE = 32
@@ -122,12 +122,8 @@ class CIFAR10(VisionDataset):
         return "\n".join([*lines, *(f"  {folder}" for folder in self._folders())])
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        image, target = from_array(self.data[index], mode="RGB"), self.targets[index]
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+        image = from_array(self.data[index], mode="RGB")
+        return transformed(self, image, self.targets[index])
 
     def __len__(self) -> int:
         return len(self.data)

@@ -15,7 +15,7 @@ from rushlight import draws
 from rushlight.dtype import F32, I64
 from rushlight.random import Generator
 from rushlight.tensor import wrap
-from rushlight.vision.datasets.base import VisionDataset
+from rushlight.vision.datasets.base import VisionDataset, transformed
 from rushlight.vision.transforms.convert import to_pil_image
 
 
@@ -53,10 +53,7 @@ class FakeData(VisionDataset):
         pixels = draws.normal(generator, int(np.prod(self.image_size)), F32).reshape(self.image_size)
         target: Any = wrap(draws.integers_between(generator, 1, I64, 0, self.num_classes).reshape(()))
         image = to_pil_image(wrap(pixels))
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
+        image, target = transformed(self, image, target)
         return image, target.item()
 
     def __len__(self) -> int:

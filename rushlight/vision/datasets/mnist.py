@@ -19,7 +19,7 @@ from rushlight.data.dataset import gather_rows
 from rushlight.dtype import get_default_dtype
 from rushlight.tensor import Tensor, wrap
 from rushlight.vision import files
-from rushlight.vision.datasets.base import VisionDataset
+from rushlight.vision.datasets.base import VisionDataset, transformed
 from rushlight.vision.idx import read_idx, read_images_and_labels
 from rushlight.vision.images import from_array
 from rushlight.vision.transforms.basic import tensor_steps
@@ -146,11 +146,7 @@ class MNIST(VisionDataset):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         image = from_array(self.data[index].numpy(), mode="L")
         target = int(self.targets[index])
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+        return transformed(self, image, target)
 
     def __getbatch__(self, indices: list[int]) -> list[Tensor] | None:
         """What `default_collate` makes of these samples, if their transforms can take all images at once."""
