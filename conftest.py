@@ -5,6 +5,7 @@ cache folder is a fresh one, and matplotlib draws without a screen. A test that 
 constants has to set RUSHLIGHT_CACHE=0.
 """
 
+import importlib.util
 import os
 import signal
 import tempfile
@@ -28,6 +29,12 @@ collect_ignore = [
     "tests/conformance/notebooks",
     "tests/conformance/scripts",
 ]
+
+# What the comparisons with PyTorch share cannot even be looked through for examples without it; the tests beside
+# are skipped, with their reason.
+if importlib.util.find_spec("torch") is None:
+    comparisons = ROOT / "tests" / "conformance"
+    collect_ignore += [str(each) for each in comparisons.rglob("*.py") if not each.name.startswith("test_")]
 
 # Times vary on a shared machine; a slow example is no failure.
 settings.register_profile("rushlight", deadline=None)

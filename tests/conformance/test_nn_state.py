@@ -4,9 +4,9 @@ from collections import OrderedDict
 
 import pytest
 
-from tests.conformance.test_nn_module import compare, module
-
 pytest.importorskip("torch", reason="needs the conformance extra")
+
+from tests.conformance.test_nn_module import compare, module
 
 
 def loaded(lib, change, strict=True, assign=False, target=None):

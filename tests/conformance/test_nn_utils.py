@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import rushlight
-from tests.conformance.test_nn_module import compare
-
 torch = pytest.importorskip("torch", reason="needs the conformance extra")
+
+from tests.conformance.test_nn_module import compare
 
 
 def parameters(lib, scale=1.0, kind="float32"):
