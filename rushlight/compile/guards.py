@@ -3,19 +3,22 @@
 Recorded are: the modes of this thread; the memory of every captured tensor; of the modules and optimizers
 that ran what they hold; and every value the step's Python code can reach by name (`surroundings`). If
 anything differs the step is recorded again, never run wrongly. Invariant: as long as nothing changed the
-check is one function of `is` comparisons, some twenty nanoseconds each, so a call of a small step stays
-cheap.
+check is one function (`holds`) of `is` comparisons, some twenty nanoseconds each, so a call of a small step
+stays cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import is_
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from rushlight.autograd.mode import GRAD, INFERENCE, state
+from rushlight.compile.written import Written
 from rushlight.dtype import get_default_dtype
 from rushlight.nn.hooks import global_hooks
 from rushlight.optim import optimizer as optimizers
@@ -49,7 +52,7 @@ class Guards:
         self._default_dtype = get_default_dtype()
         self._seen: set[Any] = set()
         # dictionary look-ups
-        self._tables: list[dict[Any, Any]] = []
+        self._tables: list[Mapping[Any, Any]] = []
         self._names: list[Any] = []
         self._values: list[Any] = []
         # tensors
@@ -65,10 +68,10 @@ class Guards:
         self._empty: list[Collection[Any]] = []
         self._sequences: list[tuple[Sequence[Any], tuple[Any, ...]]] = []
         self._read: list[tuple[Tensor, np.ndarray]] = []
-        self._attributes: list[tuple[type, str, Any]] = []
+        self._slots: list[tuple[Any, str, Any]] = []
         self._nonzero: list[tuple[dict[str, Any], str]] = []
         self._live: set[tuple[int, str]] = set()
-        self._holds: Callable[[], bool] | None = None
+        self.holds: Callable[[], bool] = self._first_check
         self._groups: list[dict[str, Any]] = []
         self._settings: list[int] = []
         for hooks in (global_hooks, optimizers._global_pre_hooks, optimizers._global_post_hooks):
@@ -76,7 +79,7 @@ class Guards:
 
     # -- what to watch ---------------------------------------------------------------------------------------
 
-    def watch(self, table: dict[Any, Any], name: Any) -> None:
+    def watch(self, table: Mapping[Any, Any], name: Any) -> None:
         """The value of a key, or that there is none."""
         key = id(table), name
         if key not in self._seen:
@@ -116,18 +119,23 @@ class Guards:
         """A variable that a function closes over."""
         if ("cell", id(cell)) not in self._seen:
             self._seen.add(("cell", id(cell)))
-            try:
-                contents = cell.cell_contents
-            except ValueError:  # not assigned yet
-                return
             self._cells.append(cell)
-            self._contents.append(contents)
+            self._contents.append(_contents(cell))
 
-    def watch_attribute(self, kind: type, name: str) -> None:
-        """An attribute of a class."""
-        if ("attribute", kind, name) not in self._seen:
-            self._seen.add(("attribute", kind, name))
-            self._attributes.append((kind, name, getattr(kind, name, _MISSING)))
+    def watch_class(self, kind: type, name: str) -> None:
+        """An attribute of a class, and that no class nearer to its objects hides it."""
+        if ("class", kind, name) not in self._seen:
+            self._seen.add(("class", kind, name))
+            for each in kind.__mro__:
+                self.watch(vars(each), name)
+                if name in vars(each):
+                    return
+
+    def watch_slot(self, owner: Any, name: str) -> None:
+        """An attribute of an object whose class has ``__slots__``."""
+        if ("slot", id(owner), name) not in self._seen:
+            self._seen.add(("slot", id(owner), name))
+            self._slots.append((owner, name, getattr(owner, name, _MISSING)))
 
     def watch_tensor(self, tensor: Tensor) -> None:
         """The memory of a captured tensor, and whether it takes part in autograd."""
@@ -155,6 +163,7 @@ class Guards:
         for name, value in own.items():
             if name in names and is_plain(value):
                 self.watch(own, name)
+        self.watch(own, "forward")  # which hides the one of the class
 
     def watch_optimizer(self, optimizer: Any) -> None:
         """What an optimizer's step depends on, other than the settings that are read anew at each call."""
@@ -200,7 +209,7 @@ class Guards:
     def counts(self) -> dict[str, int]:
         """How many things of each sort are watched."""
         return {
-            "value": len(self._tables) + len(self._attributes) + len(self._nonzero),
+            "value": len(self._tables) + len(self._slots) + len(self._nonzero),
             "tensor": len(self._tensors),
             "closed-over variable": len(self._cells),
             "container": len(self._sized) + len(self._empty),
@@ -211,27 +220,7 @@ class Guards:
 
     def broken(self) -> str:
         """Why the recording cannot be used now, or an empty text."""
-        if state.mode & (GRAD | INFERENCE) != self._mode:
-            return "the grad mode changed"
-        if self._holds is None:
-            self._holds = self._written_out()
-        if not self._holds():
-            reason = self._what_changed()
-            if reason:
-                return reason
-        for sequence, elements in self._sequences:
-            if not all(map(is_, sequence, elements)):
-                return "an element of a list was replaced"
-        for tensor, values in self._read:
-            if not np.array_equal(tensor._array, values, equal_nan=tensor._array.dtype.kind == "f"):
-                return "a tensor whose value the step read in Python has changed"
-        for kind, name, value in self._attributes:
-            if not _unchanged(value, getattr(kind, name, _MISSING)):
-                return _change(name, value, getattr(kind, name, _MISSING))
-        reason = self._zeroed()
-        if reason:
-            return reason
-        return "" if get_default_dtype() is self._default_dtype else "the default dtype changed"
+        return "" if self.holds() else self._what_changed()
 
     def broken_settings(self) -> str:
         """What `broken` says about the settings of optimizers, which are all that a schedule changes."""
@@ -248,37 +237,52 @@ class Guards:
                 return f"{name} became zero"
         return ""
 
+    def _first_check(self) -> bool:
+        """What `holds` is until it is written out."""
+        self.holds = self._written_out()
+        return self.holds()
+
     def _written_out(self) -> Callable[[], bool]:
-        """The comparisons as one Python function, which takes a third of the time of loops over the lists."""
-        names: dict[str, Any] = {"get": dict.get, "missing": _MISSING}
-        terms: list[str] = []
-
-        def name(value: Any) -> str:
-            made = f"v{len(names)}"
-            names[made] = value
-            return made
-
-        terms += [f"not {name(each)}" for each in self._empty]
+        """All comparisons as one Python function."""
+        written = Written(missing=_MISSING, get=dict.get, contents=_contents)
+        name, terms = written.name, written.terms
+        terms.append(f"{name(state)}.mode == {self._mode}")
+        terms.append(f"{name(get_default_dtype)}() is {name(self._default_dtype)}")
+        sized = list(zip(self._sized, self._lengths, strict=True))
+        empty = (*self._empty, *(each for each, length in sized if not length))
+        terms.append(f"not any({name(empty)})")  # most containers of a module are empty
+        terms += [f"len({name(each)}) == {length}" for each, length in sized if length]
         for table, key, value in zip(self._tables, self._names, self._values, strict=True):
-            terms.append(f"get({name(table)}, {name(key)}, missing) is {name(value)}")
+            if type(table) not in (
+                dict,
+                MappingProxyType,
+            ):  # a defaultdict would grow by the short forms below
+                terms.append(f"get({name(table)}, {name(key)}, missing) is {name(value)}")
+            elif value is _MISSING:
+                terms.append(f"{name(key)} not in {name(table)}")
+            else:
+                terms.append(f"{name(table)}[{name(key)}] is {name(value)}")
         for tensor, *found in zip(self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True):
-            given = name(tensor)
             for attribute, value in zip(("_array", "_requires_grad", "_hooks"), found, strict=True):
-                terms.append(f"{given}.{attribute} is {name(value)}")
+                terms.append(f"{name(tensor)}.{attribute} is {name(value)}")
         for cell, value in zip(self._cells, self._contents, strict=True):
-            terms.append(f"{name(cell)}.cell_contents is {name(value)}")
-        for sized, length in zip(self._sized, self._lengths, strict=True):
-            terms.append(f"len({name(sized)}) == {length}")
-        # Defaults of parameters are found at once, where global variables would be looked up.
-        parameters = ", ".join(f"{each}={each}" for each in names)
-        made: dict[str, Any] = {}
-        text = f"def holds({parameters}): return {' and '.join(terms) or 'True'}"
-        exec(text, names, made)  # noqa: S102 - no part of the text comes from outside
-        return made["holds"]
+            now = f"contents({name(cell)})" if value is _MISSING else f"{name(cell)}.cell_contents"
+            terms.append(f"{now} is {name(value)}")
+        for sequence, elements in self._sequences:
+            terms += [f"{name(sequence)}[{place}] is {name(each)}" for place, each in enumerate(elements)]
+        for owner, attribute, value in self._slots:
+            terms.append(f"getattr({name(owner)}, {name(attribute)}, missing) is {name(value)}")
+        if self._nonzero:
+            terms.append(f"not {name(self._zeroed)}()")
+        if self._read:
+            terms.append(f"not {name(self._reread)}()")
+        return written.function("holds()")
 
     def _what_changed(self) -> str:
         """The slow half of `broken`: equal plain values are unchanged too, and are taken over."""
-        self._holds = None
+        self.holds = self._first_check
+        if state.mode & (GRAD | INFERENCE) != self._mode:
+            return "the grad mode changed"
         if any(self._empty):
             return "a hook was added"
         for place, (table, name, value) in enumerate(
@@ -298,13 +302,38 @@ class Guards:
             if tensor._hooks is not hooks:
                 return "a hook was added to a captured tensor"
         for place, (cell, value) in enumerate(zip(self._cells, self._contents, strict=True)):
-            now = cell.cell_contents
+            now = _contents(cell)
             if not _unchanged(value, now):
                 return "a variable the step closes over: " + _change("it", value, now)
             self._contents[place] = now
         if list(map(len, self._sized)) != self._lengths:
             return "something was added to or removed from a container, a module or an optimizer"
+        for sequence, elements in self._sequences:
+            if not all(map(is_, sequence, elements)):
+                return "an element of a list was replaced"
+        for place, (owner, name, value) in enumerate(self._slots):
+            now = getattr(owner, name, _MISSING)
+            if not _unchanged(value, now):
+                return _change(name, value, now)
+            self._slots[place] = owner, name, now
+        if get_default_dtype() is not self._default_dtype:
+            return "the default dtype changed"
+        return self._reread() or self._zeroed()
+
+    def _reread(self) -> str:
+        """What became of the values that Python looked at."""
+        for tensor, values in self._read:
+            if not np.array_equal(tensor._array, values, equal_nan=tensor._array.dtype.kind == "f"):
+                return "a tensor whose value the step read in Python has changed"
         return ""
+
+
+def _contents(cell: Any) -> Any:
+    """What is in a variable that a function closes over."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet, or deleted
+        return _MISSING
 
 
 def _is_zero(value: Any) -> bool:
@@ -338,10 +367,17 @@ def _names_reached(kind: type, start: frozenset[str]) -> set[str]:
     while pending:
         name = pending.pop()
         names.add(name)
-        code = getattr(getattr(kind, name, None), "__code__", None)
+        code = getattr(function_behind(getattr(kind, name, None)), "__code__", None)
         if code is not None:
             pending |= names_in(code) - names
     return names
+
+
+def function_behind(attribute: Any) -> Any:
+    """The function that computes a property; anything else as it is."""
+    if isinstance(attribute, property):
+        return attribute.fget
+    return attribute.func if isinstance(attribute, functools.cached_property) else attribute
 
 
 def names_in(code: Any) -> set[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Progra
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.replay import Replay
 from rushlight.compile.results import Results
+from rushlight.compile.stand_in import alike
 from rushlight.storage import owner_of
 from rushlight.tensor import Tensor
 
@@ -100,6 +101,7 @@ class Recording:
         ]
         self._fixed_grads = recorder.fixed_grads
         self._found_grads = _grads_to_find(recorder)
+        self._alike: Callable[[tuple[Any, ...]], Any] | None = None
         self._grads = _grads_to_leave(recorder)
         kept = [look for _, look in (*self.written_arguments, *self.written_grads)]
         kept += [look for _, look in self._grads if isinstance(look, Window)]
@@ -123,6 +125,20 @@ class Recording:
 
     def unfit(self, given: Sequence[Tensor]) -> str:
         """Why this recording cannot be used for a call now, or an empty text."""
+        return self._grads_differ(given) or self.guards.broken()
+
+    def learn(self, args: tuple[Any, ...]) -> None:
+        """Be quick, from now on, to see that this recording fits calls like the one with these arguments."""
+        if not self.written_arguments:
+            self._alike = alike(args, self.written_owners)
+
+    def quick(self, args: tuple[Any, ...]) -> Any:
+        """The tensors of a call that certainly can be run; nothing where one must look closer."""
+        given = self._alike and self._alike(args)
+        return given and self.guards.holds() and not self._grads_differ(given) and given
+
+    def _grads_differ(self, given: Sequence[Tensor]) -> str:
+        """What is wrong with the gradients that the step looks at."""
         for leaf, fixed in self._fixed_grads:
             if leaf._grad is not fixed:
                 return "a gradient was replaced"
@@ -130,7 +146,7 @@ class Recording:
             grad = owner_of_grad(leaf, given)._grad
             if (None if grad is None else (grad._array.shape, grad._array.dtype)) != shape:
                 return "a gradient is there that was not, or the other way round"
-        return self.guards.broken()
+        return ""
 
     def shares_written(self, given: Sequence[Tensor]) -> bool:
         """Whether something that the program changes shares memory with an argument, which it cannot know."""

@@ -1,4 +1,5 @@
-"""Stand-ins: what a step gets while it is recorded, instead of the tensors it was called with.
+"""Stand-ins: what a step gets while it is recorded, instead of the tensors it was called with; and what tells
+calls apart.
 
 A program has memory of its own for its arguments. So the recorded run gets copies, laid out alike; what it
 changes in them is copied back. Invariant: no buffer of a recording belongs to an argument and to
@@ -8,11 +9,13 @@ something captured at the same time.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
+from rushlight.compile.written import Written
+from rushlight.storage import owner_of
 from rushlight.tensor import Tensor, new_tensor
 from rushlight.views import extent
 
@@ -135,3 +138,45 @@ def _describe(value: Any, tensors: list[Tensor]) -> Any:
     if isinstance(value, dict):
         return type(value), tuple((name, _describe(each, tensors)) for name, each in value.items())
     return Same(value)
+
+
+def alike(args: tuple[Any, ...], owners: Collection[int]) -> Callable[[tuple[Any, ...]], Any] | None:
+    """A function that tells quickly whether the arguments of another call have the signature of these.
+
+    It returns their tensors, or False where `signature` is to be asked: a miss need not be a difference. So
+    that nothing more need be asked of what it returns, it also misses where a tensor lies in memory of an
+    owner whose id is among `owners`. None where there is no such function: a tuple, list or dictionary among
+    the arguments, a tensor twice, or no tensor at all.
+
+    >>> import rushlight as torch
+    >>> fits = alike((torch.ones(2), 5), set())
+    >>> fits((torch.zeros(2), 5)), fits((torch.zeros(3), 5)), fits((torch.zeros(2), 6))
+    ([tensor([0., 0.])], False, False)
+    """
+    written = Written(type=type, id=id, owner_of=owner_of)
+    names = [f"x{place}" for place in range(len(args))]
+    tensors: dict[int, str] = {}
+    for name, value in zip(names, args, strict=True):
+        if isinstance(value, (tuple, list, dict)) or id(value) in tensors:
+            return None
+        if not isinstance(value, Tensor):
+            written.terms.append(f"{name} is {written.name(value)}")
+            continue
+        array, of = value._array, "a" + name
+        written.terms += [
+            f"type({name}) is {written.name(type(value))}",
+            f"({of} := {name}._array).shape == {array.shape}",
+            f"{of}.strides == {array.strides}",
+            f"{of}.dtype is {written.name(array.dtype)}",
+            f"{name}.requires_grad is {value.requires_grad}",
+        ]
+        written.terms += [f"{name} is not {other}" for other in tensors.values()]
+        if owners:
+            owner = f"({of} if {of}.base is None else owner_of({of}))"
+            written.terms.append(f"id({owner}) not in {written.name(owners)}")
+        tensors[id(value)] = name
+    if not tensors:
+        return None
+    written.lines += [f"if len(args) != {len(args)}: return False", f"{', '.join(names)}, = args"]
+    written.terms.append(f"[{', '.join(tensors.values())}]")
+    return written.function("fits(args)")

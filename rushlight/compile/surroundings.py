@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.guards import PLAIN, Guards, names_in, names_of_methods
+from rushlight.compile.guards import PLAIN, Guards, function_behind, names_in, names_of_methods
 from rushlight.nn.module import Module
 from rushlight.optim.lr_scheduler.base import LRScheduler
 from rushlight.optim.optimizer import Optimizer
@@ -70,18 +70,24 @@ def _of_a_library(thing: Any) -> bool:
     return name.partition(".")[0] in _LIBRARIES
 
 
+def _is_of_the_user(kind: type, name: str) -> bool:
+    """Whether an attribute of a class comes from a class of the user's."""
+    owner = next((each for each in kind.__mro__ if name in vars(each)), None)
+    return owner is not None and not _of_a_library(owner)
+
+
 class _Walk:
     """One walk over the surroundings of a function."""
 
     def __init__(self, guards: Guards) -> None:
         self.guards = guards
-        self.seen: set[tuple[int, frozenset[str]]] = set()
+        self.seen: dict[tuple[int, frozenset[str]], Any] = {}  # keeps what was seen, and thereby its id
 
     def value(self, value: Any, names: frozenset[str]) -> None:
         """Watch what the code that uses `names` can reach from a value."""
         if isinstance(value, _LEFT_ALONE) or (id(value), names) in self.seen:
             return
-        self.seen.add((id(value), names))
+        self.seen[id(value), names] = value
         if isinstance(value, types.FunctionType):
             self.function(value)
         elif isinstance(value, types.MethodType):
@@ -111,12 +117,22 @@ class _Walk:
                 self.class_attributes(value, names)
         elif hasattr(value, "__wrapped__") and not isinstance(value, type):
             self.value(value.__wrapped__, names)
-        elif hasattr(value, "__dict__"):
-            kind = type(value)
-            if not _of_a_library(kind):
-                names = names_of_methods(kind, names)
-                self.class_attributes(kind, names)
-            self.attributes(vars(value), names)
+        else:
+            self.object(value, names)
+
+    def object(self, value: Any, names: frozenset[str]) -> None:
+        """The attributes of an object that the code names, and those of its class."""
+        kind, own = type(value), getattr(value, "__dict__", None)
+        if not _of_a_library(kind):
+            names = names_of_methods(kind, names)
+            self.class_attributes(kind, names)
+            for name in names:
+                if isinstance(getattr(kind, name, None), types.MemberDescriptorType):
+                    self.guards.watch_slot(value, name)
+                    self.value(getattr(value, name, None), names)
+        if own is not None:
+            self.hidden_by(own, kind, names)
+            self.attributes(own, names)
 
     def functions(self, table: dict[Any, Any]) -> None:
         """The functions in a table of hooks."""
@@ -145,24 +161,25 @@ class _Walk:
             self.value(table[name], names)
 
     def class_attributes(self, kind: type, names: frozenset[str]) -> None:
-        """The attributes of a class that the code names, its methods among them."""
-        for name in names:
-            if not name.startswith("__") and hasattr(kind, name):
-                self.guards.watch_attribute(kind, name)
-        self.methods(kind, names)
-
-    def methods(self, kind: type, names: frozenset[str]) -> None:
-        """The methods of an object that the code may call, and ``__call__``."""
+        """The attributes of a class that the code names, and ``__call__``; methods are walked through."""
         for name in (*names, "__call__"):
-            method = getattr(kind, name, None)
-            if isinstance(method, types.FunctionType):
-                self.value(method, names)
+            if _is_of_the_user(kind, name):
+                self.guards.watch_class(kind, name)
+                self.value(function_behind(getattr(kind, name)), names)
+
+    def hidden_by(self, own: dict[str, Any], kind: type, names: frozenset[str]) -> None:
+        """That an object gets no attribute of its own that hides one of its class."""
+        for name in names - own.keys():
+            if _is_of_the_user(kind, name):
+                self.guards.watch(own, name)
 
     def module(self, module: Module, names: frozenset[str]) -> None:
         """The members of a module that the code names; its forward is watched when it runs."""
-        if not _of_a_library(type(module)):
-            names = names_of_methods(type(module), names)
-        own = module.__dict__
+        own, kind = module.__dict__, type(module)
+        if not _of_a_library(kind):
+            names = names_of_methods(kind, names)
+            self.class_attributes(kind, names)
+            self.hidden_by(own, kind, names)
         for table in (own, own["_parameters"], own["_buffers"], own["_modules"]):
             for name in names & table.keys():
                 if not name.endswith("hooks") and name not in ("_parameters", "_buffers", "_modules"):
