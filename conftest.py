@@ -30,8 +30,8 @@ collect_ignore = [
     "tests/conformance/scripts",
 ]
 
-# What the comparisons with PyTorch share cannot even be looked through for examples without it; the tests beside
-# are skipped, with their reason.
+# What the comparisons with PyTorch share cannot even be looked through for examples without it; the tests
+# beside are skipped, with their reason.
 if importlib.util.find_spec("torch") is None:
     comparisons = ROOT / "tests" / "conformance"
     collect_ignore += [str(each) for each in comparisons.rglob("*.py") if not each.name.startswith("test_")]

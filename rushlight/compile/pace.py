@@ -1,20 +1,25 @@
 """How many threads a program gets: as many as turn out to be fastest.
 
 A second thread halves the time on an idle machine and wastes it on a busy one, where threads wait for each
-other at every barrier. Since results do not depend on the number of threads, `Pace` just tries, now and then
-anew. Invariant: never more threads than `get_num_threads` says.
+other at every barrier. Since results do not depend on the number of threads, `Pace` just tries: one thread
+and all threads in turns, several times, since a machine has moods; then the better one, and the other again
+from time to time, the more seldom the more often it has lost. Invariant: never more threads than
+`get_num_threads` says.
 """
 
 from __future__ import annotations
 
 import contextlib
+import statistics
 import time
+from collections import deque
 from collections.abc import Iterator
 
 from rushlight.threads import get_num_threads
 
-TRIAL_SECONDS = 0.004  # long enough for the start of a thread not to matter
-TRUST_SECONDS = 1.0  # how long a choice is kept
+TRIAL_SECONDS = 0.005  # long enough for the start of a thread not to matter
+TRIALS = 3  # how many measurements of either count decide
+FIRST_REIGN, LONGEST_REIGN = 0.05, 1.0  # seconds until the loser is tried again
 
 
 class Pace:
@@ -26,8 +31,10 @@ class Pace:
 
     def __init__(self, can_share: bool) -> None:
         self.can_share = can_share
-        self.seconds: dict[int, float] = {}  # for a step, by number of threads
-        self.tried_at = float("-inf")
+        self.seconds: dict[int, deque[float]] = {}  # for a step, the last few, by number of threads
+        self.chosen = 0  # the count that won last
+        self.reign = FIRST_REIGN
+        self.left = 0.0  # of its reign, in seconds
 
     def next(self, threads: int | None, steps: int) -> tuple[int, int]:
         """The number of threads for the steps that come, and for how many of them."""
@@ -36,19 +43,37 @@ class Pace:
         most = get_num_threads()
         if most == 1 or not self.can_share:
             return 1, steps
-        if time.perf_counter() - self.tried_at > TRUST_SECONDS:
-            self.seconds.clear()
-            self.tried_at = time.perf_counter()
-        for count in (1, most):
-            if count not in self.seconds:
-                known = self.seconds.get(1)
-                trial = max(1, int(TRIAL_SECONDS / known)) if known else 16
-                return count, min(steps, trial)
-        return min(self.seconds, key=lambda count: self.seconds[count]), steps
+        if self.seconds.keys() != {1, most}:
+            self.seconds = {count: deque(maxlen=TRIALS) for count in (1, most)}
+        fewest = min(self.seconds, key=lambda count: len(self.seconds[count]))
+        if len(self.seconds[fewest]) < TRIALS:
+            return fewest, min(steps, self._in_seconds(TRIAL_SECONDS))
+        best = min(self.seconds, key=lambda count: statistics.median(self.seconds[count]))
+        if best != self.chosen:
+            self.chosen, self.reign, self.left = best, FIRST_REIGN, FIRST_REIGN
+        if self.left <= 0:
+            self.reign = min(2 * self.reign, LONGEST_REIGN)
+            self.left = max(self.reign, 10 * self._in_seconds(TRIAL_SECONDS) * self._step())
+            return sum(self.seconds) - best, min(steps, self._in_seconds(TRIAL_SECONDS))
+        return best, min(steps, self._in_seconds(self.left))
+
+    def _in_seconds(self, seconds: float) -> int:
+        """How many steps take about so long; a few at least, and a few as long as nothing is known."""
+        known = self._step()
+        return max(4, int(seconds / known)) if known else 16
+
+    def _step(self) -> float:
+        """Seconds for a step, as far as is known."""
+        known = [each for found in self.seconds.values() for each in found]
+        return statistics.median(known) if known else 0.0
 
     @contextlib.contextmanager
     def measured(self, threads: int, steps: int) -> Iterator[None]:
         """Take note of how long the steps in the block take."""
         start = time.perf_counter()
         yield
-        self.seconds[threads] = (time.perf_counter() - start) / steps
+        taken = time.perf_counter() - start
+        self.left -= taken
+        found = self.seconds.get(threads)
+        if found is not None and (len(found) < TRIALS or taken > TRIAL_SECONDS / 2):
+            found.append(taken / steps)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rushlight.compile.body import Body, Place
 from rushlight.compile.contract import (
     Contraction,
     Matrix,
@@ -22,7 +23,6 @@ from rushlight.compile.contract import (
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.llvm import vector_bytes
-from rushlight.compile.loops import Body, Place
 from rushlight.compile.program import Buffer
 from rushlight.compile.statements import Access, Product, Statement, Work
 
@@ -123,6 +123,7 @@ def emit_product(
     *batch, m, n = product.domain
     kind = kind_of(product.store.buffer.dtype)
     body = Body(e, pointers, stored)
+    body.prepare(statements, lanes_of(product), [product.store.buffer])
 
     def nest(outer: tuple[Reg, ...]) -> None:
         def place_of(row: Reg, column: Reg, vector: int, lanes: int, mask: Reg | None) -> Place:

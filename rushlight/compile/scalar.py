@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from rushlight.compile.emit import BYTES, Emitter, Reg, overload
 from rushlight.compile.expr import Expr, is_float
+from rushlight.compile.quotients import INSTRUCTIONS, instruction
 from rushlight.compile.vmath import in_order
 
 _FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
@@ -87,6 +88,8 @@ class Scalars:
         if op == "not":
             ones = e.const(True if kind == "b1" else -1, kind, args[0].lanes)
             return e.binary("xor", args[0], ones)
+        if op in INSTRUCTIONS:
+            return instruction(e, op, args)
         if is_float(kind):
             return self._float(op, args)
         return self._whole(op, args)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import rushlight
+
 torch = pytest.importorskip("torch", reason="needs the conformance extra")
 
 from tests.conformance.test_nn_module import compare

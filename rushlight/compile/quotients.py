@@ -1,0 +1,64 @@
+"""Quotients of float32 on AVX-512, by multiplications.
+
+The divider takes 16 cycles for a vector, and whatever else is to be divided, or is a square root, waits for
+it: an Adam step would spend most of its time there. The formula here is made of what all units can do: an
+estimate of the divisor's inverse, made exact by Newton's steps, and Markstein's correction of the product
+with it (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990), on
+numbers between 1 and 2, so that nothing overflows on the way. Invariant: the quotient is the divider's, bit
+by bit, for zeros, infinities and NaN as well, but where it is below the least normal number, where it is
+rounded twice.
+
+This is not a formula of primitives, as those of `vmath` are: its nodes are instructions of one family of
+CPUs, so only the back end for LLVM puts it in, for vectors that fill a register.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.expr import Expr
+from rushlight.compile.llvm import vector_bytes
+from rushlight.compile.primitives import fma, node, number
+from rushlight.compile.vmath import rebuilt
+
+LANES = 16  # of the vectors that have the instructions
+_ALL = Reg("-1", "i2", 1)  # no lane is masked
+_CURRENT_ROUNDING = Reg("4", "i4", 1)
+_BETWEEN_1_AND_2 = Reg("0", "i4", 1)
+_UNUSED = Reg("zeroinitializer", "f4", LANES)
+
+# For each instruction, its name in LLVM and the operands after the numbers.
+INSTRUCTIONS: dict[str, tuple[str, tuple[Reg, ...]]] = {
+    "exponent": ("mask.getexp.ps.512", (_UNUSED, _ALL, _CURRENT_ROUNDING)),
+    "significand": ("mask.getmant.ps.512", (_BETWEEN_1_AND_2, _UNUSED, _ALL, _CURRENT_ROUNDING)),
+    "inverse_estimate": ("rcp14.ps.512", (_UNUSED, _ALL)),
+    "times_power_of_2": ("mask.scalef.ps.512", (_UNUSED, _ALL, _CURRENT_ROUNDING)),
+}
+
+
+def without_divider(expr: Expr, lanes: int) -> Expr:
+    """An expression whose quotients of float32 are written as above, if the CPU has these vectors."""
+    if lanes != LANES or vector_bytes() != 4 * LANES:
+        return expr
+    return rebuilt([expr], _quotient)[0]
+
+
+def _quotient(division: Expr) -> Expr | None:
+    if division.op != "div" or division.kind != "f4":
+        return None
+    a, b = (node("significand", each) for each in division.args)
+    inverse = node("inverse_estimate", b)
+    for _ in range(2):  # from 14 bits to 28, and to all
+        inverse = fma(inverse, fma(-b, inverse, number(1.0, b)), inverse)
+    quotient = a * inverse
+    quotient = fma(fma(-b, quotient, a), inverse, quotient)
+    exponents = [node("exponent", each) for each in division.args]
+    return node("times_power_of_2", quotient, exponents[0] - exponents[1])
+
+
+def instruction(e: Emitter, op: str, args: list[Reg]) -> Reg:
+    """Write one of `INSTRUCTIONS`."""
+    name, further = INSTRUCTIONS[op]
+    full = functools.partial(e.splat, lanes=LANES)
+    return e.call(f"llvm.x86.avx512.{name}", ("f4", LANES), *map(full, args), *further)
