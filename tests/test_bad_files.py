@@ -136,7 +136,7 @@ def test_a_text_or_an_infinity_among_numbers(job, value, runs, tmp_path, monkeyp
         assert main(["predict", str(runs / job), "odd.csv"]) == 0
         assert "1 values of 'age' are no numbers: taken as missing" in capsys.readouterr().out
     elif job == "ratings":
-        assert "1 rows without a user, an item or a rating are left out" in said.out
+        assert "left out: 1 row without a user, an item or a rating" in said.out
     elif job == "candles":
         assert "1 infinite values: taken as missing" in said.out
 

@@ -210,6 +210,7 @@ def test_the_same_seed_gives_the_same_run_and_a_finished_one_resumes(candles, tm
 CLEAN = "import numpy as np\ndef change(c): return {'change': np.diff(c['close'], prepend=np.nan)}\n"
 LEAKS = {
     "mean3": "return {'mean3': np.convolve(c['close'], np.ones(3) / 3, 'same')}",
+    "share": "return {'share': c['close'] / c['close'].max()}",
     "scaled": "return {'scaled': (c['close'] - c['close'].mean()) / c['close'].std()}",
     "shifted": "return {'shifted': np.append(c['close'][1:], np.nan)}",
 }
@@ -221,6 +222,12 @@ def test_a_leak_is_refused_by_name_and_nothing_is_trained(column, candles, tmp_p
     given = ["--target", "high", "--feature-functions", tmp_path / "my.py", "--out", tmp_path / "run"]
     refused(capsys, ["train", candles, *given], f"the feature {column!r} leaks")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_function_without_a_finite_number_is_named(candles, tmp_path, capsys):
+    (tmp_path / "my.py").write_text("import numpy as np\ndef f(c): return {'x': c['close'] / 0}\n")
+    given = ["--target", "high", "--feature-functions", tmp_path / "my.py", "--out", tmp_path / "run"]
+    refused(capsys, ["train", candles, *given], "give 'x' a finite number in no row")
 
 
 def test_clean_functions_are_used_and_asked_for_again(candles, tmp_path, capsys):

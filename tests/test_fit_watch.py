@@ -95,9 +95,9 @@ def line_of(marker: str) -> int:
 # -- planted -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", [optim.SGD, optim.Adam])
-def test_gradients_never_zeroed(optimizer: type) -> None:
-    watcher = loop(classifier(), rate=0.01, optimizer=optimizer, zero=False)
+@pytest.mark.parametrize(("optimizer", "clip"), [(optim.SGD, None), (optim.Adam, None), (optim.SGD, 0.5)])
+def test_gradients_never_zeroed(optimizer: type, clip: float | None) -> None:
+    watcher = loop(classifier(), rate=0.01, optimizer=optimizer, zero=False, clip=clip)
     assert "gradients never zeroed" in kinds(watcher)
     (found,) = [each for each in watcher.mistakes if each.kind == "gradients never zeroed"]
     assert (found.file, found.line) == (__file__, line_of("the line of the step"))
@@ -111,11 +111,17 @@ def test_softmax_before_cross_entropy() -> None:
     assert watcher.mistakes[0].line in (line_of("the line of the loss"),)
     assert kinds(loop(classifier(), lambda out, y: F.cross_entropy(F.softmax(out, 1), y))) == kinds(watcher)
     assert kinds(loop(classifier(), lambda out, y: F.nll_loss(out.softmax(1), y), 0.01)) == kinds(watcher)
+    assert kinds(loop(classifier(), lambda out, y: F.cross_entropy(by_hand(out), y))) == kinds(watcher)
 
     def binary(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
         return F.binary_cross_entropy_with_logits(out[:, 0].sigmoid(), (y == 0).float())
 
     assert kinds(loop(classifier(), binary)) == kinds(watcher)
+
+
+def by_hand(out: rl.Tensor) -> rl.Tensor:
+    """Softmax as it is written in lessons."""
+    return out.exp() / out.exp().sum(1, keepdim=True)
 
 
 @pytest.mark.parametrize("how", ["without eval", "without eval and no_grad"])
@@ -137,6 +143,7 @@ def plane() -> tuple[rl.Tensor, rl.Tensor]:
     [
         lambda out, y: ((out - y) ** 2).mean(),
         lambda out, y: (out.squeeze(1) - y.unsqueeze(1)).abs().mean(),
+        lambda out, y: (out[:, 0] - y[:, None]).abs().mean(),
         F.mse_loss,
         F.l1_loss,
     ],
@@ -231,6 +238,7 @@ CLEAN: dict[str, Callable[[], watch]] = {
     "probabilities beside the loss": lambda: loop(classifier(), loss_beside_probabilities),
     "targets with a dimension of one": lambda: loop(nn.Linear(6, 1), F.mse_loss, task=column),
     "all pairs on purpose": lambda: loop(nn.Linear(6, 2), distances, 0.01, task=plane),
+    "ranks of all pairs": lambda: loop(nn.Linear(6, 1), ranking, 0.01, task=plane),
     "prices, scaled": lambda: loop(nn.Linear(6, 1), F.mse_loss, task=scaled_prices),
     "a few units that rest": lambda: loop(resting(), rate=0.05),
     "deep with normalisation": lambda: loop(deep(normed_tanh), rate=0.05),
@@ -252,6 +260,11 @@ def distances(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
     """Distances between all points of a batch like the differences of their targets: (N, 1, 2) and (N, 2)."""
     apart = (out.unsqueeze(1) - out).square().sum(-1)
     return (apart - (y.unsqueeze(1) - y).square()).abs().mean()
+
+
+def ranking(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
+    """Every output against every other, which is the same shapes as the mistake."""
+    return F.softplus((out.T - out) * (y[:, None] - y).sign()).mean()
 
 
 def scaled_prices() -> tuple[rl.Tensor, rl.Tensor]:

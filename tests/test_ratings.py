@@ -147,7 +147,7 @@ def test_unknown_users_and_items_in_a_file_are_predicted_by_the_unknown_row(trai
     Path("more.csv").write_text("userId,movieId,rating\n1,1,5\n999,3,5\n1,999,2\n999,999,3\n")
     assert main(["evaluate", "run", "more.csv"]) == 0
     out = capsys.readouterr().out
-    assert "2 rows have a user" in out and "2 rows have an item" in out and "4 ratings: RMSE" in out
+    assert "2 rows with a user" in out and "2 rows with an item" in out and "4 ratings: RMSE" in out
     assert main(["predict", "run", "more.csv", "--out", "found.csv"]) == 0
     found = pl.read_csv("found.csv")
     assert found.columns == ["user", "item", "prediction"] and len(found) == 4
@@ -235,6 +235,7 @@ def test_ids_are_text_whatever_the_type():
     assert as_text(pl.Series([3, None])).to_list() == ["3", None]
     assert as_text(pl.Series([3.0, None])).to_list() == ["3", None]
     assert as_text(pl.Series([" ann", "bob "])).to_list() == ["ann", "bob"]
+    assert as_text(pl.Series([2.0, 1e300, float("inf")])).to_list() == ["2", "1e+300", None]
 
 
 BROKEN = {

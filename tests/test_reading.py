@@ -61,6 +61,12 @@ def test_parquet_gives_the_same_table_and_only_the_columns_wanted(tmp_path):
     assert rows(read_table(tmp_path / "t.parquet", columns=["b", "a"])) == [("x", 1), (None, 2)]
 
 
+def test_spaces_around_a_delimiter_divide_nothing(written):
+    table = read_table(written("a , b , c\n1 , x , 3.5\n2 , y , \n"))
+    assert table.frame.columns == ["a", "b", "c"]
+    assert table.frame["a"].to_list() == [1, 2] and table.frame["b"].str.strip_chars().to_list() == ["x", "y"]
+
+
 def test_decimal_commas_are_numbers(written):
     assert rows(read_table(written("t;price\n1;1,5\n2;NA\n"))) == [(1, 1.5), (2, None)]
     assert look(written("t;price\n1;1,5\n2;2.5\n")).decimal_comma is False

@@ -124,6 +124,18 @@ def scaled_by_the_whole_file(columns):
     return {"close_scaled": (close - close.mean()) / close.std()}
 
 
+def divided_by_the_maximum(columns):
+    """Knows the largest value to come, which is in the first third here."""
+    close = columns["close"] - 30 * np.abs(np.arange(len(columns["close"])) - 130)
+    return {"share": close / close.max()}
+
+
+def measured_by_the_largest_step(columns):
+    """Knows the largest step to come."""
+    steps = np.diff(columns["close"], prepend=np.nan)
+    return {"step": steps / np.nanmax(steps)}
+
+
 def shifted_the_wrong_way(columns):
     """The next row's value."""
     return {"previous": np.append(columns["close"][1:], np.nan)}
@@ -153,6 +165,8 @@ def settings(**given) -> Settings:
     [
         (centred_mean, "mean5"),
         (scaled_by_the_whole_file, "close_scaled"),
+        (divided_by_the_maximum, "share"),
+        (measured_by_the_largest_step, "step"),
         (shifted_the_wrong_way, "previous"),
     ],
 )
@@ -283,8 +297,11 @@ def test_folds_go_forward_in_time_with_gaps():
         assert fold.train.start == 0
         assert fold.validation.start - fold.train.stop == 5
         assert fold.test.start - fold.validation.stop == 5
-    with pytest.raises(JobError, match="leave 15 to test on"):
-        folds_in_time(300, 4, 0.2, 0.1, 5)
+    assert folds_in_time(141, 1, 0.2, 0.1, 3)  # twelve years of months
+    with pytest.raises(JobError, match="leave 4 to test on; at least 5"):
+        folds_in_time(300, 4, 0.05, 0.1, 5)
+    with pytest.raises(JobError, match="leave 11 to train on; at least 20"):
+        folds_in_time(40, 1, 0.3, 0.4, 3)
 
 
 def test_drift_knows_the_past_only():

@@ -331,6 +331,26 @@ def test_words_in_a_target_that_should_be_a_number_are_named(folder, capsys):
     (folder / "people.csv").write_text(text)
     assert train("--target", "stays", "--task", "regression") == 2
     assert "is not a number" in capsys.readouterr().err
+    few = text.replace(",no", ",7")
+    (folder / "people.csv").write_text(few)
+    assert train("--target", "stays") == 2
+    row = next(number for number, line in enumerate(few.splitlines()) if line.endswith("soon"))
+    assert (
+        f"'soon' in row {row} is not a number. If it is the name of a class, say --task classification"
+        in (capsys.readouterr().err)
+    )
+    assert train("--target", "stays", "--task", "classification", "--no-report") == 0
+    assert "stays is 3 classes (7, 12, soon)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e400", "1e300"])
+def test_an_infinite_target_is_missing(folder, capsys, value):
+    text = (folder / "people.csv").read_text().replace(",yes", ",1").replace(",no", ",0")
+    (folder / "people.csv").write_text(text.replace(",1\n", f",{value}\n", 1))
+    assert train("--target", "stays", "--no-report") == 0
+    said = capsys.readouterr().out
+    assert "left out: 1 row without stays" in said
+    assert value == "1e300" or "stays is 2 classes (0, 1)" in said
 
 
 def test_settings_that_make_no_sense_are_named(folder, capsys):

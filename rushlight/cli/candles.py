@@ -19,7 +19,7 @@ from rushlight.cli.shared import (
     run_folder,
     settings_asked,
 )
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, counted_rows
 
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
@@ -209,7 +209,8 @@ def _print_data(data: Data, settings: Settings) -> None:
             f"{settings.target} is (--features lags forecasts from the rows before)"
         )
     else:
-        print(f"  a forecast: each row's {settings.target} from the {settings.lags} rows before it alone")
+        before = counted_rows(settings.lags)
+        print(f"  a forecast: each row's {settings.target} from the {before} before it alone")
     print("leak guard: no feature of a past row changes when later rows are taken away")
     fold = data.folds[-1]
     spans = [span.stop - span.start for span in fold]
@@ -334,7 +335,8 @@ def predict(options: argparse.Namespace) -> int:
     _tell(series)
     rows = candles.rows_of(series, settings, ahead=True)
     if not len(rows.index):
-        raise JobError(f"{options.data} has no complete row; {settings.lags} rows before each are needed")
+        before = counted_rows(settings.lags)
+        raise JobError(f"{options.data} has no complete row; {before} before each must be there")
     result = candles.outcome_of(saved.model, saved.scaling, series, settings, rows)
     table = candles.forecast_table(series, settings.target, result)
     if options.out is not None:

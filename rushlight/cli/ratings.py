@@ -16,7 +16,7 @@ from rushlight.cli.shared import (
     run_folder,
     settings_asked,
 )
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, counted_rows
 
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
@@ -187,7 +187,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _unknown_notes(pairs: Any) -> list[str]:
     return [
-        f"{count:,} rows have {'an item' if column else 'a user'} that was not trained on"
+        f"{counted_rows(count)} with {'an item' if column else 'a user'} that was not trained on"
         for column in (0, 1)
         if (count := int((pairs[:, column] == 0).sum()))
     ]

@@ -19,7 +19,7 @@ from rushlight.cli.shared import (
     run_folder,
     settings_asked,
 )
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, counted_rows
 
 if TYPE_CHECKING:
     from rushlight.fit import Trainer
@@ -267,8 +267,8 @@ def evaluate(options: argparse.Namespace) -> int:
     if not known.any():
         raise JobError(f"{where}: no row has a {run.settings.target} that the model knows")
     if not known.all():
-        left_out = int((~known).sum())
-        print(f"note: {left_out:,} rows without a {run.settings.target} that the model knows are left out")
+        left_out = counted_rows(int((~known).sum()))
+        print(f"note: left out: {left_out} without a {run.settings.target} that the model knows")
     found = {kind: run.predict(frame, where, kind)[known] for kind in run.models}
     truth = truth[known].astype(np.int64) if run.classes else truth[known]
     print(f"{len(truth):,} rows, with 95 % intervals:\n{_metrics_text(truth, found)}")

@@ -7,7 +7,7 @@ room, so that training that goes well is never blamed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,18 @@ class MistakeWarning(UserWarning):
 
 # -- in the tape of a loss -----------------------------------------------------------------------------------
 
-_VIEWS = ("squeeze", "unsqueeze", "view", "reshape", "flatten", "expand", "t", "transpose")
+_VIEWS = (
+    "squeeze",
+    "unsqueeze",
+    "view",
+    "reshape",
+    "flatten",
+    "expand",
+    "t",
+    "transpose",
+    "permute",
+    "select",
+)
 
 
 def source_of(node: Node) -> Node | None:
@@ -53,6 +64,18 @@ def source_of(node: Node) -> Node | None:
     while isinstance(source, Node) and source.op.name in _VIEWS:
         source = source.edges[0]
     return source if isinstance(source, Node) else None
+
+
+def _softmax_by_hand(node: Node) -> bool:
+    """Whether a node is ``x.exp() / x.exp().sum(...)``."""
+    made = [edge for edge in node.edges if isinstance(edge, Node)]
+    if node.op.name != "div" or len(made) < 2:
+        return False
+    exponential, total = made
+    summed = total.edges[0]
+    if total.op.name != "sum" or not isinstance(summed, Node) or summed.op.name != "exp":
+        return False
+    return exponential.op.name == "exp" and exponential.edges[0] is summed.edges[0]
 
 
 def doubled_softmax(node: Node) -> str:
@@ -67,6 +90,8 @@ def doubled_softmax(node: Node) -> str:
     name = node.op.name
     source = source_of(node)
     made = source.op.name if source is not None else ""
+    if source is not None and _softmax_by_hand(source):
+        made = "softmax"
     if made not in ("softmax", "sigmoid"):
         return ""
     if name.startswith("cross_entropy") or name == "log_softmax":
@@ -87,6 +112,13 @@ def doubled_softmax(node: Node) -> str:
     return ""
 
 
+def _origin(edge: object, outputs: Container[int]) -> object:
+    """What an edge leads to past views, as far as a model's output."""
+    while isinstance(edge, Node) and edge.op.name in _VIEWS and id(edge) not in outputs:
+        edge = edge.edges[0]
+    return edge
+
+
 def mixed_shapes(nodes: Iterable[Node], outputs: dict[int, tuple[int, ...]]) -> tuple[str, Node | None]:
     """A model's output (N, 1) that met something of shape (N,), or the other way round.
 
@@ -98,11 +130,12 @@ def mixed_shapes(nodes: Iterable[Node], outputs: dict[int, tuple[int, ...]]) -> 
         if node.op.kind != "map" and node.op.name != "expand":
             continue
         for edge in node.edges:
-            origin = edge
-            while isinstance(origin, Node) and origin.op.name in _VIEWS and id(origin) not in outputs:
-                origin = origin.edges[0]
+            origin = _origin(edge, outputs)
             if not isinstance(edge, Node) or id(origin) not in outputs:
                 continue
+            met = [_origin(each, outputs) for each in node.edges if isinstance(each, Node)]
+            if met.count(origin) > 1:
+                continue  # every sample with every other, on purpose: output - output.T
             count = outputs[id(origin)][0] if outputs[id(origin)] else 0
             if count > 1 and edge.shape in ((count, 1), (count,)) and node.shape == (count, count):
                 other = "(N,)" if edge.shape == (count, 1) else "(N, 1)"
@@ -116,6 +149,32 @@ def mixed_shapes(nodes: Iterable[Node], outputs: dict[int, tuple[int, ...]]) -> 
 
 
 # -- in arrays -----------------------------------------------------------------------------------------------
+
+
+def accumulated(now: np.ndarray, fresh: np.ndarray, stale: np.ndarray) -> bool:
+    """Whether a gradient is what was computed since the last step plus what there was before.
+
+    Args:
+        now: the gradient that a step uses.
+        fresh: what the backward passes since the last step gave.
+        stale: the gradient that the last step used.
+
+    A gradient that was clipped by its length is a part of the sum.
+
+    >>> fresh, stale = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+    >>> accumulated(fresh + stale, fresh, stale), accumulated(0.1 * (fresh + stale), fresh, stale)
+    (True, True)
+    >>> accumulated(fresh, fresh, stale), accumulated(0.1 * fresh, fresh, stale)
+    (False, False)
+    """
+    total = stale + fresh
+
+    def is_part_of(whole: np.ndarray) -> bool:
+        share = float((now * whole).sum()) / max(float((whole * whole).sum()), 1e-300)
+        share = min(share, 1.0) if now.size > 1 else 1.0  # one number is a part of any
+        return np.allclose(now, share * whole, rtol=1e-3, atol=1e-3 * abs(now).max() + 1e-12)
+
+    return is_part_of(total) and not is_part_of(fresh)
 
 
 def unscaled(inputs: np.ndarray) -> str:

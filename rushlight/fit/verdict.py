@@ -109,8 +109,8 @@ def _smoothed(losses: np.ndarray) -> np.ndarray:
     return np.array([np.median(losses[max(0, each - reach) : each + reach + 1]) for each in places])
 
 
-def _epochs(count: int) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
+def _epochs(count: int, one: str = "1 ") -> str:
+    return f"{one}epoch" if count == 1 else f"{count} epochs"
 
 
 def _overfitting(train: np.ndarray, validation: np.ndarray, fall: float) -> Verdict | None:
@@ -169,7 +169,7 @@ def _unfinished(watched: np.ndarray, train: np.ndarray, validation: np.ndarray |
     return Verdict(
         "unfinished",
         len(watched),
-        f"Was still learning at the end: in the last {_epochs(quarter)} the {name} loss fell from "
+        f"Was still learning at the end: in the last {_epochs(quarter, one='')} the {name} loss fell from "
         f"{watched[:-quarter].min():.4g} to {watched[-1]:.4g}.",
         "Train for more epochs, or with a larger learning rate.",
     )

@@ -235,9 +235,7 @@ class watch:
         if probe is None or probe.grad is None or self._fresh is None or self._stale is None:
             return
         now, fresh = probe.grad._array, self._fresh
-        kept = not np.allclose(now, fresh, rtol=1e-4, atol=0) and np.allclose(
-            now, self._stale + fresh, rtol=1e-3, atol=1e-12
-        )
+        kept = mistakes.accumulated(now, fresh, self._stale)
         text = (
             "gradients are never zeroed: each step uses the sum of all gradients so far. Call "
             "optimizer.zero_grad() before loss.backward()."

@@ -81,6 +81,9 @@ def prepare(settings: Settings, functions: Sequence[FeatureFunction] = ()) -> Da
     series = read(settings)
     _check_target_column(series, settings)
     wide = with_functions(series, functions)
+    for name in wide.names[len(series.names) :]:
+        if np.isnan(wide.column(name)).all():
+            raise JobError(f"the feature functions give {name!r} a finite number in no row")
     rows = rows_of(wide, settings)
     folds = folds_in_time(len(rows.index), settings.folds, settings.test, settings.validation, settings.gap)
     guard(series, settings, functions, int(rows.index[folds[0].train.stop - 1]) + 1)

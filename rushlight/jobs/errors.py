@@ -18,3 +18,12 @@ def refuse(faults: Iterable[tuple[bool, str]]) -> None:
     for there, sentence in faults:
         if there:
             raise JobError(sentence)
+
+
+def counted_rows(count: int) -> str:
+    """A number of rows in words.
+
+    >>> counted_rows(1), counted_rows(1200)
+    ('1 row', '1,200 rows')
+    """
+    return "1 row" if count == 1 else f"{count:,} rows"

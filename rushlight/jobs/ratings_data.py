@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.jobs.errors import JobError
-from rushlight.jobs.reading import Form, as_text, column_named, look, numbers, polars, read_table
+from rushlight.jobs.errors import JobError, counted_rows
+from rushlight.jobs.reading import LARGEST, Form, as_text, column_named, look, numbers, polars, read_table
 
-LARGEST = float(np.finfo(np.float32).max)  # a rating beyond it is none
 UNKNOWN = 0  # the row of users and items that were not trained on
 USUAL_NAMES = {
     "user": ("user", "userid", "user_id", "uid", "customer", "customerid", "customer_id", "reader"),
@@ -133,7 +132,7 @@ def read_ratings(
         rating = numbers(frame, columns["rating"], where)
         keep &= (np.abs(rating) <= LARGEST) | (not need_rating)
     if not keep.all():
-        notes.append(f"{np.sum(~keep):,} rows without a user, an item or a rating are left out")
+        notes.append(f"left out: {counted_rows(np.sum(~keep))} without a user, an item or a rating")
         users, items = users.filter(keep), items.filter(keep)
         rating = None if rating is None else rating[keep]
     if not len(users):

@@ -42,6 +42,7 @@ TYPE_ROWS = 10_000  # rows that the types of columns are first judged by
 MOST_FIELDS = 20_000_000  # of a table in memory: about a gigabyte while it is prepared
 BATCH_FIELDS = 2_000_000  # of a part of a table that is read part by part
 NO_SEPARATOR = "\x1e"  # for reading whole lines
+LARGEST = float(np.finfo(np.float32).max)  # a target or a rating beyond it is none
 ALL_ROWS = 2**62  # for `read_table`: more than there can be
 GOLDEN = 2654435769  # 2**32 divided by the golden ratio: its multiples are spread most evenly
 
@@ -178,8 +179,10 @@ def _guess_delimiter(lines: Sequence[str]) -> str:
     """The delimiter that gives most lines the same number of fields as the first, at least two."""
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
-        widths = [len(row.fields) for row in rows_of(lines, delimiter)]
-        if widths[0] > 1:
+        rows = list(rows_of(lines, delimiter))
+        widths = [len(row.fields) for row in rows]
+        # spaces around another delimiter divide nothing
+        if widths[0] > 1 and not set(rows[0].fields) & set(DELIMITERS):
             agreeing = sum(width == widths[0] for width in widths) / len(widths)
             score = (round(agreeing, 1), widths[0])
             if score > best_score:
@@ -474,12 +477,18 @@ def numbers(frame: Any, name: str, where: str) -> np.ndarray:
 
 
 def as_text(column: Any) -> Any:
-    """A column as text without spaces around it; whole numbers that were read as fractions are whole again.
+    """A column as text without spaces around it; whole numbers that were read as fractions are whole again,
+    infinity is missing.
 
-    >>> as_text(polars().Series("user", [7.0, None])).to_list()
-    ['7', None]
+    >>> as_text(polars().Series("user", [7.0, None, float("inf")])).to_list()
+    ['7', None, None]
     """
     pl = polars()
-    if column.dtype.is_float() and (column.drop_nulls() == column.drop_nulls().round()).all():
-        column = column.cast(pl.Int64)
-    return column.cast(pl.String).str.strip_chars()
+    text = column.cast(pl.String).str.strip_chars()
+    if column.dtype.is_float():
+        text = text.set(~column.is_finite(), None)  # infinity is no value
+        known = column.filter(column.is_finite())
+        if (known == known.round()).all():
+            # what is too large for a whole number stays as it is
+            text = column.cast(pl.Int64, strict=False).cast(pl.String).fill_null(text)
+    return text

@@ -14,7 +14,7 @@ import numpy as np
 
 from rushlight.jobs.errors import JobError
 
-LEAST_ROWS = 20  # to train, to validate and to test on: fewer say nothing
+LEAST_ROWS = {"train": 20, "validate": 5, "test": 5}  # fewer say nothing
 
 
 class Fold(NamedTuple):
@@ -49,10 +49,10 @@ def folds_in_time(count: int, folds: int, test: float, validation: float, purge:
         fold = Fold(slice(0, valid.start - purge), valid, slice(int(start), int(end)))
         spans = (("train", fold.train), ("validate", fold.validation), ("test", fold.test))
         for name, span in spans:
-            if span.stop - span.start < LEAST_ROWS:
+            if span.stop - span.start < LEAST_ROWS[name]:
                 raise JobError(
                     f"{count:,} complete rows leave {max(0, span.stop - span.start)} to {name} on; at least "
-                    f"{LEAST_ROWS} are needed. Take fewer --folds, other shares, or more data"
+                    f"{LEAST_ROWS[name]} are needed. Take fewer --folds, other shares, or more data"
                 )
         found.append(fold)
     return found

@@ -19,6 +19,7 @@ from rushlight.jobs.errors import JobError
 Build = Callable[[np.ndarray], tuple[Sequence[str], np.ndarray]]
 CHECKED_ROWS = 100_000  # of a longer series the first rows are tried
 CUTS = 5
+SHORTEST = 0.02  # of the rows: no shorter input is tried for the sake of an extreme value
 
 
 class LeakError(JobError):
@@ -60,7 +61,7 @@ def check_past(build: Build, values: np.ndarray, *, least: int = 1, seed: int = 
     """
     values = values[: max(CHECKED_ROWS, least + CUTS)]
     names, whole = build(values)
-    for cut in _cuts(len(values), least, seed):
+    for cut in _cuts(len(values), least, seed, np.hstack([values, whole])):
         _, short = build(values[:cut])
         change = _first_change(names, whole[:cut], short)
         if change is not None:
@@ -108,12 +109,21 @@ def check_target(build: Build, values: np.ndarray, target: int, allowed: Sequenc
         )
 
 
-def _cuts(count: int, least: int, seed: int) -> list[int]:
-    """Some lengths between `least` and `count`, always with one close to the end and one in the middle."""
+def _cuts(count: int, least: int, seed: int, columns: np.ndarray) -> list[int]:
+    """Some lengths between `least` and `count`: one close to the end, one in the middle, and one that ends
+    before the largest and the smallest value of every column, on which many scalings hang.
+    """
     if count <= least:
         return []
     drawn = np.random.default_rng(seed).integers(least, count, CUTS - 2)
-    return sorted({int(cut) for cut in (*drawn, count - 1, (least + count) // 2) if least <= cut < count})
+    cuts = [*drawn, count - 1, (least + count) // 2]
+    known = columns[:, ~np.isnan(columns).all(axis=0)]
+    extremes = np.concatenate([np.nanargmax(known, axis=0), np.nanargmin(known, axis=0)])
+    # a function of a window may need more than a handful of rows
+    extremes = extremes[extremes >= max(least, int(count * SHORTEST))]
+    if len(extremes):
+        cuts.append(extremes.min())
+    return sorted({int(cut) for cut in cuts if least <= cut < count})
 
 
 def _first_change(names: Sequence[str], before: np.ndarray, after: np.ndarray) -> Change | None:

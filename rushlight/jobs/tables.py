@@ -20,9 +20,9 @@ import rushlight as rl
 from rushlight import nn, optim
 from rushlight.fit import Interrupted, RunFolder, Trainer, predictions
 from rushlight.jobs.command import wording
-from rushlight.jobs.errors import JobError, refuse
-from rushlight.jobs.reading import as_text, column_named, numbers, polars, read_table
-from rushlight.jobs.table_columns import Column, describe_columns
+from rushlight.jobs.errors import JobError, counted_rows, refuse
+from rushlight.jobs.reading import LARGEST, as_text, column_named, numbers, polars, read_table
+from rushlight.jobs.table_columns import MOSTLY, Column, describe_columns
 from rushlight.jobs.table_features import Encoder, Inputs
 from rushlight.jobs.table_metrics import importance, log_loss, rmse, softmax
 from rushlight.jobs.table_model import LinearModel, Network
@@ -104,9 +104,9 @@ def read_task(settings: Settings) -> Task:
     if settings.target in settings.drop:
         raise JobError(f"--drop leaves out the target {settings.target!r}")
     target, classes = target_of(frame, settings)
-    known = np.isfinite(target)
+    known = np.abs(target) <= LARGEST
     if not known.all():
-        notes.append(f"{np.sum(~known):,} rows without {settings.target} are left out")
+        notes.append(f"left out: {counted_rows(np.sum(~known))} without {settings.target}")
         frame, target = frame.filter(known), target[known]
     if len(np.unique(target)) < 2:
         value = classes[int(target[0])] if classes else f"{target[0]:g}"
@@ -135,6 +135,8 @@ def target_of(frame: Any, settings: Settings) -> tuple[np.ndarray, list[str]]:
         return numbers(frame, settings.target, settings.data), []
     texts = as_text(column)
     texts = texts.set(texts == "", None)
+    if settings.task == "auto":
+        _refuse_strays(texts, settings)
     levels = texts.drop_nulls().unique().to_frame("level")
     levels = levels.sort(levels["level"].str.len_chars(), "level")["level"].to_list()
     if settings.task == "auto" and column.dtype.is_numeric():
@@ -148,6 +150,17 @@ def target_of(frame: Any, settings: Settings) -> tuple[np.ndarray, list[str]]:
             "regression names the first"
         )
     return class_numbers(texts, levels), levels
+
+
+def _refuse_strays(texts: Any, settings: Settings) -> None:
+    """JobError where all but a few values of a target in text are numbers."""
+    known = texts.drop_nulls()
+    strays = known.cast(polars().Float64, strict=False).null_count()
+    if 0 < strays <= (1 - MOSTLY) * len(known):
+        try:
+            numbers(texts.to_frame(settings.target), settings.target, settings.data)
+        except JobError as error:
+            raise JobError(f"{error}. If it is the name of a class, say --task classification") from None
 
 
 def class_numbers(texts: Any, classes: Sequence[str]) -> np.ndarray:

@@ -16,7 +16,7 @@ from rushlight.jobs.reading import polars
 
 
 def write_table(path: str | Path, columns: Mapping[str, Any]) -> Path:
-    """Write columns (polars series or arrays of one length) as a table, and return where.
+    """Write columns (polars series or arrays of one length) as a table, and return where; nan is missing.
 
     >>> import tempfile
     >>> file = write_table(Path(tempfile.mkdtemp()) / "out.csv", {"user": ["7"], "prediction": [3.5]})
@@ -33,7 +33,7 @@ def write_parts(path: str | Path, parts: Iterable[Mapping[str, Any]]) -> Path:
     """
     pl = polars()
     target = Path(path)
-    frames = (pl.DataFrame(dict(columns)) for columns in parts)
+    frames = (pl.DataFrame(dict(columns)).fill_nan(None) for columns in parts)
     try:
         with replacing(target) as file:
             if target.suffix == ".parquet":
