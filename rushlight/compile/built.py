@@ -46,6 +46,7 @@ class Built:
         checks: places of the calls to which failed checks belong.
         is_split: whether there is work for several threads.
         runs_many: whether the code has a function that runs many steps.
+        has_entry: whether it has a function of the form that Python calls without ctypes.
 
     Places of calls count in the program without repeats.
     """
@@ -61,6 +62,7 @@ class Built:
     checks: list[int]
     is_split: bool
     runs_many: bool
+    has_entry: bool
 
     def buffers(self, program: Program) -> list[Buffer]:
         """All buffers, those of the program first."""
@@ -139,6 +141,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         checks=[place_of_call[id(each.call)] for each in plan.checks],
         is_split=any(units > 1 for units in plan.split.values()),
         runs_many=plan.runs_many,
+        has_entry=plan.has_entry,
     )
 
 

@@ -110,5 +110,8 @@ class Code:
 
     def function(self, name: str, result: Any, *arguments: Any) -> Any:
         """A function of the code as something Python can call; it runs without Python's lock."""
-        address = self._engine.get_function_address(name)
-        return ctypes.CFUNCTYPE(result, *arguments)(address)
+        return ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+
+    def address(self, name: str) -> int:
+        """Where a function of the code begins."""
+        return self._engine.get_function_address(name)

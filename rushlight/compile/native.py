@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.built import Built, built
+from rushlight.compile.entry import NEEDED, Entry
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
 from rushlight.compile.places import ALIGNMENT
@@ -67,6 +68,9 @@ class Native:
                 self.steps.append((None, bind(segment, self.memory)))
         self.pace = Pace(self.built.is_split)
         self._run = self.code.function("run", *_RUN) if self.built.runs_many else None
+        self._entry: Entry | None = None
+        if self.built.has_entry:
+            self._entry = Entry(self.code.address("call"), self.memory.entry_table, self._sync_at)
 
     @functools.cached_property
     def _calls(self) -> list[Call]:
@@ -76,15 +80,31 @@ class Native:
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One step: fresh copies of the results."""
         for place, given in zip(self.arguments, arguments, strict=True):
-            np.copyto(place, given)
+            place[...] = given
+        return self.run_on(self.arguments)
+
+    @property
+    def can_run_on(self) -> bool:
+        """Whether `run_on` may be called."""
+        return self._entry is not None
+
+    def run_on(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same without a copy of the arguments, which must be laid out as those of the program."""
         if self.generators:
             with self._drawing():
-                self._run_steps()
+                self._run_steps(arguments)
         else:
-            self._run_steps()
+            self._run_steps(arguments)
         return [each.copy() for each in self.results]
 
-    def _run_steps(self) -> None:
+    def _run_steps(self, arguments: Sequence[np.ndarray]) -> None:
+        if self._entry is not None:
+            failed = self._entry.function(*arguments)
+            if failed:
+                for place, given in zip(self.arguments, arguments, strict=True):
+                    place[...] = given
+                self._explain(failed)
+            return
         for function, opaque in self.steps:
             if function is None:
                 run_call(opaque)
@@ -201,6 +221,7 @@ class NativeMemory:
         for number, array in self.arrays.items():
             self.table[:, number] = array.ctypes.data
         self.table[1, built.spared] = 0
+        self.entry_table = np.append(self.table[0], [0] * (1 + len(NEEDED)))
 
     def view(self, window: Window) -> np.ndarray:
         """A window as an ndarray."""
@@ -213,6 +234,7 @@ class NativeMemory:
         self.arrays[buffer.number] = array
         spared = self.table[1, buffer.number] == 0
         self.table[:, buffer.number] = array.ctypes.data, 0 if spared else array.ctypes.data
+        self.entry_table[buffer.number] = array.ctypes.data
 
 
 class _Remains:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.emit import Emitter
+from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.extents import Extents
 from rushlight.compile.group import Group, Touch, fuse
@@ -25,6 +26,7 @@ from rushlight.compile.schedule import (
     Function,
     Kernels,
     emit_group,
+    entry_function,
     module_text,
     ordered,
     run_function,
@@ -49,7 +51,7 @@ class Plan:
         groups = fuse(work)
         self.split = {group: units_of_group(group, self.ways) for group in groups}
         self.groups = ordered(groups, self.split)
-        self.runs_many = False
+        self.runs_many = self.has_entry = False
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
         self.kept.add(self.flags.number)
@@ -165,6 +167,9 @@ class Plan:
             step.add(group)
         if step is not None:
             functions.append(step.close())
+        if is_whole and segments and is_possible():
+            functions.append(entry_function(self.program.arguments, len(self.buffers)))
+            self.has_entry = True
         if is_whole and segments and self._can_run_many():
             spare = len(self.buffers) if self.spared else 0
             functions.append(run_function(kernels, self.program.arguments, live, self.program.results, spare))

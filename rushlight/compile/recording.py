@@ -116,6 +116,10 @@ class Recording:
         self.half: Differentiable | None = None
         self.lock = threading.Lock()
         self.executor: Any = executor_for(self.program, backend, [buffer for buffer, _ in self.live])
+        # Arguments are laid out as in the run that was recorded and need no copy; gradients may not be.
+        self._runs_on = getattr(self.executor, "can_run_on", False) and not (
+            self.grad_arguments or self.written_arguments
+        )
         self.left = [
             LeftGrad(leaf, left, self.executor) for leaf, left in self._grads if isinstance(left, Window)
         ]
@@ -166,7 +170,7 @@ class Recording:
             arrays = self.argument_arrays(given)
             for left in self.left:
                 left.before_run(owner_of_grad(left.leaf, given))
-            made = self.executor.run(arrays)
+            made = self.executor.run_on(arrays) if self._runs_on else self.executor.run(arrays)
             self.leave(given)
         tensors = self.results.build(made, given)
         if self.half is not None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.entry import HEAD, NEEDED
 from rushlight.compile.expr import kind_of
 from rushlight.compile.group import Group
 from rushlight.compile.llvm import ATTRIBUTES, vector_bytes
@@ -329,6 +330,31 @@ def run_function(
     f.lines.append("finished:")
     f.line("ret i32 0")
     kernels.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    return f.text()
+
+
+def entry_function(arguments: Sequence[Window], buffers: int) -> str:
+    """The text of ``call``, which Python calls with an array for each of `arguments` (see `entry`).
+
+    Its owner is an array, the table: addresses of all `buffers`, then of where threads meet, then `NEEDED`.
+    """
+    f = Function("define ptr @call(ptr %owner, ptr %arrays, i64 %count) #0 {")
+
+    def elements(array: str) -> str:
+        return f.op(f"load ptr, ptr {f.op(f'getelementptr i8, ptr {array}, i64 {HEAD}')}, align 8")
+
+    table = elements("%owner")
+    for place, window in enumerate(arguments):
+        first = elements(f.pointer("%arrays", place))
+        begin = f.op(f"getelementptr i8, ptr {first}, i64 {-window.offset * window.dtype.itemsize}")
+        entry = f.op(f"getelementptr ptr, ptr {table}, i64 {window.buffer.number}")
+        f.line(f"store ptr {begin}, ptr {entry}, align 8")
+    sync, release, acquire, make_int = (f.pointer(table, buffers + place) for place in range(1 + len(NEEDED)))
+    thread = f.op(f"call ptr {release}()")
+    code = f.op(f"call i32 @step(ptr {table}, i64 0, i64 1, ptr {sync})")
+    f.line(f"call void {acquire}(ptr {thread})")
+    number = f.op(f"sext i32 {code} to i64")
+    f.line(f"ret ptr {f.op(f'call ptr {make_int}(i64 {number})')}")
     return f.text()
 
 

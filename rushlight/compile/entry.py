@@ -1,0 +1,63 @@
+"""How Python calls a step: a built-in function made of native code.
+
+ctypes converts every argument of every call, and the address of an array costs it a few attributes; for a
+small network that took as long as the step. So a module has a function ``call`` (`schedule.entry_function`)
+of the form that Python's own built-in functions have. It is given arrays, enters their addresses in a table,
+gives up Python's lock, runs ``step`` on one thread, and returns what that returned as an int. Of an array it
+reads nothing but the address of the elements, which comes right after the head that all objects have: the
+place that NumPy's macro `PyArray_DATA` reads, on which all extensions rely. Invariant: what the arrays are
+is not looked at; who calls sees to it that they are ndarrays, as many and laid out as the program has them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+from collections.abc import Callable
+
+import numpy as np
+
+HEAD = object.__basicsize__  # bytes of an object before its own fields
+FASTCALL = 0x80  # METH_FASTCALL: called with a pointer to the arguments, and their number
+# What `call` calls of Python's: to give up the lock, to take it back, and to make an int.
+NEEDED = ("PyEval_SaveThread", "PyEval_RestoreThread", "PyLong_FromLong")
+
+
+class _Definition(ctypes.Structure):
+    """Python's `PyMethodDef`."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+@functools.cache
+def is_possible() -> bool:
+    """Whether this Python has such functions, and arrays hold their address where `call` looks."""
+    if platform.python_implementation() != "CPython":
+        return False
+    array = np.zeros(3)
+    return ctypes.c_void_p.from_address(id(array) + HEAD).value == array.ctypes.data
+
+
+class Entry:
+    """``call`` as something Python can call: `function`.
+
+    Args:
+        address: of its code, which must stay where it is for as long as the function is used.
+        table: addresses of buffers, and room for one more and `NEEDED`; later changes are seen.
+        sync: the address of the place where threads meet.
+    """
+
+    def __init__(self, address: int, table: np.ndarray, sync: int) -> None:
+        needed = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in NEEDED]
+        table[-1 - len(NEEDED) :] = [sync, *needed]
+        self._definition = _Definition(b"call", address, FASTCALL, None)
+        make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+            ("PyCFunction_NewEx", ctypes.pythonapi)
+        )
+        self.function: Callable[..., int] = make(ctypes.addressof(self._definition), table, None)
