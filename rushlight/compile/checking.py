@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.guards import Guards
+from rushlight.compile.left import owner_of_grad
 from rushlight.compile.program import Call, Window
 from rushlight.compile.record import Recorder, recording
-from rushlight.compile.recording import Recording, owner_of_grad
+from rushlight.compile.recording import Recording
 from rushlight.compile.replay import Replay
 from rushlight.compile.results import tensors_in
 from rushlight.compile.stand_in import replaced, stand_in

@@ -67,6 +67,7 @@ class Guards:
         self._lengths: list[int] = []
         self._empty: list[Collection[Any]] = []
         self._sequences: list[tuple[Sequence[Any], tuple[Any, ...]]] = []
+        self._items: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._read: list[tuple[Tensor, np.ndarray]] = []
         self._slots: list[tuple[Any, str, Any]] = []
         self._nonzero: list[tuple[dict[str, Any], str]] = []
@@ -107,6 +108,12 @@ class Guards:
             self._seen.add(("sequence", id(sequence)))
             self.watch_length(sequence)
             self._sequences.append((sequence, tuple(sequence)))
+
+    def watch_items(self, table: Mapping[Any, Any]) -> None:
+        """All keys and values of a dictionary in their order, for keys that are slow to look up: tensors."""
+        self.watch_length(table)
+        if table:
+            self._items.append((table, tuple(table), tuple(table.values())))
 
     def watch_hooks(self, table: dict[Any, Any]) -> None:
         """A table of hooks, nearly always an empty one."""
@@ -178,10 +185,10 @@ class Guards:
                 if name not in _OF_SCHEDULES and (is_plain(value) or isinstance(value, (Tensor, list))):
                     self.watch(group, name)
             self.watch_sequence(group["params"])
-            for param in group["params"]:
-                self.watch(optimizer.state, param)
-                if param in optimizer.state:
-                    self.watch_all(optimizer.state[param])
+        self.watch_items(optimizer.state)
+        for entries in optimizer.state.values():
+            if isinstance(entries, dict):
+                self.watch_all(entries)
         self.watch_hooks(optimizer._optimizer_step_pre_hooks)
         self.watch_hooks(optimizer._optimizer_step_post_hooks)
 
@@ -244,7 +251,7 @@ class Guards:
 
     def _written_out(self) -> Callable[[], bool]:
         """All comparisons as one Python function."""
-        written = Written(missing=_MISSING, get=dict.get, contents=_contents)
+        written = Written(missing=_MISSING, get=dict.get, contents=_contents, is_=is_)
         name, terms = written.name, written.terms
         terms.append(f"{name(state)}.mode == {self._mode}")
         terms.append(f"{name(get_default_dtype)}() is {name(self._default_dtype)}")
@@ -270,6 +277,9 @@ class Guards:
             terms.append(f"{now} is {name(value)}")
         for sequence, elements in self._sequences:
             terms += [f"{name(sequence)}[{place}] is {name(each)}" for place, each in enumerate(elements)]
+        for table, keys, values in self._items:
+            terms.append(f"all(map(is_, {name(table)}, {name(keys)}))")
+            terms.append(f"all(map(is_, {name(table)}.values(), {name(values)}))")
         for owner, attribute, value in self._slots:
             terms.append(f"getattr({name(owner)}, {name(attribute)}, missing) is {name(value)}")
         if self._nonzero:
@@ -311,6 +321,9 @@ class Guards:
         for sequence, elements in self._sequences:
             if not all(map(is_, sequence, elements)):
                 return "an element of a list was replaced"
+        for table, keys, values in self._items:
+            if not (all(map(is_, table, keys)) and all(map(is_, table.values(), values))):
+                return "the state of an optimizer was replaced"
         for place, (owner, name, value) in enumerate(self._slots):
             now = getattr(owner, name, _MISSING)
             if not _unchanged(value, now):

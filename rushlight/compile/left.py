@@ -8,13 +8,29 @@ under him.
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from rushlight.compile.program import Window
+from rushlight.storage import owner_of
 from rushlight.tensor import Tensor, new_tensor
+
+
+class GivenLeaf:
+    """Stands for argument number `place` where a leaf is meant."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+def owner_of_grad(leaf: Any, given: Sequence[Tensor]) -> Tensor:
+    """The tensor whose .grad is meant: an argument of this call, or a captured leaf."""
+    return given[leaf.place] if isinstance(leaf, GivenLeaf) else leaf
 
 
 class LeftGrad:
@@ -26,53 +42,51 @@ class LeftGrad:
         executor: runs the program.
     """
 
-    __slots__ = ("_to_memory", "_to_tensor", "array", "executor", "leaf", "renewable", "tensor", "window")
+    __slots__ = ("_alone", "_array", "_memory", "executor", "leaf", "renewable", "tensor", "window")
 
     def __init__(self, leaf: Any, window: Window, executor: Any) -> None:
         self.leaf, self.window, self.executor = leaf, window, executor
         renewable = getattr(executor, "is_renewable", None)
         self.renewable = renewable is not None and renewable(window)
         self.tensor: Tensor | None = None
-        self.array: np.ndarray | None = None
-        self._to_tensor, self._to_memory = 0, [0]  # references while nobody else has any
+        self._array: np.ndarray | None = None
+        self._memory: np.ndarray | None = None
+        self._alone = 0  # references while nobody else has any
 
-    def before_run(self, owner: Tensor) -> None:
-        """Make sure that the memory about to be written is nobody's but the program's.
+    def is_in_place(self, given: Sequence[Tensor]) -> bool:
+        """Before a run: make sure that the memory about to be written is nobody's but the program's.
 
-        The ``.grad`` of `owner` is replaced by the run, so its reference does not count; that of a leaf of an
-        earlier call does.
+        Returns whether the tensor that looks into it is the leaf's ``.grad`` already. That reference does
+        not count, since the run replaces it; one from a leaf of an earlier call does.
         """
-        if self.tensor is None:
-            return
-        to_tensor, *to_memory = self._references()
+        tensor, leaf = self.tensor, self.leaf
+        if tensor is None:
+            return False
+        in_place = (given[leaf.place] if type(leaf) is GivenLeaf else leaf)._grad is tensor
         if (
-            self.tensor._array is self.array
-            and not self.tensor._requires_grad
-            and self.tensor._node is None
-            and to_tensor - (owner._grad is self.tensor) <= self._to_tensor
-            and to_memory == self._to_memory
+            self._references() - in_place == self._alone
+            and tensor._array is self._array
+            and not tensor._requires_grad
+            and tensor._node is None
         ):
-            return
+            return in_place
         self.executor.memory.renew(self.window)
-        self.tensor = self.array = None
+        self.tensor = self._array = self._memory = None
+        return False
 
-    def after_run(self, owner: Tensor) -> None:
-        """Put the gradient in its place."""
+    def put(self, given: Sequence[Tensor]) -> None:
+        """After a run: put the gradient in its place."""
+        owner = owner_of_grad(self.leaf, given)
         if not self.renewable:
             owner._grad = new_tensor(self.executor.memory.view(self.window).copy(order="K"))
             return
         if self.tensor is None:
-            self.array = self.executor.memory.view(self.window)
-            self.tensor = new_tensor(self.array)
-            self._to_tensor, *self._to_memory = self._references()
+            self._array = self.executor.memory.view(self.window)
+            self._memory = owner_of(self._array)
+            self.tensor = new_tensor(self._array)
+            self._alone = self._references() + 1  # `is_in_place` has one more, a variable
         owner._grad = self.tensor
 
-    def _references(self) -> list[int]:
-        """How many references there are to the tensor, its array, and the memory behind that."""
-        assert self.array is not None
-        found = [sys.getrefcount(self.tensor), sys.getrefcount(self.array)]
-        behind = self.array.base
-        while behind is not None:
-            found.append(sys.getrefcount(behind))
-            behind = getattr(behind, "base", None)
-        return found
+    def _references(self) -> int:
+        """How many references there are to the tensor, to its array, and to the memory behind all views."""
+        return getrefcount(self.tensor) + getrefcount(self._array) + getrefcount(self._memory)

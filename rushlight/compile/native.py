@@ -52,7 +52,7 @@ class Native:
         self.generators = self.built.generators(program)
         self.memory = NativeMemory(program, self.built)
         self.arguments = [self.memory.view(each) for each in program.arguments]
-        self.results = [self.memory.view(each) for each in program.results]
+        self._copies = [self.memory.view(each).copy for each in program.results]
         self.code = Code(self.built.code)
         self.table = self.memory.table
         self.sync = aligned(256)
@@ -95,7 +95,7 @@ class Native:
                 self._run_steps(arguments)
         else:
             self._run_steps(arguments)
-        return [each.copy() for each in self.results]
+        return [copy() for copy in self._copies]
 
     def _run_steps(self, arguments: Sequence[np.ndarray]) -> None:
         if self._entry is not None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.recording import Recording, owner_of_grad
+from rushlight.compile.recording import Recording
 from rushlight.compile.stand_in import rebuilt, with_values
 from rushlight.data import collate
 from rushlight.data.dataset import Subset, TensorDataset
@@ -127,10 +127,9 @@ def run_natively(
     with recording.lock:
         numbers = _numbers(recording, len(rows), scheduler)
         rows = rows[: len(numbers)]
-        for left in recording.left:
-            left.before_run(owner_of_grad(left.leaf, ()))
+        missing = recording.missing_grads(())
         found = many(columns, rows, numbers)
-        recording.leave((), len(rows))
+        recording.leave((), missing, len(rows))
     return recording.results.shape_of_value(recording.results.build(found, ())), len(rows)
 
 

@@ -131,9 +131,10 @@ class Window:
 def look(memory: np.ndarray, window: Window) -> np.ndarray:
     """The ndarray of a window on a flat memory."""
     size = memory.itemsize
-    return np.lib.stride_tricks.as_strided(
-        memory[window.offset :], window.shape, tuple(stride * size for stride in window.strides)
-    )
+    strides = tuple(stride * size for stride in window.strides)
+    if memory.size and memory.flags.c_contiguous:
+        return np.ndarray(window.shape, memory.dtype, memory, window.offset * size, strides)
+    return np.lib.stride_tricks.as_strided(memory[window.offset :], window.shape, strides)
 
 
 Operand = Window | int | float | bool | None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rushlight.compile.differentiable import Differentiable
-from rushlight.compile.left import LeftGrad
+from rushlight.compile.left import GivenLeaf, LeftGrad, owner_of_grad
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Program, Window
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.replay import Replay
@@ -124,6 +124,9 @@ class Recording:
             LeftGrad(leaf, left, self.executor) for leaf, left in self._grads if isinstance(left, Window)
         ]
         self._grads = [(leaf, left) for leaf, left in self._grads if not isinstance(left, Window)]
+        written = self.written_roots or self.written_arguments or self.written_grads
+        self._leaves = bool(written or self._grads or self.left)
+        self._looks_at_grads = bool(self._fixed_grads or self._found_grads)
 
     # -- whether it fits -------------------------------------------------------------------------------------
 
@@ -136,10 +139,12 @@ class Recording:
         if not self.written_arguments:
             self._alike = alike(args, self.written_owners)
 
-    def quick(self, args: tuple[Any, ...]) -> Any:
-        """The tensors of a call that certainly can be run; nothing where one must look closer."""
+    def quick(self, args: tuple[Any, ...]) -> list[Tensor] | None:
+        """The tensors of a call that certainly can be run; None where one must look closer."""
         given = self._alike and self._alike(args)
-        return given and self.guards.holds() and not self._grads_differ(given) and given
+        if not given or not self.guards.holds() or (self._looks_at_grads and self._grads_differ(given)):
+            return None
+        return given
 
     def _grads_differ(self, given: Sequence[Tensor]) -> str:
         """What is wrong with the gradients that the step looks at."""
@@ -165,18 +170,24 @@ class Recording:
 
     def run(self, given: Sequence[Tensor], advance: bool = True) -> Any:
         """One call with these tensors; `advance` runs what had to wait for its end."""
-        with self.lock:
-            self.refresh()
+        self.lock.acquire()  # a `with` takes twice the time
+        try:
+            if self.live:
+                self.refresh()
             arrays = self.argument_arrays(given)
-            for left in self.left:
-                left.before_run(owner_of_grad(left.leaf, given))
+            missing = self.missing_grads(given) if self.left else ()
             made = self.executor.run_on(arrays) if self._runs_on else self.executor.run(arrays)
-            self.leave(given)
-        tensors = self.results.build(made, given)
-        if self.half is not None:
+            if self._leaves:
+                self.leave(given, missing)
+        finally:
+            self.lock.release()
+        if self.half is None:
+            value = self.results.value(made, given)
+        else:
+            tensors = self.results.build(made, given)
             self.half.attach(tensors, made, given)
-        value = self.results.shape_of_value(tensors)
-        if advance:
+            value = self.results.shape_of_value(tensors)
+        if advance and self.after:
             self.advance()
         return value
 
@@ -219,43 +230,35 @@ class Recording:
             or not self.results.is_plain
         )
 
-    def leave(self, given: Sequence[Tensor], runs: int = 1) -> None:
-        """After the program ran: versions, changed arguments and gradients as the plain step leaves them."""
-        view = self.executor.memory.view
+    def missing_grads(self, given: Sequence[Tensor]) -> list[LeftGrad]:
+        """Get the memory of gradients ready for a run; those that must be put in their places after it."""
+        return [each for each in self.left if not each.is_in_place(given)]
+
+    def leave(self, given: Sequence[Tensor], missing: Sequence[LeftGrad], runs: int = 1) -> None:
+        """After the program ran: versions, changed arguments and gradients as the plain step leaves them.
+
+        `missing` is what `missing_grads` returned before the run.
+        """
         for root in self.written_roots:
             root._version_count += runs
         for place, look in self.written_arguments:
-            np.copyto(given[place]._array, view(look))
+            np.copyto(given[place]._array, self.executor.memory.view(look))
             given[place]._bump_version()
         for leaf, look in self.written_grads:
             grad = owner_of_grad(leaf, given)._grad
             assert grad is not None
-            np.copyto(grad._array, view(look))
+            np.copyto(grad._array, self.executor.memory.view(look))
             grad._bump_version()
         for leaf, kept in self._grads:
             assert not isinstance(kept, Window)
             owner_of_grad(leaf, given)._grad = kept
-        for left in self.left:
-            left.after_run(owner_of_grad(left.leaf, given))
+        for left in missing:
+            left.put(given)
 
     def advance(self) -> None:
         """Run what had to wait for the end of the step: schedules."""
         for effect in self.after:
             effect()
-
-
-class GivenLeaf:
-    """Stands for argument number `place` where a leaf is meant."""
-
-    __slots__ = ("place",)
-
-    def __init__(self, place: int) -> None:
-        self.place = place
-
-
-def owner_of_grad(leaf: Any, given: Sequence[Tensor]) -> Tensor:
-    """The tensor whose .grad is meant: an argument of this call, or a captured leaf."""
-    return given[leaf.place] if isinstance(leaf, GivenLeaf) else leaf
 
 
 def _grad_array(leaf: Any, given: Sequence[Tensor]) -> np.ndarray:

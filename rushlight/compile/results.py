@@ -52,6 +52,7 @@ class Results:
         slots: dict[Buffer, int] = {}
         for tensor, look in zip(self.tensors, looks, strict=True):
             self.builders.append(self._builder(tensor, look, look.buffer in shared, slots, recorder))
+        self._is_one_tensor = isinstance(value, Tensor) and self._own == 1
 
     @property
     def is_plain(self) -> bool:
@@ -150,6 +151,12 @@ class Results:
     def build(self, arrays: Sequence[np.ndarray], given: Sequence[Tensor]) -> list[Tensor]:
         """The tensors of a call, from the arrays of `windows` and the arguments of the call."""
         return [make(arrays, given) for make in self.builders]
+
+    def value(self, arrays: Sequence[np.ndarray], given: Sequence[Tensor]) -> Any:
+        """What the call returns."""
+        if self._is_one_tensor:
+            return new_tensor(arrays[0])
+        return self.shape_of_value(self.build(arrays, given))
 
 
 def tensors_in(value: Any) -> list[Tensor]:

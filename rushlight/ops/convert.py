@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import reading, state
+from rushlight.autograd.mode import RECORDING, reading, state
 from rushlight.dtype import ALL, BOOL_NUMPY, I64, bool_, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
 from rushlight.ops.create import check_options, numpy_type
@@ -186,8 +186,9 @@ def from_numpy_array(ndarray: Any) -> Tensor:
     """A tensor that shares the memory of an ndarray, which PyTorch calls `from_numpy`."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    from_numpy(ndarray.dtype)
-    if any(stride < 0 for stride in ndarray.strides):
+    kind = from_numpy(ndarray.dtype).numpy
+    strides = ndarray.strides
+    if strides and min(strides) < 0:
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides "
             "are not currently "
@@ -209,8 +210,9 @@ def from_numpy_array(ndarray: Any) -> Tensor:
             "writable before converting it to a tensor.",
             stacklevel=2,
         )
-    plain = ndarray if type(ndarray) is np.ndarray else ndarray.view(np.ndarray)
-    return new_tensor(plain.view(from_numpy(ndarray.dtype).numpy))
+    if type(ndarray) is np.ndarray and ndarray.dtype is kind:
+        return new_tensor(ndarray.view())  # an object of its own, whose shape nobody else can set
+    return new_tensor(ndarray.view(np.ndarray).view(kind))
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -280,7 +282,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
-    reading("numpy()", self)
+    if state.mode & RECORDING:
+        reading("numpy()", self)
     return self._array
 
 
