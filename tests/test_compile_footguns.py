@@ -313,3 +313,24 @@ def test_shorter_batches_are_recorded_anew() -> None:
         return model, step
 
     check(make, steps=9, sizes=(6, 3, 6))
+
+
+def test_a_result_built_on_a_graph_that_the_step_has_used_up():
+    rl.manual_seed(0)
+    table = nn.Parameter(rl.rand(5, 4))
+    optimizer = optim.SGD([table], lr=0.1)
+
+    def step(rows, more):
+        loss = (table[rows] ** 2).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss + table[more].sum()
+
+    start = table.detach().clone()
+    rows, more = rl.tensor([0, 1]), rl.tensor([4, 2])
+    expected = [step(rows, more).item() for _ in range(3)]
+    with rl.no_grad():
+        table.copy_(start)
+    compiled = rl.compile(step)
+    assert [compiled(rows, more).item() for _ in range(3)] == pytest.approx(expected, rel=1e-6)

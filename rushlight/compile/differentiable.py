@@ -116,16 +116,17 @@ class CompiledFunctionBackward(Node):
 
 
 def differentiable_results(recorder: Recorder, results: Results) -> list[int]:
-    """Which results can be differentiated later: those whose graph no backward pass in the step has freed."""
+    """Which results can be differentiated later: those of whose graph no backward pass in the step has freed
+    a part."""
     if not state.mode & GRAD:
         return []
-    spent = {id(each) for each in reachable(recorder.roots)}
+    spent = reachable(recorder.roots)
     return [
         place
         for place, tensor in enumerate(results.tensors)
         if tensor.requires_grad
         and results.buffers[place].kind == TEMPORARY
-        and id(tensor._fresh_node()) not in spent
+        and spent.isdisjoint(reachable([tensor._fresh_node()]))
     ]
 
 

@@ -60,9 +60,18 @@ def machine() -> Any:
     return new_machine()
 
 
+def _is_x86() -> bool:
+    return machine().triple.startswith(("x86", "i686", "amd64"))
+
+
 def pause_function() -> str:
     """The instruction that makes a waiting loop easy on its neighbour, where there is one."""
-    return "llvm.x86.sse2.pause" if machine().triple.startswith(("x86", "i686", "amd64")) else ""
+    return "llvm.x86.sse2.pause" if _is_x86() else ""
+
+
+def has_flush() -> bool:
+    """Whether the CPU has x86's switch to count denormal numbers as zero; others hardly need one."""
+    return _is_x86()
 
 
 ATTRIBUTES = '"prefer-vector-width"="512"'

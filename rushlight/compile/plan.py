@@ -17,11 +17,11 @@ from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.extents import Extents
 from rushlight.compile.group import Group, Touch, fuse
-from rushlight.compile.llvm import pause_function
+from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
 from rushlight.compile.products import prepare
-from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
+from rushlight.compile.program import STATE, TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
     Function,
     Kernels,
@@ -197,6 +197,7 @@ class Segment:
         # what was touched since threads met: by split or not, writing or not, and memory
         self.since: dict[tuple[bool, bool, Any], Extents] = {}
         self.pending = False  # a check was made whose outcome not all threads know
+        self.flushing = False  # denormal numbers count as zero
         self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
 
     def add(self, group: Group) -> None:
@@ -220,6 +221,7 @@ class Segment:
         e = emit_group(group, numbers, split > 1, plan.ways, plan.stored, plan.spared)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), split > 1)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
+        self._flush(_updates_state(group))
         if split > 1:
             first, last = f.part(split)
             f.line(f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})")
@@ -238,6 +240,12 @@ class Segment:
                 f"  {found} = load ptr, ptr %q{number}, align 8",
             ]
         return found
+
+    def _flush(self, wanted: bool) -> None:
+        """Have denormal numbers count as zero from here on, or no longer."""
+        if wanted != self.flushing and has_flush():
+            self.flushing = wanted
+            self.f.flush(wanted)
 
     def _conflict(self, split: bool, places: list[tuple[bool, tuple[Any, int, int]]]) -> bool:
         for writes, (memory, low, high) in places:
@@ -292,14 +300,26 @@ class Segment:
             tag = f.name()[1:]
             f.line(f"br i1 {bad}, label %stop{tag}, label %go{tag}")
             f.lines.append(f"stop{tag}:")
+            if self.flushing:
+                f.flush(False)
             f.line(f"ret i32 {code}")
             f.lines.append(f"go{tag}:")
 
     def close(self) -> str:
         """The function's text."""
+        self._flush(False)
         self._meet()
         self.f.line("ret i32 0")
         return self.f.text()
+
+
+def _updates_state(group: Group) -> bool:
+    """Whether a group changes what lasts: parameters, an optimizer's averages.
+
+    Averages of gradients that are zero for long get ever smaller, and arithmetic on denormal numbers takes a
+    hundred times as long as on others; in what changes by steps of ordinary size they make no difference.
+    """
+    return any(each.store.buffer.kind == STATE for each in (group.product, *group.statements) if each)
 
 
 def _buffers(statements: Sequence[Statement], product: Product | None, stored: set[Any]) -> list[int]:

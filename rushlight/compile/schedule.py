@@ -179,12 +179,23 @@ def emit_group(
     return e
 
 
+# How this thread's arithmetic treats denormal numbers, and the same with both bits that make them zero.
+_MODES = """\
+  %usual = alloca i32, align 4
+  call void @llvm.x86.sse.stmxcsr(ptr %usual)
+  %mode = load i32, ptr %usual, align 4
+  %zeros = or i32 %mode, 32832
+  %flushing = alloca i32, align 4
+  store i32 %zeros, ptr %flushing, align 4"""
+
+
 class Function:
     """The text of a function that runs groups on several threads."""
 
     def __init__(self, head: str) -> None:
         self.lines = [head, "entry:"]
         self._count = 0
+        self._has_modes = False
 
     def name(self) -> str:
         """A fresh register."""
@@ -230,6 +241,13 @@ class Function:
         """Go on with all threads."""
         self.line(f"br label %{label}")
         self.lines.append(f"{label}:")
+
+    def flush(self, wanted: bool) -> None:
+        """Have denormal numbers count as zero from here on, or as they did when the function was called."""
+        if not self._has_modes:
+            self._has_modes = True
+            self.lines[2:2] = _MODES.splitlines()
+        self.line(f"call void @llvm.x86.sse.ldmxcsr(ptr {'%flushing' if wanted else '%usual'})")
 
     def barrier(self) -> None:
         """All threads meet."""
@@ -367,6 +385,8 @@ def module_text(kernels: Kernels, functions: Sequence[str], pause: str) -> str:
     declared = kernels.declared | kernels.draws.declared | {"declare i32 @sched_yield()"}
     if pause:
         declared.add(f"declare void @{pause}()")
+    if any("mxcsr" in each for each in functions):
+        declared |= {f"declare void @llvm.x86.sse.{name}mxcsr(ptr)" for name in ("ld", "st")}
     barrier = BARRIER.replace("PAUSE", f"call void @{pause}()" if pause else "")
     return "\n".join(
         [barrier, *kernels.draws.texts, *kernels.texts, *functions, *sorted(declared), *attributes, ""]
