@@ -226,7 +226,7 @@ def test_a_gradient_that_somebody_keeps_does_not_change():
     for _ in range(3):
         step(*given)
     (recording,) = step.all_recordings()
-    leaf = recording.left[0].leaf
+    leaf = recording.left.grads[0].leaf
     step(*given)
     for keep in (
         lambda g: g,
@@ -245,6 +245,38 @@ def test_a_gradient_that_somebody_keeps_does_not_change():
     same = id(leaf.grad)
     step(*given)
     assert id(leaf.grad) == same, "what nobody else holds is written over"
+
+
+def test_gradients_that_nobody_holds_keep_their_memory(monkeypatch):
+    """Also after a gradient was held, set to None, or replaced; each at one step, and then no more."""
+    train, given = classifier(4, sgd)
+    step = torch.compile(train)
+    for _ in range(3):
+        step(*given)
+    (recording,) = step.all_recordings()
+    leaf = recording.left.grads[0].leaf
+    renewed = []
+    memory = recording.executor.memory
+    renew = memory.renew
+    monkeypatch.setattr(memory, "renew", lambda window: (renewed.append(window), renew(window)))
+
+    def changed(change):
+        change()
+        for _ in range(5):
+            step(*given)
+        found = len(renewed)
+        renewed.clear()
+        return found
+
+    held = []
+    assert changed(lambda: None) == 0
+    assert changed(lambda: held.append(leaf.grad.numpy()[0])) == 1
+    assert changed(lambda: None) == 0, "it is held still, but the program has other memory now"
+    assert changed(held.clear) == 0
+    assert changed(lambda: setattr(leaf, "grad", None)) == 0
+    assert changed(lambda: setattr(leaf, "grad", torch.zeros(leaf.shape))) == 0
+    assert changed(lambda: leaf.grad.requires_grad_()) == 1
+    assert changed(lambda: setattr(leaf.grad, "data", torch.zeros(leaf.shape))) == 1
 
 
 def test_leaves_of_different_calls_have_gradients_of_their_own():

@@ -10,7 +10,7 @@ stays cheap.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import is_
 from types import MappingProxyType
 from typing import Any
@@ -75,6 +75,7 @@ class Guards:
         self.holds: Callable[[], bool] = self._first_check
         self._groups: list[dict[str, Any]] = []
         self._settings: list[int] = []
+        self._settings_hold: Callable[[], bool] | None = None
         for hooks in (global_hooks, optimizers._global_pre_hooks, optimizers._global_post_hooks):
             self.watch_hooks(hooks)
 
@@ -231,12 +232,41 @@ class Guards:
 
     def broken_settings(self) -> str:
         """What `broken` says about the settings of optimizers, which are all that a schedule changes."""
-        for place in self._settings:
+        if self._settings_hold is None:
+            written = Written(missing=_MISSING, get=dict.get)
+            for place in self._settings:
+                written.terms.append(self._entry_holds(written, place))
+            self._settings_hold = written.function("settings_hold()")
+        return (
+            self._zeroed() if self._settings_hold() else self._changed_entry(self._settings) or self._zeroed()
+        )
+
+    def _entry_holds(self, written: Written, place: int) -> str:
+        """That an entry of a table is what it was, as a term."""
+        table, key, value = self._tables[place], written.name(self._names[place]), self._values[place]
+        name = written.name(table)
+        if type(table) not in (dict, MappingProxyType):  # a defaultdict would grow by the short forms below
+            return f"get({name}, {key}, missing) is {written.name(value)}"
+        return f"{key} not in {name}" if value is _MISSING else f"{name}[{key}] is {written.name(value)}"
+
+    def _changed_entry(self, places: Iterable[int]) -> str:
+        """What became of entries of tables; equal plain values are taken over."""
+        for place in places:
             name, value = self._names[place], self._values[place]
             now = self._tables[place].get(name, _MISSING)
             if not _unchanged(value, now):
                 return _change(name, value, now)
-        return self._zeroed()
+            self._values[place] = now
+        return ""
+
+    def _not_zeroed(self, written: Written) -> list[str]:
+        """That settings which are read anew at each call have not become zero, as terms."""
+        terms = []
+        for group, name in self._nonzero:
+            now = f"{written.name(group)}[{written.name(name)}]"
+            same = f"{now} is {written.name(group.get(name))} or " if not _is_zero(group.get(name)) else ""
+            terms.append(f"({same}not {written.name(_is_zero)}({now}))")
+        return terms
 
     def _zeroed(self) -> str:
         for group, name in self._nonzero:
@@ -259,16 +289,7 @@ class Guards:
         empty = (*self._empty, *(each for each, length in sized if not length))
         terms.append(f"not any({name(empty)})")  # most containers of a module are empty
         terms += [f"len({name(each)}) == {length}" for each, length in sized if length]
-        for table, key, value in zip(self._tables, self._names, self._values, strict=True):
-            if type(table) not in (
-                dict,
-                MappingProxyType,
-            ):  # a defaultdict would grow by the short forms below
-                terms.append(f"get({name(table)}, {name(key)}, missing) is {name(value)}")
-            elif value is _MISSING:
-                terms.append(f"{name(key)} not in {name(table)}")
-            else:
-                terms.append(f"{name(table)}[{name(key)}] is {name(value)}")
+        terms += [self._entry_holds(written, place) for place in range(len(self._tables))]
         for tensor, *found in zip(self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True):
             for attribute, value in zip(("_array", "_requires_grad", "_hooks"), found, strict=True):
                 terms.append(f"{name(tensor)}.{attribute} is {name(value)}")
@@ -282,26 +303,21 @@ class Guards:
             terms.append(f"all(map(is_, {name(table)}.values(), {name(values)}))")
         for owner, attribute, value in self._slots:
             terms.append(f"getattr({name(owner)}, {name(attribute)}, missing) is {name(value)}")
-        if self._nonzero:
-            terms.append(f"not {name(self._zeroed)}()")
+        terms += self._not_zeroed(written)
         if self._read:
             terms.append(f"not {name(self._reread)}()")
         return written.function("holds()")
 
     def _what_changed(self) -> str:
         """The slow half of `broken`: equal plain values are unchanged too, and are taken over."""
-        self.holds = self._first_check
+        self.holds, self._settings_hold = self._first_check, None
         if state.mode & (GRAD | INFERENCE) != self._mode:
             return "the grad mode changed"
         if any(self._empty):
             return "a hook was added"
-        for place, (table, name, value) in enumerate(
-            zip(self._tables, self._names, self._values, strict=True)
-        ):
-            now = table.get(name, _MISSING)
-            if not _unchanged(value, now):
-                return _change(name, value, now)
-            self._values[place] = now
+        changed = self._changed_entry(range(len(self._tables)))
+        if changed:
+            return changed
         for tensor, array, requires_grad, hooks in zip(
             self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True
         ):

@@ -127,7 +127,7 @@ def run_natively(
     with recording.lock:
         numbers = _numbers(recording, len(rows), scheduler)
         rows = rows[: len(numbers)]
-        missing = recording.missing_grads(())
+        missing = recording.left.missing(())
         found = many(columns, rows, numbers)
         recording.leave((), missing, len(rows))
     return recording.results.shape_of_value(recording.results.build(found, ())), len(rows)
@@ -140,21 +140,20 @@ def _numbers(recording: Recording, steps: int, scheduler: Any) -> np.ndarray:
     the recording relies on, later steps are left out.
     """
     readers = [read for _, read in recording.live]
-    numbers = np.empty((steps, len(readers)), np.float64)
     if scheduler is None and not recording.after:
-        numbers[:] = [read() for read in readers]
-        return numbers
+        return np.tile(np.array([read() for read in readers], np.float64), (steps, 1))
     only_settings = type(scheduler) in _PREDICTABLE and not recording.after
     guards = recording.guards
     broken = guards.broken_settings if only_settings else guards.broken
-    for place in range(steps):
-        numbers[place] = [read() for read in readers]
+    numbers: list[list[float]] = []
+    for _ in range(steps):
+        numbers.append([read() for read in readers])
         recording.advance()
         if scheduler is not None:
             scheduler.step()
         if broken():
-            return numbers[: place + 1]
-    return numbers
+            break
+    return np.array(numbers, np.float64)
 
 
 def epoch(step: Any, loader: Iterable[Any], scheduler: Any = None, progress: Progress | None = None) -> Any:

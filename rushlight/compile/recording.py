@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rushlight.compile.differentiable import Differentiable
-from rushlight.compile.left import GivenLeaf, LeftGrad, owner_of_grad
+from rushlight.compile.left import GivenLeaf, LeftGrad, LeftGrads, owner_of_grad
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Program, Window
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.replay import Replay
@@ -120,12 +120,12 @@ class Recording:
         self._runs_on = getattr(self.executor, "can_run_on", False) and not (
             self.grad_arguments or self.written_arguments
         )
-        self.left = [
-            LeftGrad(leaf, left, self.executor) for leaf, left in self._grads if isinstance(left, Window)
-        ]
+        self.left = LeftGrads(
+            [LeftGrad(leaf, left, self.executor) for leaf, left in self._grads if isinstance(left, Window)]
+        )
         self._grads = [(leaf, left) for leaf, left in self._grads if not isinstance(left, Window)]
         written = self.written_roots or self.written_arguments or self.written_grads
-        self._leaves = bool(written or self._grads or self.left)
+        self._leaves = bool(written or self._grads or self.left.grads)
         self._looks_at_grads = bool(self._fixed_grads or self._found_grads)
 
     # -- whether it fits -------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class Recording:
             if self.live:
                 self.refresh()
             arrays = self.argument_arrays(given)
-            missing = self.missing_grads(given) if self.left else ()
+            missing = self.left.missing(given) if self.left.grads else ()
             made = self.executor.run_on(arrays) if self._runs_on else self.executor.run(arrays)
             if self._leaves:
                 self.leave(given, missing)
@@ -206,7 +206,7 @@ class Recording:
     def leaves_with_grads(self) -> list[tuple[str, Any]]:
         """The leaves whose .grad the program changes, with names."""
         leaves = [leaf for leaf, _ in (*self._grads, *self.written_grads)]
-        leaves += [left.leaf for left in self.left]
+        leaves += [left.leaf for left in self.left.grads]
         return [(self._name_of(leaf), leaf) for leaf in leaves]
 
     def _name_of(self, leaf: Any) -> str:
@@ -230,14 +230,10 @@ class Recording:
             or not self.results.is_plain
         )
 
-    def missing_grads(self, given: Sequence[Tensor]) -> list[LeftGrad]:
-        """Get the memory of gradients ready for a run; those that must be put in their places after it."""
-        return [each for each in self.left if not each.is_in_place(given)]
-
     def leave(self, given: Sequence[Tensor], missing: Sequence[LeftGrad], runs: int = 1) -> None:
         """After the program ran: versions, changed arguments and gradients as the plain step leaves them.
 
-        `missing` is what `missing_grads` returned before the run.
+        `missing` is what `left.missing` returned before the run.
         """
         for root in self.written_roots:
             root._version_count += runs

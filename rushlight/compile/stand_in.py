@@ -168,7 +168,10 @@ def alike(args: tuple[Any, ...], owners: Collection[int]) -> Callable[[tuple[Any
             f"({of} := {name}._array).shape == {array.shape}",
             f"{of}.strides == {array.strides}",
             f"{of}.dtype is {written.name(array.dtype)}",
-            f"{name}.requires_grad is {value.requires_grad}",
+            # what the property says, written out for the usual case
+            f"{name}.requires_grad"
+            if value.requires_grad
+            else f"not ({name}._requires_grad or ({name}._base is not None and {name}._base._requires_grad))",
         ]
         written.terms += [f"{name} is not {other}" for other in tensors.values()]
         if owners:
