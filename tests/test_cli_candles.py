@@ -108,6 +108,9 @@ def test_train_prints_shapes_errors_and_leaves_a_run_folder(candles, tmp_path, c
     kept = list(csv.DictReader((tmp_path / "r" / "predictions.csv").read_text().splitlines()))
     assert len(kept) == 59
     away = [abs(float(row["high_predicted"]) - float(row["high"])) for row in kept]
+    report = (tmp_path / "r" / "report.html").read_text()
+    listed = report[report.index("Worst predictions</h2>") :].split("</table>")[0]
+    assert f"{max(away):.5g}</td>" in listed and listed.count("<tr>") == 11
     shown = re.search(r"^network +([\d.]+)", text, re.M)
     assert shown is not None
     assert float(shown[1]) == pytest.approx(np.mean(away), rel=1e-3)

@@ -139,6 +139,7 @@ def test_layers_of_nested_and_bare_models() -> None:
         ("inner.1", (7, 3), 0, 0),
         ("(model)", (), 3, 3),
     ]
+    assert layers[2].text == "Scaled: scale 3"
     assert model.inner[1].training
     assert sum(each.parameters for each in layers_of(model)) == 12
     assert np.isclose(layers_of(nn.Linear(2, 1))[0].parameters, 3)

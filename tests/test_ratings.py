@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -211,6 +212,10 @@ def test_the_picture_and_the_words_of_the_report(trained):
     liked = next(line for line in trained.splitlines() if line.startswith("liked by all"))
     assert "Film 3 é" in liked
     assert Path("run/factors.png").read_bytes().startswith(b"\x89PNG")
+    report = Path("run/report.html").read_text(encoding="utf-8")
+    assert "Half of the predictions lie in a box" in report and "user_factors 41 x" in report
+    worst = report[report.index("Worst answers</h2>") :].split("</table>")[0]
+    assert worst.count("<tr>") == 11 and re.search(r"<td>Film \d+ é</td>", worst)
 
 
 def test_telling_axes_do_not_depend_on_how_factors_are_turned():

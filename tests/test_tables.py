@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shlex
 
 import numpy as np
@@ -15,7 +16,8 @@ from rushlight.jobs import table_metrics as metrics
 from rushlight.jobs.table_columns import describe_columns, part_of
 from rushlight.jobs.table_features import Encoder
 from rushlight.jobs.table_model import LinearModel, Network
-from rushlight.jobs.tables import Settings, class_weights, divide, read_task, spread_out
+from rushlight.jobs.table_report import answers, worst_answers
+from rushlight.jobs.tables import Outcome, Settings, class_weights, divide, read_task, spread_out
 
 ROWS = 240
 QUICK = ["--epochs", "6", "--batch-size", "32", "--hidden", "16", "--lr", "0.02"]
@@ -243,11 +245,33 @@ def test_the_command_in_the_report_repeats_the_run(folder, capsys):
     assert train("--target", "stays", "--drop", "name,moved,age") == 0
     first = capsys.readouterr().out
     report = (folder / "run" / "report.html").read_text()
-    assert "What columns are worth" in report and "people.csv: stays" in report
+    for heading in ("Test", "Answers", "Worst answers", "Worth of columns"):
+        assert f"<h2>{heading}</h2>" in report
+    assert "people.csv: stays" in report and "Colour shows only mistakes" in report
     settings = Settings(**json.loads((folder / "run" / "config.json").read_text())["settings"])
     assert main([*shlex.split(command_line(settings))[1:], "--out", "again", "--no-report"]) == 0
     again = capsys.readouterr().out
     assert values_of(again, "log loss") == values_of(first, "log loss")
+
+
+@pytest.mark.parametrize("target", ["stays", "rent"])
+def test_the_worst_answers_are_shown_with_their_rows(folder, target):
+    task = read_task(Settings("people.csv", target, drop=["name"]))
+    rows = np.array([7, 100, 31])
+    truth = task.target[rows]
+    if task.classes:
+        prediction = np.full((3, 2), 0.5)
+        prediction[1, truth[1]], prediction[1, 1 - truth[1]] = 0.125, 0.875
+        said = [task.classes[truth[1]], "12.5%", task.classes[1 - truth[1]]]
+    else:
+        prediction = truth + [1.0, -500.0, 2.0]
+        said = [f"{truth[1]:.5g}", f"{truth[1] - 500:.5g}", "-500"]
+    outcome = Outcome(rows, truth, {"network": prediction}, "network", {})
+    shown = re.search(r"<tbody><tr>(.*?)</tr>", worst_answers(task, outcome, target))
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", shown[1])
+    assert cells[:3] == said
+    assert cells[3:5] == ["1,100", people()["sex"][100]]  # the row's id and a value
+    assert answers(task, outcome, target)[0].startswith("<figure><img")
 
 
 def test_a_learning_rate_is_found(folder, capsys):

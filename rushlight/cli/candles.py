@@ -145,7 +145,7 @@ def train(options: argparse.Namespace) -> int:
     )
     if not options.no_report:
         from rushlight.fit.report import code, image
-        from rushlight.jobs.candles_picture import write_picture
+        from rushlight.jobs.candles_picture import worst_rows, write_picture
 
         picture = folder.path / "report.png"
         write_picture(picture, data.series, settings, run.outcome, run.trainer.history)
@@ -155,6 +155,7 @@ def train(options: argparse.Namespace) -> int:
                 [image(picture.read_bytes(), "Prediction against truth, and the learning curves.")],
             ),
             ("Errors", [code(errors)]),
+            ("Worst predictions", [worst_rows(data.series, settings, run.outcome)]),
         ]
         report = run.trainer.write_report(f"{Path(settings.data).name}: {settings.target}", sections)
         print(f"\npicture of prediction against truth: {picture}")

@@ -115,7 +115,7 @@ def trainer(options: argparse.Namespace) -> Trainer:
 
 def train(options: argparse.Namespace) -> int:
     """``rushlight train ratings.csv``: train, and test beside the baselines."""
-    from rushlight.jobs.ratings import Recommender, compare, prepare, read_split
+    from rushlight.jobs.ratings import Recommender, compare, predicted, prepare, read_split
 
     settings = settings_from(options)
     split = read_split(settings)
@@ -133,11 +133,13 @@ def train(options: argparse.Namespace) -> int:
     trainer.fit()
     folder.write_model(trainer.model.state_dict(), {"epoch": str(trainer.epoch)})
     recommender = Recommender(folder)
-    errors = _errors_text(compare(recommender.model, split))
-    print("\n" + errors)
+    pairs, rating = split.test
+    prediction = predicted(recommender.model, pairs)
+    errors = compare(split, prediction)
+    print("\n" + _errors_text(errors))
     if not options.no_report:
-        from rushlight.fit.report import code, image
-        from rushlight.jobs.ratings_report import factors_text, write_factors
+        from rushlight.fit.report import code, image, table
+        from rushlight.jobs.ratings_report import answers, factors_text, worst_answers, write_factors
 
         factors = factors_text(recommender)
         print("\n" + factors)
@@ -145,7 +147,12 @@ def train(options: argparse.Namespace) -> int:
         write_factors(picture, recommender)
         print(f"picture of the factors: {picture}")
         sections = [
-            ("Test errors", [code(errors)]),
+            (
+                "Test",
+                [table(["", "RMSE", "MAE"], [[name, each.rmse, each.mae] for name, each in errors.items()])],
+            ),
+            ("Answers", [answers(rating, prediction)]),
+            ("Worst answers", [worst_answers(recommender, pairs, rating, prediction)]),
             ("Factors", [image(picture.read_bytes(), "The most telling factors."), code(factors)]),
         ]
         print(f"report: {trainer.write_report(Path(settings.data).name, sections)}")
@@ -173,7 +180,7 @@ def evaluate(options: argparse.Namespace) -> int:
             raise JobError(
                 f"{recommender.settings.data} has changed since the run: name the ratings to test on"
             )
-        print(_errors_text(compare(recommender.model, split)))
+        print(_errors_text(compare(split, predicted(recommender.model, split.test[0]))))
         return 0
     ratings = recommender.read(options.file, reading_arguments(options), need_rating=True)
     pairs = recommender.pairs(ratings)

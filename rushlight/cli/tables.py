@@ -148,18 +148,22 @@ def train(options: argparse.Namespace) -> int:
     keep(folder, fitted, outcome.better)
     how = f"{settings.folds} folds" if settings.folds else f"{len(outcome.truth):,} rows"
     print(f"\ntested on {how} that were not trained on, with 95 % intervals:")
-    tested = _metrics_text(outcome.truth, outcome.predictions)
-    if outcome.by_fold:
-        tested += "\n\n" + _folds_text(outcome.by_fold, bool(task.classes))
+    tested = _metrics_rows(outcome.truth, outcome.predictions)
+    by_fold = _folds_text(outcome.by_fold, bool(task.classes)) if outcome.by_fold else ""
     worth = _worth_text(outcome.worth, outcome.better, bool(task.classes))
-    print(f"{tested}\n\n{worth}")
+    print("\n\n".join(each for each in (_aligned(tested), by_fold, worth) if each))
     network = fitted["network"].trainer
     if not options.no_report and network is not None:
-        from rushlight.fit.report import code
+        from rushlight.fit.report import code, paragraph, table
+        from rushlight.jobs.table_report import answers, worst_answers
 
+        untold = f"Tested on {how} that were not trained on, with 95 % intervals."
+        folds_part = [code(by_fold)] if by_fold else []
         sections = [
-            (f"Tested on {how} that were not trained on", [code(tested)]),
-            ("What columns are worth", [code(worth)]),
+            ("Test", [paragraph(untold), table(tested[0], tested[1:]), *folds_part]),
+            ("Answers", answers(task, outcome, settings.target)),
+            ("Worst answers", [worst_answers(task, outcome, settings.target)]),
+            ("Worth of columns", [code(worth)]),
             ("Columns", [code(_columns_text(task))]),
         ]
         print(f"report: {network.write_report(f'{Path(settings.data).name}: {settings.target}', sections)}")
@@ -199,7 +203,8 @@ def _columns_text(task: Any) -> str:
     return "\n".join(lines)
 
 
-def _metrics_text(truth: Any, predictions: dict[str, Any]) -> str:
+def _metrics_rows(truth: Any, predictions: dict[str, Any]) -> list[list[str]]:
+    """A heading and a row for each model: metrics with their intervals."""
     from rushlight.jobs.table_metrics import measure
 
     found = {name: measure(truth, each) for name, each in predictions.items()}
@@ -209,6 +214,10 @@ def _metrics_text(truth: Any, predictions: dict[str, Any]) -> str:
     rows += [
         [name, *(each[metric].text(metric in percent) for metric in metrics)] for name, each in found.items()
     ]
+    return rows
+
+
+def _aligned(rows: list[list[str]]) -> str:
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -271,7 +280,7 @@ def evaluate(options: argparse.Namespace) -> int:
         print(f"note: left out: {left_out} without a {run.settings.target} that the model knows")
     found = {kind: run.predict(frame, where, kind)[known] for kind in run.models}
     truth = truth[known].astype(np.int64) if run.classes else truth[known]
-    print(f"{len(truth):,} rows, with 95 % intervals:\n{_metrics_text(truth, found)}")
+    print(f"{len(truth):,} rows, with 95 % intervals:\n{_aligned(_metrics_rows(truth, found))}")
     return 0
 
 

@@ -167,7 +167,10 @@ def accumulated(now: np.ndarray, fresh: np.ndarray, stale: np.ndarray) -> bool:
     >>> accumulated(fresh, fresh, stale), accumulated(0.1 * fresh, fresh, stale)
     (False, False)
     """
+    now, fresh, stale = (each.astype(np.float64) for each in (now, fresh, stale))
     total = stale + fresh
+    if not (np.isfinite(now).all() and np.isfinite(total).all()):
+        return False
 
     def is_part_of(whole: np.ndarray) -> bool:
         share = float((now * whole).sum()) / max(float((whole * whole).sum()), 1e-300)

@@ -34,6 +34,8 @@ def layers_of(model: Module, inputs: Sequence[Any] = ()) -> list[Layer]:
     0 Linear(in_features=3, out_features=4, bias=True) (5, 4) 16
     1 ReLU() (5, 4) 0
     2 Linear(in_features=4, out_features=2, bias=True) (5, 2) 10
+
+    A module that says nothing of itself is described by the parameters it holds.
     """
     leaves = [(name, each) for name, each in model.named_modules() if not list(each.children())]
     owners = {id(each) for _, each in leaves}
@@ -64,7 +66,11 @@ def layers_of(model: Module, inputs: Sequence[Any] = ()) -> list[Layer]:
 
 def _layer(name: str, module: Module, shape: tuple[int, ...], recurse: bool) -> Layer:
     parameters = list(module.parameters(recurse=recurse))
-    text = repr(module) if recurse else type(module).__name__
+    name_of_type = type(module).__name__
+    text = repr(module) if recurse else name_of_type
+    if parameters and text in (name_of_type, f"{name_of_type}()"):
+        own = ((each, " x ".join(map(str, p.shape))) for each, p in module.named_parameters(recurse=False))
+        text = f"{name_of_type}: " + ", ".join(f"{each} {size or 1}" for each, size in own)
     return Layer(
         name or "(model)",
         " ".join(text.split()),

@@ -216,9 +216,10 @@ def _fitting(train: np.ndarray, validation: np.ndarray | None, fall: float) -> V
             f"{text}, above the training loss of {train[lowest]:.4g}, and did not rise again.",
             "The gap may close with more data, dropout or weight decay.",
         )
+    place = "close to" if gap > -0.1 * fall else "below"
     return Verdict(
         "fits",
         lowest + 1,
-        f"{text}, close to the training loss of {train[lowest]:.4g}.",
+        f"{text}, {place} the training loss of {train[lowest]:.4g}.",
         "A larger network may do better still.",
     )

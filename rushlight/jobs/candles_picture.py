@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.fit.report import Part, table
 from rushlight.jobs.candles import Outcome
 from rushlight.jobs.candles_settings import Settings
 from rushlight.jobs.pictures import write_png
 from rushlight.jobs.series import Series
+from rushlight.jobs.times import shown
 
+WORST = 10  # rows listed
 LAST_ROWS = 150  # shown one by one
 WINDOWS = 60  # spans of rows whose mean error is one point
 
@@ -33,6 +36,27 @@ def write_picture(
         _draw_curves(canvas.add_subplot(grid[1, 1]), settings, history)
 
     write_png(path, (13, 9), draw)
+
+
+def worst_rows(series: Series, settings: Settings, result: Outcome) -> Part:
+    """The rows tested on that the network was most wrong about."""
+    rows = result.rows
+    away = result.prediction - rows.target
+    order = np.argsort(-np.abs(away), kind="stable")[:WORST]
+    when = _places(series, rows.index)
+    head = [series.time_name or "row", settings.target, "predicted", "off by", "last value"]
+    return table(
+        head,
+        [
+            [
+                when[n] if series.times is None else shown(when[n]),
+                *(f"{each:.7g}" for each in (rows.target[n], result.prediction[n])),
+                f"{away[n]:+.5g}",
+                f"{rows.last[n]:.7g}",
+            ]
+            for n in order
+        ],
+    )
 
 
 def _places(series: Series, index: np.ndarray) -> np.ndarray:

@@ -12,12 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rushlight.fit.report import Part, figure, table
 from rushlight.jobs.pictures import write_png
 from rushlight.jobs.ratings import Recommender
 
 AXES = 4  # drawn one by one
 EXTREMES = 5  # items named at each end of an axis
+BAR = dict(shrink=0.6, pad=0.06, fraction=0.04, aspect=40)  # of colours, below the map
 ON_THE_MAP = 40  # items drawn by their place on the first two axes
+WORST = 10  # ratings shown that the model was most wrong about
+MOST_BOXES, MOST_POINTS = 12, 5000  # in the picture of predictions
 
 
 class Axes(NamedTuple):
@@ -95,26 +99,72 @@ def _short(name: str, length: int) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
+def answers(truth: np.ndarray, prediction: np.ndarray) -> Part:
+    """A picture of what was predicted for the ratings of the test part: a box for each rating, or points
+    where there are many different ones.
+    """
+    given = np.unique(truth)
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        if len(given) > MOST_BOXES:
+            shown = slice(None, None, max(1, len(truth) // MOST_POINTS))
+            axes.scatter(truth[shown], prediction[shown], s=6, alpha=0.4)
+        else:
+            width = 0.5 * float(np.diff(given).min(initial=1.0))
+            boxes = [prediction[truth == each] for each in given]
+            axes.boxplot(boxes, positions=given, widths=width, sym="", manage_ticks=False)
+        axes.plot(given[[0, -1]], given[[0, -1]], color="0.4", linewidth=0.8)
+        axes.set_xlabel("true rating")
+        axes.set_ylabel("predicted")
+
+    caption = "Half of the predictions lie in a box, most within its whiskers; on the line they are right."
+    return figure(draw, caption if len(given) <= MOST_BOXES else "", (6, 4), "png")
+
+
+def worst_answers(
+    recommender: Recommender, pairs: np.ndarray, truth: np.ndarray, prediction: np.ndarray
+) -> Part:
+    """The ratings of the test part that the model was most wrong about."""
+    order = np.argsort(-np.abs(prediction - truth), kind="stable")[:WORST]
+
+    def called(ids: list[str], row: int) -> str:
+        return ids[row - 1] if row else "not trained on"
+
+    rows = [
+        [
+            called(recommender.users.ids, pairs[n, 0]),
+            called(recommender.items.ids, pairs[n, 1]),
+            recommender.names[pairs[n, 1] - 1] if pairs[n, 1] else "",
+            float(truth[n]),
+            float(prediction[n]),
+        ]
+        for n in order
+    ]
+    return table(["user", "item", "name", "rating", "predicted"], rows)
+
+
 def write_factors(path: Path, recommender: Recommender) -> None:
     """Draw the map of items on the first two axes, and the ends of each axis, as one PNG."""
     found = learnt(recommender)
     count = found.axes.places.shape[1]
 
     def draw(canvas: Any) -> None:
-        grid = canvas.add_gridspec(1, 2, width_ratios=(1.25, 1))
-        left, right = canvas.add_subfigure(grid[0]), canvas.add_subfigure(grid[1])
-        _draw_map(left.subplots(), found)
-        for axis, axes in enumerate(right.subplots(count, 1, squeeze=False).flat):
-            _draw_ends(axes, found, axis)
+        # places are given, because finding them takes longer than drawing
+        edges = dict(left=0.055, right=0.99, bottom=0.05, top=0.96)
+        grid = canvas.add_gridspec(count, 2, width_ratios=(1.6, 1), wspace=0.4, hspace=0.2, **edges)
+        _draw_map(canvas.add_subplot(grid[:, 0]), found)
+        for axis in range(count):
+            _draw_ends(canvas.add_subplot(grid[axis, 1]), found, axis)
 
-    write_png(path, (15, 10), draw)
+    write_png(path, (15, 10), draw, layout=None)
 
 
 def _draw_map(axes: Any, found: Learnt) -> None:
     places = found.axes.places[:ON_THE_MAP]
     x, y = places[:, 0], places[:, 1] if places.shape[1] > 1 else found.bias[:ON_THE_MAP]
     colours = axes.scatter(x, y, c=found.bias[:ON_THE_MAP], cmap="coolwarm", s=25)
-    axes.figure.colorbar(colours, ax=axes, label="bias: liked by all tastes", location="bottom", shrink=0.6)
+    axes.figure.colorbar(colours, ax=axes, label="bias: liked by all tastes", location="bottom", **BAR)
     # only names that find room: the items rated most often come first
     width, height = max(np.ptp(x), 1e-9), max(np.ptp(y), 1e-9)
     named: list[int] = []
@@ -123,7 +173,7 @@ def _draw_map(axes: Any, found: Learnt) -> None:
             named.append(row)
             label = _short(_plain(found.names[row]), 26)
             axes.annotate(label, (x[row], y[row]), xytext=(3, 3), textcoords="offset points", fontsize=8)
-    axes.margins(0.12)
+    axes.margins(x=0.18, y=0.1)  # room for names
     axes.axhline(0, color="0.85", zorder=0)
     axes.axvline(0, color="0.85", zorder=0)
     axes.set_xlabel("factor 1")

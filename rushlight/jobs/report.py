@@ -14,7 +14,7 @@ import numpy as np
 
 from rushlight.fit.report import Part, figure, gallery, image, paragraph
 from rushlight.jobs.images import Result
-from rushlight.jobs.pictures import write_png
+from rushlight.jobs.pictures import draw_confusion, write_png
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def write_picture(path: Path, history: list[dict[str, Any]], result: Result, tit
         upper.suptitle(title, fontsize=14)
         curves, matrix = upper.subplots(1, 2)
         _draw_curves(curves, history)
-        _draw_confusion(upper, matrix, result)
+        draw_confusion(matrix, result.confusion, result.classes, _right(result))
         _draw_mistakes(lower, result)
 
     write_png(path, (13, 9), draw)
@@ -92,7 +92,7 @@ def report_sections(result: Result, count: int = 24) -> list[tuple[str, list[Par
     """What the digit job adds to a run's report: the confusion matrix and the worst mistakes."""
 
     def draw(canvas: Any) -> None:
-        _draw_confusion(canvas, canvas.subplots(), result)
+        draw_confusion(canvas.subplots(), result.confusion, result.classes, _right(result))
 
     confusion = figure(draw, "Rows: true classes; columns: guesses. Colour shows only mistakes.", (7, 5.5))
     text = f"{result.accuracy:.2%} of {len(result.labels):,} test images right."
@@ -106,6 +106,10 @@ def report_sections(result: Result, count: int = 24) -> list[tuple[str, list[Par
     ]
     mistakes = gallery(wrong) if wrong else paragraph("There are no mistakes.")
     return [("Test images", [paragraph(text), confusion]), ("Most confidently wrong", [mistakes])]
+
+
+def _right(result: Result) -> str:
+    return f"test images: {result.accuracy:.2%} right"
 
 
 def _png(grey: np.ndarray) -> bytes:
@@ -136,26 +140,6 @@ def _draw_curves(axes: Any, history: list[dict[str, Any]]) -> None:
     handles = [*axes.get_lines(), *right.get_lines()]
     axes.legend(handles, [line.get_label() for line in handles], loc="center right")
     axes.set_title("learning curves")
-
-
-def _draw_confusion(figure: Any, axes: Any, result: Result) -> None:
-    count = len(result.classes)
-    share = result.confusion / np.maximum(result.confusion.sum(1, keepdims=True), 1)
-    # the diagonal would drown the mistakes: colour shows only those
-    mistakes = np.where(np.eye(count, dtype=bool), np.nan, share)
-    image = axes.imshow(mistakes, cmap="OrRd")
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    for i in range(count):
-        for j in range(count):
-            if result.confusion[i, j]:
-                dark = i != j and share[i, j] > 0.6 * np.nanmax(mistakes)
-                colour = "white" if dark else "black"
-                axes.text(j, i, result.confusion[i, j], ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(count), result.classes, rotation=45 if max(map(len, result.classes)) > 2 else 0)
-    axes.set_yticks(range(count), result.classes)
-    axes.set_xlabel("guess")
-    axes.set_ylabel("truth")
-    axes.set_title(f"test images: {result.accuracy:.2%} right")
 
 
 def _draw_mistakes(figure: Any, result: Result) -> None:

@@ -366,6 +366,7 @@ class Outcome:
     one: how much worse the loss becomes when it is shuffled, one number per repeat.
     """
 
+    rows: np.ndarray
     truth: np.ndarray
     predictions: dict[str, np.ndarray]
     better: str
@@ -393,7 +394,7 @@ def try_models(task: Task, fitted: dict[str, Fitted], train: np.ndarray, test: n
     found |= {kind: each.predict(inputs) for kind, each in fitted.items()}
     best = {kind: each.trainer.best for kind, each in fitted.items() if each.trainer is not None}
     better = min(best, key=lambda kind: best[kind])
-    return Outcome(task.target[test], found, better, worth_of(task, fitted[better], inputs, test))
+    return Outcome(test, task.target[test], found, better, worth_of(task, fitted[better], inputs, test))
 
 
 def worth_of(task: Task, fitted: Fitted, inputs: Inputs, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -480,4 +481,4 @@ def _joined(task: Task, found: list[Outcome]) -> Outcome:
     worth = {name: np.concatenate([each.worth[name] for each in found]) for name in found[0].worth}
     metric = accuracy if task.classes else rmse
     by_fold = {name: [metric(each.truth, each.predictions[name]) for each in found] for name in joined}
-    return Outcome(truth, joined, better, worth, by_fold)
+    return Outcome(np.concatenate([each.rows for each in found]), truth, joined, better, worth, by_fold)
