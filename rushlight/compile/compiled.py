@@ -61,6 +61,10 @@ class CompiledFunction:
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.call(args, kwargs)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call; what has the arguments packed already need not unpack them."""
         last = self._last
         if last is not None and not kwargs:
             given = last.quick(args)

@@ -36,11 +36,11 @@ class OptimizedModule(Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The compiled call of the module."""
-        return self._compiled(*args, **kwargs)
+        return self._compiled.call(args, kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The same as a call."""
-        return self._compiled(*args, **kwargs)
+        return self._compiled.call(args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         members = self.__dict__.get("_modules", {})

@@ -69,8 +69,10 @@ class Native:
         self.pace = Pace(self.built.is_split)
         self._run = self.code.function("run", *_RUN) if self.built.runs_many else None
         self._entry: Entry | None = None
+        self._call: Callable[..., int] | None = None
         if self.built.has_entry:
             self._entry = Entry(self.code.address("call"), self.memory.entry_table, self._sync_at)
+            self._call = self._entry.function
 
     @functools.cached_property
     def _calls(self) -> list[Call]:
@@ -85,33 +87,30 @@ class Native:
 
     @property
     def can_run_on(self) -> bool:
-        """Whether `run_on` may be called."""
+        """Whether `run_on` may be called with arrays other than `arguments`."""
         return self._entry is not None
 
     def run_on(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The same without a copy of the arguments, which must be laid out as those of the program."""
         if self.generators:
             with self._drawing():
-                self._run_steps(arguments)
+                failed = self._call(*arguments) if self._call is not None else self._run_segments()
         else:
-            self._run_steps(arguments)
+            failed = self._call(*arguments) if self._call is not None else self._run_segments()
+        if failed:
+            self._explain(failed, arguments)
         return [copy() for copy in self._copies]
 
-    def _run_steps(self, arguments: Sequence[np.ndarray]) -> None:
-        if self._entry is not None:
-            failed = self._entry.function(*arguments)
-            if failed:
-                for place, given in zip(self.arguments, arguments, strict=True):
-                    place[...] = given
-                self._explain(failed)
-            return
+    def _run_segments(self) -> int:
+        """The step in parts, on `arguments`; the number of the check that failed, or 0."""
         for function, opaque in self.steps:
             if function is None:
                 run_call(opaque)
                 continue
             failed = function(self._table_at, 0, 1, self._sync_at)
             if failed:
-                self._explain(failed)
+                return failed
+        return 0
 
     def is_renewable(self, window: Window) -> bool:
         """Whether the memory of what is kept may be exchanged: nothing else holds on to it."""
@@ -127,9 +126,11 @@ class Native:
             stack.enter_context(each.drawing_natively())
         return stack
 
-    def _explain(self, failed: int) -> None:
+    def _explain(self, failed: int, arguments: Sequence[np.ndarray]) -> None:
         """Raise what NumPy says about the call whose check failed."""
         self.error[0] = 0
+        for place, given in zip(self.arguments, arguments, strict=True):
+            place[...] = given
         call = self._calls[self.built.checks[failed - 1]]
         # without its outputs, which need not be in memory
         run_call(bind(Call(call.op, call.inputs, call.params, (), call.where), _Remains(self.memory)))
@@ -194,7 +195,7 @@ class Native:
         with self._drawing():
             on_threads(work, threads)
         if codes[0]:
-            self._explain(codes[0])
+            self._explain(codes[0], self.arguments)
 
 
 class NativeMemory:
