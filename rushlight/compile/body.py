@@ -119,6 +119,13 @@ class Body:
         steps = "<" + ", ".join(f"i64 {i}" for i in range(place.lanes)) + ">"
         return e.binary("add", at, Reg(steps, "i8", place.lanes))
 
+    def prefetch(self, statements: Sequence[Statement], place: Place) -> None:
+        """Have memory bring what statements that follow a product will read at a place."""
+        read = dict.fromkeys(access for each in statements for access in each.loads)
+        for access in read:
+            if access.buffer.number in self.pointers and any(access.strides) and not access.picks:
+                self.e.prefetch(self.address(access, place))
+
     # -- memory ----------------------------------------------------------------------------------------------
 
     def address(self, access: Access, place: Place) -> str:

@@ -30,6 +30,8 @@ class Matrix(NamedTuple):
 # Called with (first row, first column, vector of values, mask or None, whether the lanes run along a column)
 # for every finished piece of a row or column of C.
 Finish = Callable[[Reg, Reg, Reg, "Reg | None", bool], None]
+# Called with (row, column) of what a finished piece will be wanted with, well before that.
+Ahead = Callable[[Reg, Reg], None]
 
 
 class Contraction(NamedTuple):
@@ -133,13 +135,15 @@ def in_units(e: Emitter, count: int, size: int, part: Part | None, piece: Callab
             piece(e.const(full * size, "i8"), rest)
 
 
-def lanes_along_j(e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None) -> None:
+def lanes_along_j(
+    e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None, ahead: Ahead | None = None
+) -> None:
     """Emit the nest with register tiles; `part` bounds the units this thread computes."""
     nesting = _nesting(spec)
     shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
 
     def tile(row: Reg, rows: int, column: Reg, columns: int) -> None:
-        _tile(e, spec, finish, row, rows, column, columns)
+        _tile(e, spec, finish, row, rows, column, columns, ahead)
 
     def all_rows(piece: Callable[[Reg, int], None]) -> None:
         in_units(e, spec.m, nesting.rows, shared_rows, piece)
@@ -158,7 +162,14 @@ def _times(e: Emitter, index: Reg, factor: int) -> Reg:
 
 
 def _tile(
-    e: Emitter, spec: Contraction, finish: Finish, row: Reg, mi: int, column: Reg, columns: int
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    row: Reg,
+    mi: int,
+    column: Reg,
+    columns: int,
+    ahead: Ahead | None,
 ) -> None:
     """One register tile: the loop over k and what is done with its results."""
     kind, lanes = spec.kind, spec.lanes
@@ -186,7 +197,17 @@ def _tile(
         for k in range(spec.k):
             sums = step(k, sums)
     else:
-        with e.loop(0, spec.k, 1, sums) as loop:
+        done = 0
+        if ahead is not None and not spec.turned and mi < spec.k:
+            # A row of the tile in each of the first rounds, so that memory has the others to bring it.
+            done = mi
+            with e.loop(0, mi, 1, sums) as loop:
+                at = e.binary("add", row, loop.index)
+                for v in range(nv):
+                    ahead(at, _plus(e, column, v * lanes))
+                loop.next = step(loop.index, loop.carry)
+            sums = loop.carry
+        with e.loop(done, spec.k, 1, sums) as loop:
             loop.next = step(loop.index, loop.carry)
         sums = loop.carry
     if mi == 1:

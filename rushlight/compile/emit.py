@@ -143,6 +143,11 @@ class Emitter:
         suffix = overload(first.kind, first.lanes)
         return self.call(f"llvm.{name}.{suffix}", (first.kind, first.lanes), *args)
 
+    def prefetch(self, pointer: str) -> None:
+        """Have memory bring a line to the nearest cache, to be read and written."""
+        self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+
     def splat(self, value: Reg, lanes: int) -> Reg:
         """A scalar in all lanes of a vector."""
         if lanes == 1 or value.lanes == lanes:
@@ -154,6 +159,12 @@ class Emitter:
             value.kind,
             lanes,
         )
+
+    def shuffle(self, a: Reg, b: Reg, chosen: Sequence[int]) -> Reg:
+        """Lanes picked from two vectors, those of the second counted on from the first's."""
+        numbers = ", ".join(f"i32 {each}" for each in chosen)
+        picked = f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(chosen)} x i32> <{numbers}>"
+        return self.op(picked, a.kind, len(chosen))
 
     def reduce(self, op: str, value: Reg) -> Reg:
         """All lanes folded into one: "fadd", "fmul", "fmax", "fmin", "add", "and", "or"; always in the same

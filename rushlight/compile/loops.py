@@ -16,6 +16,7 @@ from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.scalar import Scalars, cast
 from rushlight.compile.statements import Access, Statement
+from rushlight.compile.turned import emit_turn, turned_copy
 from rushlight.compile.vmath import in_order, rebuilt
 
 _IDENTITY = {"sum": 0, "prod": 1, "any": 0, "all": 1}
@@ -327,6 +328,10 @@ def emit_loops(
 ) -> None:
     """The loops of a group without a contraction."""
     small, kept = squeezed(statements, stored)
+    turn = turned_copy(small)
+    if turn is not None:
+        emit_turn(e, turn, pointers, part)
+        return
     Nest(e, Body(e, pointers, kept), small, part).emit()
 
 
@@ -335,4 +340,7 @@ def loop_units(statements: Sequence[Statement]) -> int:
     if any(each.add for each in statements):
         return 1
     small, _ = squeezed(statements, set())
+    turn = turned_copy(small)
+    if turn is not None:
+        return turn.units()
     return Nest(Emitter(), Body(Emitter(), {}, set()), small).units()

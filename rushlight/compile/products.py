@@ -142,6 +142,11 @@ def emit_product(
         )
         lanes = lanes_of(product)
         c_m, c_n = product.store.strides[-2:]
+
+        def ahead(row: Reg, column: Reg) -> None:
+            place = place_of(row, column, 1, 1, None) if way == COLUMNS else place_of(column, row, 0, 1, None)
+            body.prefetch(statements, place)
+
         if way in (COLUMNS, DOTS):
             left, right = Matrix(a, a_m, a_k), Matrix(b, b_k, b_n)
             spec = Contraction(m, n, product.k, left, right, kind, lanes, c_m == 1 and c_n != 1)
@@ -156,7 +161,7 @@ def emit_product(
                 done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
         if way in (COLUMNS, ROWS):
-            lanes_along_j(e, spec, finish, part)
+            lanes_along_j(e, spec, finish, part, ahead)
         else:
             lanes_along_k(e, spec, finish, part)
 
