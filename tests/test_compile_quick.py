@@ -213,6 +213,54 @@ def test_slots_and_properties_are_attributes_too() -> None:
             assert compiled(rl.ones(2)).tolist() == [2 * scale] * 2
 
 
+def test_a_descriptor_is_asked_for_the_value_of_the_object() -> None:
+    class Doubled:
+        def __get__(self, instance: Any, owner: Any) -> float:
+            if instance is None:
+                raise AttributeError("only objects have it")
+            return 2 * instance.half
+
+        def __set__(self, instance: Any, value: float) -> None:
+            instance.half = value / 2
+
+    class Settings:
+        scale = Doubled()
+
+        def __init__(self) -> None:
+            self.scale = 2.0
+
+    settings = Settings()
+    compiled = rl.compile(lambda x: x * settings.scale)
+    for scale in (2.0, 3.0):
+        settings.scale = scale
+        for _ in range(3):
+            assert compiled(rl.ones(2)).tolist() == [scale] * 2
+
+
+def test_class_methods_and_static_methods_are_walked_through() -> None:
+    offset = 1.0
+
+    class Model(nn.Module):
+        scale = 2.0
+
+        @classmethod
+        def scaled(cls, x: rl.Tensor) -> rl.Tensor:
+            return x * cls.scale
+
+        @staticmethod
+        def moved(x: rl.Tensor) -> rl.Tensor:
+            return x + offset
+
+        def forward(self, x: rl.Tensor) -> rl.Tensor:
+            return self.moved(self.scaled(x))
+
+    compiled = rl.compile(Model())
+    for value in (2.0, 3.0):
+        Model.scale, offset = value, value * 10
+        for _ in range(3):
+            assert compiled(rl.ones(2)).tolist() == [value * 11] * 2
+
+
 def test_modes_of_the_calling_thread() -> None:
     weight = nn.Parameter(rl.ones(2))
     compiled = rl.compile(lambda x: x * weight)

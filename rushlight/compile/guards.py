@@ -10,6 +10,7 @@ stays cheap.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import is_
 from types import MappingProxyType
@@ -396,16 +397,18 @@ def _names_reached(kind: type, start: frozenset[str]) -> set[str]:
     while pending:
         name = pending.pop()
         names.add(name)
-        code = getattr(function_behind(getattr(kind, name, None)), "__code__", None)
+        code = getattr(function_behind(inspect.getattr_static(kind, name, None)), "__code__", None)
         if code is not None:
             pending |= names_in(code) - names
     return names
 
 
 def function_behind(attribute: Any) -> Any:
-    """The function that computes a property; anything else as it is."""
+    """The function of a property or a method as a class stores them; anything else as it is."""
     if isinstance(attribute, property):
         return attribute.fget
+    if isinstance(attribute, (classmethod, staticmethod)):
+        return attribute.__func__
     return attribute.func if isinstance(attribute, functools.cached_property) else attribute
 
 

@@ -70,10 +70,13 @@ def _of_a_library(thing: Any) -> bool:
     return name.partition(".")[0] in _LIBRARIES
 
 
-def _is_of_the_user(kind: type, name: str) -> bool:
-    """Whether an attribute of a class comes from a class of the user's."""
+def _of_the_user(kind: type, name: str) -> Any:
+    """What a class of the user's has under a name, as it is stored there; None where there is no such class.
+
+    Descriptors are not asked: that would run the user's code.
+    """
     owner = next((each for each in kind.__mro__ if name in vars(each)), None)
-    return owner is not None and not _of_a_library(owner)
+    return None if owner is None or _of_a_library(owner) else vars(owner)[name]
 
 
 class _Walk:
@@ -127,7 +130,8 @@ class _Walk:
             names = names_of_methods(kind, names)
             self.class_attributes(kind, names)
             for name in names:
-                if isinstance(getattr(kind, name, None), types.MemberDescriptorType):
+                stored = _of_the_user(kind, name)
+                if inspect.isdatadescriptor(stored) and not isinstance(stored, property):  # slots, mostly
                     self.guards.watch_slot(value, name)
                     self.value(getattr(value, name, None), names)
         if own is not None:
@@ -163,14 +167,15 @@ class _Walk:
     def class_attributes(self, kind: type, names: frozenset[str]) -> None:
         """The attributes of a class that the code names, and ``__call__``; methods are walked through."""
         for name in (*names, "__call__"):
-            if _is_of_the_user(kind, name):
+            stored = _of_the_user(kind, name)
+            if stored is not None:
                 self.guards.watch_class(kind, name)
-                self.value(function_behind(getattr(kind, name)), names)
+                self.value(function_behind(stored), names)
 
     def hidden_by(self, own: dict[str, Any], kind: type, names: frozenset[str]) -> None:
         """That an object gets no attribute of its own that hides one of its class."""
         for name in names - own.keys():
-            if _is_of_the_user(kind, name):
+            if _of_the_user(kind, name) is not None:
                 self.guards.watch(own, name)
 
     def module(self, module: Module, names: frozenset[str]) -> None:
