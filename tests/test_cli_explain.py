@@ -96,6 +96,14 @@ def test_eager_runs_compile_nothing(make, monkeypatch: pytest.MonkeyPatch, capsy
     assert "all native" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("make", KINDS)
+def test_a_log_for_tensorboard_on_request(make) -> None:
+    pytest.importorskip("tensorboardX")
+    assert train(make, "--tensorboard") == 0
+    (log,) = Path("run/tensorboard").iterdir()
+    assert b"train_loss" in log.read_bytes()
+
+
 def test_a_run_goes_on_as_it_began(capsys: pytest.CaptureFixture[str]) -> None:
     assert train(images) == 0
     assert main(["train", "bars", "--resume", "run", "--eager"]) == 2

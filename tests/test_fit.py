@@ -247,3 +247,12 @@ def test_tensorboard_gets_the_history(tmp_path: Path) -> None:
     written = b"".join(path.read_bytes() for path in (tmp_path / "log").iterdir())
     assert b"validation_loss" in written
     assert b"learning_rate" in written
+
+
+def test_a_run_with_a_log_is_resumed(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    line_trainer(folder=tmp_path / "run", tensorboard=True, epochs=2).fit()
+    resumed = line_trainer(folder=tmp_path / "run", tensorboard=True, epochs=3, resume=True)
+    resumed.fit()
+    assert len(resumed.history) == 3
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2

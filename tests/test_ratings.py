@@ -278,6 +278,12 @@ def test_columns_and_settings_that_make_no_sense_are_named(folder, capsys):
         assert sentence in capsys.readouterr().err
 
 
+def test_a_table_of_ratings_is_known_by_its_header(folder, capsys):
+    shutil.copy("ratings.csv", "who.csv")
+    assert main(["train", "who.csv", "--epochs", "1", "--no-report", "--out", "who"]) == 0
+    assert "of 40 users and 30 items" in capsys.readouterr().out
+
+
 def test_predict_asks_for_a_user_or_a_file(trained, capsys):
     assert main(["predict", "run"]) == 2
     assert main(["predict", "run", "--user", "1", "--top", "0"]) == 2

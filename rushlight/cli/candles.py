@@ -33,7 +33,7 @@ SCALES = ("max", "standard", "minmax", "log", "returns")
 LOSSES = ("mae", "mse", "rmse", "huber", "quantile")
 GIVEN = (
     "target lags features scale loss quantile folds test validation purge gaps time time_format columns "
-    "feature_functions hidden activation batch_size epochs lr optimizer schedule seed eager"
+    "feature_functions hidden activation batch_size epochs lr optimizer schedule seed eager tensorboard"
 )
 SHOWN_ROWS = 5
 

@@ -34,6 +34,7 @@ SETTINGS = (
     "validation",
     "seed",
     "eager",
+    "tensorboard",
 )
 
 
@@ -41,7 +42,8 @@ def claims(found: argparse.Namespace) -> bool:
     """Names of datasets and folders; a table is refused with what is missing."""
     if Path(found.data).is_file():
         raise JobError(
-            f"{found.data} is a file, and it is not said what to learn from it: name a column with --target"
+            f"{found.data} is a file, and it is not said what to learn from it: name a column with --target, "
+            "or the columns of ratings with --user, --item and --rating"
         )
     return True
 

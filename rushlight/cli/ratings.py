@@ -36,15 +36,30 @@ SETTINGS = (
     "test",
     "seed",
     "eager",
+    "tensorboard",
 )
 
 
 def claims(found: argparse.Namespace) -> bool:
-    """Tables with a column of users or items named, and MovieLens' own file names."""
+    """Tables with a column of users or items named, MovieLens' own file names, and tables whose header names
+    users, items and ratings as usual.
+    """
     if found.user or found.item or found.rating:
         return True
-    movielens = ("u.data", "ratings.csv", "ratings.dat", "ratings.parquet")
-    return not found.target and Path(found.data).name in movielens
+    if found.target:
+        return False
+    if Path(found.data).name in ("u.data", "ratings.csv", "ratings.dat", "ratings.parquet"):
+        return True
+    if not Path(found.data).is_file():
+        return False
+    from rushlight.jobs.ratings_data import find_columns
+    from rushlight.jobs.reading import look
+
+    try:
+        form = look(found.data, **reading_arguments(found))
+    except JobError:  # an image file, say: another kind of job says what is wrong with it
+        return False
+    return form.header and len(find_columns(form, {}, found.data)) == 3
 
 
 def _range(text: str) -> list[float]:
@@ -69,7 +84,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
         metavar="LOW,HIGH",
         help="range of predictions (ratings')",
     )
-    train.add_argument("--batch-size", type=int, metavar="N", help="ratings per step (128)")
+    train.add_argument("--batch-size", type=int, metavar="N", help="ratings per step (128, more of many)")
     train.add_argument("--epochs", type=int, metavar="N", help="passes over the ratings (5)")
     train.add_argument("--lr", type=float, metavar="RATE", help="the one-cycle's highest rate (0.005)")
     train.add_argument("--weight-decay", type=float, metavar="RATE", help="of the vectors (0.2)")

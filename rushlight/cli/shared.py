@@ -81,14 +81,17 @@ def settings_asked(
 
 
 def add_run_options(train: argparse.ArgumentParser, left_out: str, where: str = "runs/DATA-NUMBER") -> None:
-    """Where a run is kept, which to go on with, whether it gets a report (`left_out` says of what), and
-    whether its steps are compiled.
+    """Where a run is kept, which to go on with, whether it gets a report (`left_out` says of what),
+    whether its steps are compiled, and whether TensorBoard gets a log.
     """
     train.add_argument("--out", metavar="FOLDER", help=f"where the run is kept ({where})")
     train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     train.add_argument("--no-report", action="store_true", help=f"leave out {left_out}")
     train.add_argument(
         "--eager", action="store_true", default=None, help="run the steps op by op, without compiling them"
+    )
+    train.add_argument(
+        "--tensorboard", action="store_true", default=None, help="log for TensorBoard into the run's folder"
     )
 
 

@@ -43,6 +43,7 @@ SETTINGS = (
     "folds",
     "seed",
     "eager",
+    "tensorboard",
 )
 SHOWN_COLUMNS = 12
 BAR = 24

@@ -169,28 +169,18 @@ class Trainer:
         self.stopped = ""
         self.mistakes: list[Mistake] = []
         self.epoch_random = randomness.capture(self.train_batches.generators)
-        self.folder = self._open(folder, resume, config)
+        self.folder = _opened(folder, resume)
         if tensorboard:
             from rushlight.fit.tensorboard import TensorBoard
 
             self.callbacks.append(TensorBoard(_log_folder(tensorboard, self.folder)))
-
-    def _open(
-        self, folder: RunFolder | str | Path | None, resume: bool, config: Mapping[str, Any] | None
-    ) -> RunFolder | None:
-        """The run folder, with the state to go on from if the run is resumed."""
-        if folder is None:
-            if resume:
-                raise FitError("resume=True needs the folder of the run to go on with")
-            return None
-        if not isinstance(folder, RunFolder):
-            known = (Path(folder) / "config.json").exists()
-            folder = RunFolder.open(folder) if resume and known else RunFolder.create(folder)
-        if resume and folder.has_state():
-            self.restore(folder.read_state(), str(folder.path))
+        if self.folder is None:
+            return
+        if resume and self.folder.has_state():
+            self.restore(self.folder.read_state(), str(self.folder.path))
         else:
-            folder.write_config(config or {"job": "custom", "version": rl.__version__, "epochs": self.epochs})
-        return folder
+            config = config or {"job": "custom", "version": rl.__version__, "epochs": self.epochs}
+            self.folder.write_config(config)
 
     def direction_of(self, name: str) -> bool:
         """Whether more is better for a column of the history; FitError where nobody said."""
@@ -471,6 +461,16 @@ def _full_rate(group: dict[str, Any]) -> float:
 
 def _has_nonfinite(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all())
+
+
+def _opened(folder: RunFolder | str | Path | None, resume: bool) -> RunFolder | None:
+    """The run folder, made if need be."""
+    if folder is None and resume:
+        raise FitError("resume=True needs the folder of the run to go on with")
+    if folder is None or isinstance(folder, RunFolder):
+        return folder
+    known = (Path(folder) / "config.json").exists()
+    return RunFolder.open(folder) if resume and known else RunFolder.create(folder)
 
 
 def _log_folder(asked: bool | str | Path, folder: RunFolder | None) -> Path:

@@ -285,6 +285,7 @@ def fold_trainer(
         config=config_of(data, settings, fold, scaling),
         wording=wording(settings, "candles", folder),
         compiled=not settings.eager,
+        tensorboard=settings.tensorboard and folder is not None,
         report=False,
     )
 

@@ -70,6 +70,7 @@ class Settings:
     schedule: str = "one-cycle"
     seed: int = 0
     eager: bool = False
+    tensorboard: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""

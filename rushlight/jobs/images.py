@@ -64,6 +64,7 @@ class Settings:
     validation: float = 0.1
     seed: int = 0
     eager: bool = False
+    tensorboard: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
@@ -218,6 +219,7 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
         config=config,
         wording=wording(settings, "images", folder),
         compiled=not settings.eager,
+        tensorboard=settings.tensorboard and folder is not None,
         report=False,
     )
     return Job(trainer, train, validation, mean, deviation)

@@ -38,6 +38,7 @@ from rushlight.serialize import load_file, save_file
 from rushlight.tensor import Tensor, new_tensor
 
 UNKNOWN_SHARE = 0.01  # of the training ratings, copied with the user or the item made unknown
+SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 1500
 DAMPING = 5.0  # ratings of the average kind that the bias baseline adds to each user and item
 
 
@@ -53,7 +54,7 @@ class Settings:
     reading: dict[str, Any] = field(default_factory=dict)
     n_factors: int = 50
     y_range: list[float] | None = None
-    batch_size: int = 128
+    batch_size: int | None = None
     epochs: int = 5
     lr: float = 5e-3
     weight_decay: float = 0.2
@@ -61,6 +62,7 @@ class Settings:
     test: float = 0.2
     seed: int = 0
     eager: bool = False
+    tensorboard: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
@@ -68,7 +70,7 @@ class Settings:
         wrong = [
             (self.n_factors < 1, "--n-factors must be at least 1"),
             (not -math.inf < low < high < math.inf, "--y-range is two numbers, the lower first: 0,5.5"),
-            (self.batch_size < 1, "--batch-size must be at least 1"),
+            (self.batch_size is not None and self.batch_size < 1, "--batch-size must be at least 1"),
             (self.epochs < 1, "--epochs must be at least 1"),
             (not 0 < self.lr < math.inf, "--lr must be a positive number"),
             (not 0 <= self.weight_decay < math.inf, "--weight-decay must be a number from 0 on"),
@@ -167,6 +169,16 @@ def usual_range(rating: np.ndarray) -> list[float]:
     return [low - (high - low) / 4, high + (high - low) / 8]
 
 
+def usual_batch(count: int) -> int:
+    """Ratings per step for so many: 128, and more where an epoch would have several thousand steps, each of
+    which updates all users and items.
+
+    >>> usual_batch(80_000), usual_batch(800_000), usual_batch(20_000_000)
+    (128, 512, 8192)
+    """
+    return max(SMALLEST_BATCH, 2 ** int(math.log2(max(count / STEPS_AN_EPOCH, 1))))
+
+
 def build_model(users: Vocabulary, items: Vocabulary, settings: Settings) -> DotProductBias:
     """The model with a row for every user and item and one for the unknown."""
     assert settings.y_range is not None
@@ -198,7 +210,8 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
         betas=(0.9, 0.99),
         eps=1e-5,
     )
-    steps = math.ceil(len(train[1]) / settings.batch_size) * settings.epochs
+    batch_size = settings.batch_size or usual_batch(len(train[1]))
+    steps = math.ceil(len(train[1]) / batch_size) * settings.epochs
     trainer = Trainer(
         model,
         F.mse_loss,
@@ -206,7 +219,7 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
         tensors(*train),
         tensors(*split.test),
         epochs=settings.epochs,
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         scheduler=lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=0.25),
         metrics={"rmse": RootMeanSquaredError(), "mae": MeanAbsoluteError()},
         monitor="train_loss",
@@ -223,6 +236,7 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
         },
         wording=wording(settings, "ratings", folder),
         compiled=not settings.eager,
+        tensorboard=settings.tensorboard and folder is not None,
         report=False,
     )
     if folder is None:

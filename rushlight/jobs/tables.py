@@ -59,6 +59,7 @@ class Settings:
     folds: int = 0
     seed: int = 0
     eager: bool = False
+    tensorboard: bool = False
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
@@ -336,6 +337,7 @@ def trainer_of(
         wording=wording(settings, "tables", folder),
         progress=folder is not None,
         compiled=not settings.eager,
+        tensorboard=settings.tensorboard and folder is not None,
         report=False,
     )
 
