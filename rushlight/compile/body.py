@@ -27,6 +27,13 @@ class Place(NamedTuple):
     mask: Reg | None
 
 
+class Spare(NamedTuple):
+    """Buffers that are stored to only if a condition holds, by number."""
+
+    buffers: Container[int]
+    wanted: Reg
+
+
 class Body:
     """Writes the statements of a group at one place.
 
@@ -34,10 +41,13 @@ class Body:
         e: the code.
         pointers: the register that holds the address of each buffer, by number.
         stored: the statements whose value goes to memory.
+        spare: where it does so not always.
     """
 
-    def __init__(self, e: Emitter, pointers: dict[int, str], stored: set[Statement]) -> None:
-        self.e, self.pointers, self.stored = e, pointers, stored
+    def __init__(
+        self, e: Emitter, pointers: dict[int, str], stored: set[Statement], spare: Spare | None = None
+    ) -> None:
+        self.e, self.pointers, self.stored, self.spare = e, pointers, stored, spare
         self.values: dict[Access, Reg] = {}  # what is known at the place at hand
         self.lanes = 0
         self.wide: dict[Statement, Expr] = {}  # what to compute in places of that many lanes
@@ -91,7 +101,11 @@ class Body:
                 if each in self.stored:
                     waiting.append((each.store, value))
         for access, value in waiting:
-            self.store(access, place, value)
+            if self.spare is not None and access.buffer.number in self.spare.buffers:
+                with self.e.when(self.spare.wanted):
+                    self.store(access, place, value)
+            else:
+                self.store(access, place, value)
         return folds
 
     def _value(self, statement: Statement, place: Place) -> Reg:

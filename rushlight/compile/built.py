@@ -8,11 +8,14 @@ become the same code; what cannot be described exactly is not cached.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import sys
+import threading
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,13 +111,43 @@ def built(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         live: buffers whose numbers `run` takes anew for every step.
     """
     name = name_of(program, kept, live) if cache.folder() is not None else None
-    content = None if name is None else cache.load(name)
-    if content is not None:
-        return Built.from_bytes(content)
-    made = build(program, kept, live)
-    if name is not None:
+    if name is None:
+        return build(program, kept, live)
+    with _alone(name):
+        content = cache.load(name)
+        if content is not None:
+            return Built.from_bytes(content)
+        made = build(program, kept, live)
         cache.store(name, made.to_bytes())
-    return made
+        return made
+
+
+_guard = threading.Lock()
+_under_way: dict[str, threading.Lock] = {}
+
+
+def _forget() -> None:
+    """What other threads were making they do not go on with in a forked process."""
+    global _guard
+    _guard = threading.Lock()
+    _under_way.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Only one thread at a time makes a program of this name: the next one finds it in the cache."""
+    with _guard:
+        lock = _under_way.setdefault(name, threading.Lock())
+    try:
+        with lock:
+            yield
+    finally:
+        with _guard:
+            _under_way.pop(name, None)
 
 
 def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> Built:

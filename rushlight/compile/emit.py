@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 SCALARS = {
@@ -361,20 +361,15 @@ class Emitter:
         choice.value = self.op(f"phi {otherwise.type} {ways}", otherwise.kind, otherwise.lanes)
 
     @contextlib.contextmanager
-    def either(self, condition: Reg) -> Iterator[Callable[[], None]]:
-        """Code for when a condition holds; what comes after calling the result is for when it does not."""
+    def when(self, condition: Reg) -> Iterator[None]:
+        """Code for when a condition holds."""
         self._count += 1
         tag = self._count
-        self.line(f"br i1 {condition.text}, label %yes{tag}, label %no{tag}")
+        self.line(f"br i1 {condition.text}, label %yes{tag}, label %after{tag}")
         self.label(f"yes{tag}")
-
-        def otherwise() -> None:
-            self.line(f"br label %both{tag}")
-            self.label(f"no{tag}")
-
-        yield otherwise
-        self.line(f"br label %both{tag}")
-        self.label(f"both{tag}")
+        yield
+        self.line(f"br label %after{tag}")
+        self.label(f"after{tag}")
 
 
 class Choice:

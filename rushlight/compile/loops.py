@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rushlight.compile.body import Body, Place
+from rushlight.compile.body import Body, Place, Spare
 from rushlight.compile.contract import Part, in_units
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Expr, is_float, kind_of
@@ -325,6 +325,7 @@ def emit_loops(
     pointers: dict[int, str],
     stored: set[Statement],
     part: Part | None = None,
+    spare: Spare | None = None,
 ) -> None:
     """The loops of a group without a contraction."""
     small, kept = squeezed(statements, stored)
@@ -332,7 +333,7 @@ def emit_loops(
     if turn is not None:
         emit_turn(e, turn, pointers, part)
         return
-    Nest(e, Body(e, pointers, kept), small, part).emit()
+    Nest(e, Body(e, pointers, kept, spare), small, part).emit()
 
 
 def loop_units(statements: Sequence[Statement]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rushlight.compile.body import Body, Place
+from rushlight.compile.body import Body, Place, Spare
 from rushlight.compile.contract import (
     Contraction,
     Matrix,
@@ -118,11 +118,12 @@ def emit_product(
     stored: set[Statement],
     store_product: bool,
     part: Part | None = None,
+    spare: Spare | None = None,
 ) -> None:
     """The loops of a product, and at every finished piece the statements that follow it."""
     *batch, m, n = product.domain
     kind = kind_of(product.store.buffer.dtype)
-    body = Body(e, pointers, stored)
+    body = Body(e, pointers, stored, spare)
     body.prepare(statements, lanes_of(product), [product.store.buffer])
 
     def nest(outer: tuple[Reg, ...]) -> None:

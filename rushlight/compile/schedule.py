@@ -8,9 +8,11 @@ by the first thread, there is a barrier; what is computed does not depend on the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
+from rushlight.compile.body import Spare
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.entry import HEAD, NEEDED
 from rushlight.compile.expr import kind_of
@@ -156,26 +158,20 @@ def emit_group(
     pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
     part = PART if split else None
 
-    def nest(stored: set[object]) -> None:
-        kept: set[Statement] = {each for each in group.statements if each in stored}
-        if group.product is None:
-            if kept:
-                emit_loops(e, group.statements, pointers, kept, part)
-            return
-        product, way = group.product, ways[group.product]
-        if kept or product in stored:
-            emit_product(e, product, way, group.statements, pointers, kept, product in stored, part)
-
-    sparing = {each for each in group.storing(stored) if each.store.buffer.number in spared}
-    if not sparing:
-        nest(stored)
-        return e
-    first = next(number for number in numbers if number in spared)
-    wanted = e.op(f"icmp ne ptr {pointers[first]}, null", "b1", 1)
-    with e.either(wanted) as otherwise:
-        nest(stored)
-        otherwise()
-        nest(stored - sparing)
+    storing = group.storing(stored)
+    kept: set[Statement] = {each for each in group.statements if each in stored}
+    spare: Spare | None = None
+    if any(each.store.buffer.number in spared for each in storing):
+        first = next(number for number in numbers if number in spared)
+        spare = Spare(spared, e.op(f"icmp ne ptr {pointers[first]}, null", "b1", 1))
+    with contextlib.ExitStack() as stack:
+        if spare is not None and all(each.store.buffer.number in spared for each in storing):
+            stack.enter_context(e.when(spare.wanted))
+        if group.product is not None:
+            way, keeps = ways[group.product], group.product in stored
+            emit_product(e, group.product, way, group.statements, pointers, kept, keeps, part, spare)
+        else:
+            emit_loops(e, group.statements, pointers, kept, part, spare)
     return e
 
 
