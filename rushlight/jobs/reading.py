@@ -121,7 +121,8 @@ def look(
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise JobError(
-            f"{file} has more than one column named {', '.join(map(repr, repeated))}: give each its own name"
+            f"{file} has more than one column named {', '.join(map(repr, repeated))}: give each its own "
+            "name, or say --no-header if they are data"
         )
     check_widths(rows, delimiter, file)
     fields = [field for row in rows[1:] for field in row.fields]
