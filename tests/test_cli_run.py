@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import rushlight
 
 ROOT = Path(rushlight.__file__).parents[1]
@@ -48,6 +50,62 @@ def test_a_module_in_place_of_a_script(tmp_path: Path) -> None:
     write(tmp_path, "tool.py", "import sys, torch\nprint(sys.argv[1:], __name__, torch.ones(1))\n")
     finished = command(tmp_path, "-m", "tool", "-q", "--help", "x")
     assert (finished.returncode, finished.stdout) == (0, "['-q', '--help', 'x'] __main__ tensor([1.])\n")
+
+
+TRAINING = """
+import torch
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3)LAST)
+
+    def forward(self, x):
+        return self.layers(x)
+
+torch.manual_seed(0)
+inputs, labels = torch.randn(64, 4), torch.arange(64) % 3
+model = Network()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(12):
+    ZERO
+    loss = nn.functional.cross_entropy(model(inputs), labels)  # the loss
+    loss.backward()
+    optimizer.step()  # the step
+    EVALUATE
+print(f"{loss.item():.4f}")
+"""
+PROPER = {
+    "LAST": "",
+    "ZERO": "optimizer.zero_grad()",
+    "EVALUATE": "model.eval(); model(inputs).argmax(1); model.train()",
+}
+PLANTED = {
+    "softmax before cross_entropy": ({"LAST": ", nn.Softmax(1)"}, "# the loss"),
+    "gradients are never zeroed": ({"ZERO": ""}, "# the step"),
+    "evaluation in training mode": ({"EVALUATE": "with torch.no_grad(): model(inputs)"}, "model(inputs)"),
+    "": ({}, ""),
+}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_mistakes_in_a_script_are_told_with_their_line(tmp_path: Path, mistake: str) -> None:
+    changed, marker = PLANTED[mistake]
+    text = TRAINING
+    for name, part in {**PROPER, **changed}.items():
+        text = text.replace(name, part)
+    write(tmp_path, "train.py", text)
+    plain, watched = command(tmp_path, "train.py"), command(tmp_path, "--watch", "train.py")
+    assert (plain.returncode, watched.returncode, plain.stderr) == (0, 0, "")
+    assert watched.stdout == plain.stdout
+    if not mistake:
+        assert watched.stderr == ""
+        return
+    place, _, said = watched.stderr.partition(": MistakeWarning: ")
+    assert said.startswith(mistake) and watched.stderr.count("MistakeWarning: ") == 1
+    name, line = place.rsplit(":", 1)
+    assert Path(name).name == "train.py" and marker in text.splitlines()[int(line) - 1]
 
 
 def test_exit_codes(tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ CLEAN: dict[str, Callable[[], watch]] = {
     "probabilities beside the loss": lambda: loop(classifier(), loss_beside_probabilities),
     "targets with a dimension of one": lambda: loop(nn.Linear(6, 1), F.mse_loss, task=column),
     "all pairs on purpose": lambda: loop(nn.Linear(6, 2), distances, 0.01, task=plane),
+    "a sum over all samples": lambda: loop(nn.Linear(6, 1), summed, 1e-5, task=thousands),
     "ranks of all pairs": lambda: loop(nn.Linear(6, 1), ranking, 0.01, task=plane),
     "prices, scaled": lambda: loop(nn.Linear(6, 1), F.mse_loss, task=scaled_prices),
     "a few units that rest": lambda: loop(resting(), rate=0.05),
@@ -260,6 +261,16 @@ def distances(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
     """Distances between all points of a batch like the differences of their targets: (N, 1, 2) and (N, 2)."""
     apart = (out.unsqueeze(1) - out).square().sum(-1)
     return (apart - (y.unsqueeze(1) - y).square()).abs().mean()
+
+
+def summed(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:
+    return F.mse_loss(out, y, reduction="sum")
+
+
+def thousands() -> tuple[rl.Tensor, rl.Tensor]:
+    """Gradients are long here because they are sums."""
+    inputs, numbers = column()
+    return inputs * 30, numbers * 30
 
 
 def ranking(out: rl.Tensor, y: rl.Tensor) -> rl.Tensor:

@@ -126,6 +126,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         allow_abbrev=False,
     )
     runner.add_argument(
+        "--watch", action="store_true", help="tell the classic mistakes in training a network"
+    )
+    runner.add_argument(
         "-m", nargs=argparse.REMAINDER, dest="module", metavar="MODULE", help="run a module, not a script"
     )
     runner.add_argument("script", nargs="?", metavar="SCRIPT", help="the script")

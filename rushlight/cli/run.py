@@ -8,6 +8,7 @@ error in it is printed as Python prints it, without a line of Rushlight's own.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import runpy
 import sys
@@ -17,7 +18,7 @@ from rushlight.jobs.errors import JobError
 
 
 def run(options: argparse.Namespace) -> int:
-    """``rushlight run SCRIPT [ARGUMENT ...]`` or ``rushlight run -m MODULE [ARGUMENT ...]``."""
+    """``rushlight run [--watch] SCRIPT [ARGUMENT ...]``, or ``-m MODULE`` in place of a script."""
     from rushlight.alias import install
 
     script, arguments = _command(options)
@@ -27,12 +28,13 @@ def run(options: argparse.Namespace) -> int:
         raise JobError(str(error)) from None
     sys.argv = [script, *arguments]
     try:
-        if options.module:
-            _set_search_path(os.getcwd())
-            runpy.run_module(script, run_name="__main__", alter_sys=True)
-        else:
-            _set_search_path(os.path.dirname(os.path.realpath(script)))
-            runpy.run_path(script, run_name="__main__")
+        with _watching() if options.watch else contextlib.nullcontext():
+            if options.module:
+                _set_search_path(os.getcwd())
+                runpy.run_module(script, run_name="__main__", alter_sys=True)
+            else:
+                _set_search_path(os.path.dirname(os.path.realpath(script)))
+                runpy.run_path(script, run_name="__main__")
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - Python's own way to end a program
@@ -40,6 +42,12 @@ def run(options: argparse.Namespace) -> int:
         sys.excepthook(type(error), error.with_traceback(frames), frames)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
+
+
+def _watching() -> contextlib.AbstractContextManager[object]:
+    from rushlight.fit.script_watch import script_watch
+
+    return script_watch()
 
 
 def _command(options: argparse.Namespace) -> tuple[str, list[str]]:

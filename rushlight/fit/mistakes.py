@@ -148,6 +148,19 @@ def mixed_shapes(nodes: Iterable[Node], outputs: dict[int, tuple[int, ...]]) -> 
     return "", None
 
 
+def samples_summed(loss: Node) -> int:
+    """How many samples a loss adds up, whose gradients are therefore that much longer; 1 if it is a mean.
+
+    >>> import rushlight as torch
+    >>> answers = torch.ones(8, 1, requires_grad=True)
+    >>> samples_summed(answers.square().sum().grad_fn), samples_summed(answers.square().mean().grad_fn)
+    (8, 1)
+    """
+    added = loss.op.name == "sum" or (loss.params or {}).get("reduction") == "sum"
+    shape = loss.edges[0].shape if added and loss.edges and loss.edges[0] is not None else ()
+    return max(shape[0], 1) if shape else 1
+
+
 # -- in arrays -----------------------------------------------------------------------------------------------
 
 

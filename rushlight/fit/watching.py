@@ -78,6 +78,7 @@ class watch:
             tuple[weakref.ref[Node], Place]
         ] = []  # outputs that no backward pass has reached yet
         self._losses: list[float] = []
+        self._summed = 1  # samples whose losses were added up, not averaged
         self._updates: list[float] = []
         self._streaks: dict[str, int] = {}
         self._active: list[np.ndarray] = []
@@ -154,6 +155,8 @@ class watch:
         self._check_unused(least=IN_A_ROW)
         if len(roots) == 1 and roots[0].numel() == 1:
             self._losses.append(float(roots[0]._array))
+            if roots[0]._node is not None:
+                self._summed = mistakes.samples_summed(roots[0]._node)
         self._places.clear()
         self._outputs.clear()
         self._unused.clear()
@@ -222,7 +225,7 @@ class watch:
         pairs = [(each._array, each.grad._array) for each in self._weights if each.grad is not None]
         if pairs:
             kind, text = mistakes.bad_gradients(
-                [_length([gradient]) for _, gradient in pairs],
+                [_length([gradient]) / self._summed for _, gradient in pairs],
                 [_length([weight]) for weight, _ in pairs],
                 [weight.size for weight, _ in pairs],
             )
