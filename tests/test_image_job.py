@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import rushlight as torch
-from rushlight.jobs.image_data import ImageData, moments, to_input
+from rushlight import nn
+from rushlight.jobs.image_data import ImageData, as_rows, moments
 from rushlight.jobs.images import (
     OPTIMIZERS,
     SCHEDULES,
+    ImageNetwork,
     Settings,
     build_model,
     build_schedule,
@@ -95,14 +97,14 @@ def test_the_step_compiled_ahead_is_the_one_that_the_run_takes(
 
 
 def test_input_is_centred_and_scaled() -> None:
-    """By the moments of all pixels, whatever rows are chosen."""
+    """By the moments of all pixels."""
     images, _ = grey_images(300)
     mean, deviation = moments(images)
     assert mean == pytest.approx((images / 255).mean(), rel=1e-12)
     assert deviation == pytest.approx((images / 255).std(), rel=1e-12)
-    whole = to_input(images, mean, deviation)
-    assert whole.dtype == np.float32 and whole.shape == (300, 784)
-    np.testing.assert_allclose(whole, ((images / 255 - mean) / deviation).reshape(300, -1), 1e-5, 1e-5)
-    rows = np.arange(299, 0, -2)
-    assert np.array_equal(to_input(images, mean, deviation, rows), whole[rows])
+    scaled = ImageNetwork(nn.Sequential(), mean, deviation)(torch.from_numpy(as_rows(images)))
+    assert scaled.dtype == torch.float32 and scaled.shape == (300, 784)
+    np.testing.assert_allclose(
+        scaled.numpy(), ((images / 255 - mean) / deviation).reshape(300, -1), 1e-5, 1e-5
+    )
     assert moments(np.full((2, 3, 3), 7, np.uint8)) == (7 / 255, 1.0)

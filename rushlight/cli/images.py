@@ -137,7 +137,7 @@ def _finish(options: argparse.Namespace, job: Job, data: ImageData, layers: str)
 
     trainer, folder = job.trainer, job.trainer.folder
     assert folder is not None
-    result = test_result(load_best(folder, folder.read_config()), data, job.mean, job.deviation)
+    result = test_result(load_best(folder, folder.read_config()), data)
     _print_result(result)
     print(f"\nbest validation accuracy {trainer.best:.2%}\ntest accuracy {result.accuracy:.2%}")
     if not options.no_report:
@@ -179,7 +179,7 @@ def evaluate(options: argparse.Namespace) -> int:
             f"{len(config['data']['classes'])} classes; "
             f"this data has {list(data.test_images.shape[1:])} in {len(data.classes)}"
         )
-    result = test_result(model, data, config["mean"], config["deviation"])
+    result = test_result(model, data)
     _print_result(result)
     print(f"\ntest accuracy {result.accuracy:.2%}")
     return 0
@@ -192,7 +192,7 @@ def predict(options: argparse.Namespace) -> int:
     import numpy as np
 
     from rushlight.fit import RunFolder, predictions
-    from rushlight.jobs.image_data import picture_as_sample, to_input
+    from rushlight.jobs.image_data import as_rows, picture_as_sample
     from rushlight.jobs.images import load_best
     from rushlight.jobs.report import probabilities
     from rushlight.tensor import new_tensor
@@ -211,7 +211,7 @@ def predict(options: argparse.Namespace) -> int:
             print(f"rushlight: {error}", file=sys.stderr)
             failed = True
             continue
-        rows = new_tensor(to_input(sample[None], config["mean"], config["deviation"]))
+        rows = new_tensor(as_rows(sample[None]))
         chances = probabilities(predictions(model, [rows]).numpy())[0]
         order = np.argsort(-chances)[:3]
         others = ", ".join(f"{classes[i]} {chances[i]:.1%}" for i in order[1:])

@@ -17,7 +17,7 @@ from rushlight.jobs.errors import JobError
 from rushlight.vision import datasets
 from rushlight.vision.idx import load_folder
 
-BLOCK, PIECE = 512, 1 << 17  # images and pixels that are handled at once: what stays in the processor's cache
+PIECE = 1 << 17  # pixels that are handled at once: what stays in the processor's cache
 INPUTS, CLASSES = 28 * 28, 10  # of all named datasets
 NAMED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
@@ -67,20 +67,9 @@ def _named(source: str, download: bool) -> ImageData:
     )
 
 
-def to_input(images: np.ndarray, mean: float, deviation: float, rows: np.ndarray | None = None) -> np.ndarray:
-    """Network input from uint8 images, all or some `rows`: flat float32 rows, 0 to 1, then centred and
-    scaled.
-    """
-    flat = images.reshape(len(images), -1)
-    found = np.empty((len(flat) if rows is None else len(rows), flat.shape[1]), np.float32)
-    for start in range(0, len(found), BLOCK):
-        block = found[start : start + BLOCK]
-        some = slice(start, start + BLOCK)
-        block[...] = flat[some if rows is None else rows[some]]
-        block *= np.float32(1 / 255)
-        block -= np.float32(mean)
-        block /= np.float32(deviation)
-    return found
+def as_rows(images: np.ndarray) -> np.ndarray:
+    """Images as rows of pixels, the input of a network."""
+    return images.reshape(len(images), -1)
 
 
 def moments(images: np.ndarray) -> tuple[float, float]:

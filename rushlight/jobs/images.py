@@ -21,7 +21,7 @@ from rushlight.fit import Accuracy, RunFolder, Trainer, predictions
 from rushlight.fit.step import plain_step
 from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError, refuse
-from rushlight.jobs.image_data import CLASSES, INPUTS, NAMED, ImageData, describe, moments, to_input
+from rushlight.jobs.image_data import CLASSES, INPUTS, NAMED, ImageData, as_rows, describe, moments
 from rushlight.nn import functional as F
 from rushlight.optim import lr_scheduler
 from rushlight.tensor import Tensor, new_tensor
@@ -137,11 +137,34 @@ def build_schedule(optimizer: optim.Optimizer, settings: NetworkSettings, steps:
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
+class ImageNetwork(nn.Sequential):
+    """The layers of a network for rows of pixels, 0 to 255, which it brings to mean 0 and deviation 1 first.
+
+    A data set thus stays a fourth of the size, and a batch is scaled where it is in the nearest cache.
+
+    Args:
+        layers: the modules.
+        mean, deviation: of the pixels it was trained on, on the scale 0 to 1.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, layers: nn.Sequential, mean: float, deviation: float) -> None:
+        super().__init__(*layers)
+        self.register_buffer("mean", rl.tensor(mean), persistent=False)
+        self.register_buffer("deviation", rl.tensor(deviation), persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The scores of each row's classes."""
+        return super().forward((input.float() * (1 / 255) - self.mean) / self.deviation)
+
+
 def build_parts(
-    inputs: int, settings: Settings, classes: int, steps: int
-) -> tuple[nn.Sequential, optim.Optimizer, Any]:
+    inputs: int, settings: Settings, classes: int, steps: int, mean: float = 0.0, deviation: float = 1.0
+) -> tuple[ImageNetwork, optim.Optimizer, Any]:
     """The network, its optimizer, and the schedule over all steps."""
-    model = build_model(inputs, settings, classes)
+    model = ImageNetwork(build_model(inputs, settings, classes), mean, deviation)
     optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), lr=settings.rate)
     return model, optimizer, build_schedule(optimizer, settings, steps)
 
@@ -156,20 +179,19 @@ def step_to_compile(settings: Settings) -> Callable[[], Any]:
         return lambda: None
     model, optimizer, _ = build_parts(INPUTS, settings, CLASSES, steps=2)
     step = compile(plain_step(model, F.cross_entropy, optimizer), name="step")
-    batch = rl.zeros(settings.batch_size, INPUTS), rl.zeros(settings.batch_size, dtype=rl.int64)
+    images = rl.zeros(settings.batch_size, INPUTS, dtype=rl.uint8)
+    batch = images, rl.zeros(settings.batch_size, dtype=rl.int64)
     step.function(*batch)  # makes the optimizer's state
     return lambda: step(*batch)
 
 
 @dataclass
 class Job:
-    """What a run is made of: the data as input, the trainer, and how images became input."""
+    """What a run is made of: the trainer, and the images and labels it learns from and validates on."""
 
     trainer: Trainer
     train: tuple[Tensor, Tensor]
     validation: tuple[Tensor, Tensor]
-    mean: float
-    deviation: float
 
 
 def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resume: bool = False) -> Job:
@@ -188,12 +210,14 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
         )
 
     def samples(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        images = new_tensor(to_input(data.train_images, mean, deviation, rows))
-        return images, new_tensor(data.train_labels[rows].astype(np.int64))
+        return new_tensor(as_rows(data.train_images)[rows]), new_tensor(
+            data.train_labels[rows].astype(np.int64)
+        )
 
     train, validation = samples(np.sort(order[held_out:])), samples(np.sort(order[:held_out]))
     steps = math.ceil(len(train[0]) / settings.batch_size) * settings.epochs
-    model, optimizer, schedule = build_parts(train[0].shape[1], settings, len(data.classes), steps)
+    inputs, classes = train[0].shape[1], len(data.classes)
+    model, optimizer, schedule = build_parts(inputs, settings, classes, steps, mean, deviation)
     config = {
         "job": "images",
         "version": rl.__version__,
@@ -222,7 +246,7 @@ def prepare(data: ImageData, settings: Settings, folder: RunFolder | None, resum
         tensorboard=settings.tensorboard and folder is not None,
         report=False,
     )
-    return Job(trainer, train, validation, mean, deviation)
+    return Job(trainer, train, validation)
 
 
 def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -242,9 +266,9 @@ class Result:
     classes: list[str]
 
 
-def test_result(model: nn.Module, data: ImageData, mean: float, deviation: float) -> Result:
+def test_result(model: ImageNetwork, data: ImageData) -> Result:
     """Accuracy, confusion matrix (rows: truth) and scores on the test set."""
-    scores = predictions(model, [new_tensor(to_input(data.test_images, mean, deviation))]).numpy()
+    scores = predictions(model, [new_tensor(as_rows(data.test_images))]).numpy()
     labels = data.test_labels.astype(np.int64)
     count = len(data.classes)
     confusion = np.bincount(labels * count + scores.argmax(1), minlength=count * count).reshape(count, count)
@@ -259,12 +283,13 @@ def load_weights(model: nn.Module, folder: RunFolder) -> None:
         raise JobError(f"{folder.path}/model.safetensors does not fit its configuration: {error}") from None
 
 
-def load_best(folder: RunFolder, config: dict[str, Any]) -> nn.Sequential:
+def load_best(folder: RunFolder, config: dict[str, Any]) -> ImageNetwork:
     """The best model of a run, rebuilt from its folder."""
     try:
         settings = Settings(**config["settings"])
         rows, columns = config["data"]["shape"]
-        model = build_model(rows * columns, settings, len(config["data"]["classes"]))
+        layers = build_model(rows * columns, settings, len(config["data"]["classes"]))
+        model = ImageNetwork(layers, config["mean"], config["deviation"])
     except (KeyError, TypeError, ValueError) as error:
         raise JobError(f"{folder.path}/config.json does not describe a network: {error!r}") from None
     load_weights(model, folder)
