@@ -133,12 +133,23 @@ class Body:
         steps = "<" + ", ".join(f"i64 {i}" for i in range(place.lanes)) + ">"
         return e.binary("add", at, Reg(steps, "i8", place.lanes))
 
-    def prefetch(self, statements: Sequence[Statement], place: Place) -> None:
-        """Have memory bring what statements that follow a product will read at a place."""
+    def _streams(self, statements: Sequence[Statement]) -> list[Access]:
+        """What the statements read from memory that is another element at every place."""
         read = dict.fromkeys(access for each in statements for access in each.loads)
-        for access in read:
-            if access.buffer.number in self.pointers and any(access.strides) and not access.picks:
-                self.e.prefetch(self.address(access, place))
+        return [
+            each
+            for each in read
+            if each.buffer.number in self.pointers and any(each.strides) and not each.picks
+        ]
+
+    def bytes_read(self, statements: Sequence[Statement], places: int) -> int:
+        """How much of memory that is, for so many places."""
+        return places * sum(each.buffer.dtype.itemsize for each in self._streams(statements))
+
+    def prefetch(self, statements: Sequence[Statement], place: Place) -> None:
+        """Have memory bring what the statements will read at a place."""
+        for access in self._streams(statements):
+            self.e.prefetch(self.address(access, place))
 
     # -- memory ----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from rushlight.compile.emit import BYTES, Emitter, Reg
 
 REGISTERS = 28  # accumulators, of 32 vector registers
 FEW_ROWS = 6
+SHORT = 5, 128  # how many products a sum of a wide, low tile has
 
 
 class Matrix(NamedTuple):
@@ -63,12 +64,15 @@ class Contraction(NamedTuple):
         return pointer
 
 
-def tile_of(rows: int, columns: int, lanes: int) -> tuple[int, int]:
+def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
     """Rows and vectors of the register tile for lanes along j.
 
     Two vectors wide, so that the operand in lanes is read in narrow panels, which stay in near caches; wider
-    where rows are so few that there would be too few sums under way to hide how long each takes.
+    where rows are so few that there would be too few sums under way to hide how long each takes, and where
+    little is summed, so that panels are small anyhow and what happens to finished tiles counts for more.
     """
+    if SHORT[0] <= k <= SHORT[1] and rows % 8 == 0 and columns >= 8 * lanes:
+        return 8, 3
     nv = min(max(1, -(-columns // lanes)), 2 if rows > FEW_ROWS else 4)
     limit = max(1, REGISTERS // nv)
     mi = _divisor(rows, limit)
@@ -108,7 +112,7 @@ class Nesting(NamedTuple):
 def _nesting(spec: Contraction) -> Nesting:
     if spec.k <= 4 and spec.m > 1:  # little is summed: a tile gains nothing over a row
         return Nesting(1, 4 * spec.lanes, True, False, spec.m)
-    mi, nv = tile_of(spec.m, spec.n, spec.lanes)
+    mi, nv = tile_of(spec.m, spec.n, spec.k, spec.lanes)
     width = nv * spec.lanes
     blocks, tiles = -(-spec.n // width), -(-spec.m // mi)
     stays_near = spec.k * spec.n * BYTES[spec.kind] <= 1 << 20  # the operand in lanes, in the second cache

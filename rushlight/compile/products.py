@@ -26,6 +26,8 @@ from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.program import Buffer
 from rushlight.compile.statements import Access, Product, Statement, Work
 
+FAR_BYTES = 1 << 20  # of what an epilogue reads: more does not stay in the second cache
+
 COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
 
 
@@ -36,7 +38,7 @@ def lanes_of(product: Product) -> int:
 
 def _tiled(rows: int, columns: int, k: int, lanes: int) -> float:
     """Cycles of register tiles with lanes along the columns."""
-    mi, nv = tile_of(rows, columns, lanes)
+    mi, nv = tile_of(rows, columns, k, lanes)
     tiles = -(-rows // mi) * -(-columns // (nv * lanes))
     per_step = max(mi * nv / 2, (mi + nv) / 2, 4 if k > 4 else 0)
     return tiles * (k * per_step + mi * nv)
@@ -162,7 +164,8 @@ def emit_product(
                 done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
         if way in (COLUMNS, ROWS):
-            lanes_along_j(e, spec, finish, part, ahead)
+            far = body.bytes_read(statements, m * n) > FAR_BYTES
+            lanes_along_j(e, spec, finish, part, ahead if far else None)
         else:
             lanes_along_k(e, spec, finish, part)
 

@@ -17,7 +17,7 @@ from rushlight.jobs.errors import JobError
 from rushlight.vision import datasets
 from rushlight.vision.idx import load_folder
 
-PIECE = 1 << 17  # pixels that are handled at once: what stays in the processor's cache
+PIECE = 1 << 18  # pixels that are handled at once: what stays in the processor's cache
 INPUTS, CLASSES = 28 * 28, 10  # of all named datasets
 NAMED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
