@@ -17,7 +17,7 @@ from rushlight.compile.emit import BYTES, Emitter, Reg
 
 REGISTERS = 28  # accumulators, of 32 vector registers
 FEW_ROWS = 6
-SHORT = 5, 128  # how many products a sum of a wide, low tile has
+SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
 
 
 class Matrix(NamedTuple):
@@ -67,12 +67,16 @@ class Contraction(NamedTuple):
 def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
     """Rows and vectors of the register tile for lanes along j.
 
-    Two vectors wide, so that the operand in lanes is read in narrow panels, which stay in near caches; wider
-    where rows are so few that there would be too few sums under way to hide how long each takes, and where
-    little is summed, so that panels are small anyhow and what happens to finished tiles counts for more.
+    Low and wide where the result is wide; else two vectors wide, so that the operand in lanes is read in
+    narrow panels, which stay in near caches; wider again where rows are so few that there would be too few
+    sums under way to hide how long each takes. A small product gets tiles that leave no ragged ones, which
+    are code of their own.
     """
-    if SHORT[0] <= k <= SHORT[1] and rows % 8 == 0 and columns >= 8 * lanes:
-        return 8, 3
+    if k > 4 and rows % 8 == 0:
+        if columns >= 8 * lanes:
+            return 8, 3
+        if columns > lanes and rows * columns * k <= SMALL:
+            return 8, 2
     nv = min(max(1, -(-columns // lanes)), 2 if rows > FEW_ROWS else 4)
     limit = max(1, REGISTERS // nv)
     mi = _divisor(rows, limit)

@@ -10,10 +10,9 @@ from time to time, the more seldom the more often it has lost. Invariant: never 
 from __future__ import annotations
 
 import contextlib
-import statistics
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rushlight.threads import get_num_threads
 
@@ -48,7 +47,7 @@ class Pace:
         fewest = min(self.seconds, key=lambda count: len(self.seconds[count]))
         if len(self.seconds[fewest]) < TRIALS:
             return fewest, min(steps, self._in_seconds(TRIAL_SECONDS))
-        best = min(self.seconds, key=lambda count: statistics.median(self.seconds[count]))
+        best = min(self.seconds, key=lambda count: _median(self.seconds[count]))
         if best != self.chosen:
             self.chosen, self.reign, self.left = best, FIRST_REIGN, FIRST_REIGN
         if self.left <= 0:
@@ -65,7 +64,7 @@ class Pace:
     def _step(self) -> float:
         """Seconds for a step, as far as is known."""
         known = [each for found in self.seconds.values() for each in found]
-        return statistics.median(known) if known else 0.0
+        return _median(known) if known else 0.0
 
     @contextlib.contextmanager
     def measured(self, threads: int, steps: int) -> Iterator[None]:
@@ -77,3 +76,8 @@ class Pace:
         found = self.seconds.get(threads)
         if found is not None and (len(found) < TRIALS or taken > TRIAL_SECONDS / 2):
             found.append(taken / steps)
+
+
+def _median(found: Collection[float]) -> float:
+    """The middle one; of an even number the greater of two. (`statistics` takes long to import.)"""
+    return sorted(found)[len(found) // 2]
