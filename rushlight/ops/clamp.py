@@ -183,11 +183,17 @@ LERP = elementwise_op(
     check=only("f", "lerp_kernel_scalar"),
     into=_lerp_into,
 )
+
+
+def _lerp_by_tensor(k: Any, input: Any, end: Any, weight: Any) -> Any:
+    """`LERP` with a choice of where to start and how far to go, not of two results."""
+    near = k.abs(weight) < 0.5
+    return k.where(near, input, end) + k.where(near, weight, weight - 1) * (end - input)
+
+
 LERP_TENSOR = elementwise_op(
     "lerp",
-    lambda k, input, end, weight: k.where(
-        k.abs(weight) < 0.5, input + weight * (end - input), end - (end - input) * (1 - weight)
-    ),
+    _lerp_by_tensor,
     dict(
         input=lambda g, weight: g * (1 - weight),
         end=lambda g, weight: g * weight,
