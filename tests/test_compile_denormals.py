@@ -53,6 +53,28 @@ def test_other_values_keep_them():
     assert total.item() == pytest.approx(25 * TINY, rel=1e-3)
 
 
+def test_the_root_of_a_difference_is_not_made_nan():
+    # The squares of such gradients are denormal numbers and their means are not: without the squares their
+    # spread would be negative.
+    gradients = torch.full((40, 32), 1e-18) * torch.linspace(0.5, 1.0, 40)[:, None]
+    weights = []
+    for compiled in (False, True):
+        weight = nn.Parameter(torch.zeros(32))
+        optimizer = torch.optim.RMSprop([weight], lr=0.1, centered=True)
+
+        def step(gradient, weight=weight, optimizer=optimizer):
+            optimizer.zero_grad()
+            (weight * gradient).sum().backward()
+            optimizer.step()
+
+        run = torch.compile(step) if compiled else step
+        for gradient in gradients:
+            run(gradient)
+        weights.append(weight.detach())
+    assert weights[0].abs().min() > 0
+    torch.testing.assert_close(weights[1], weights[0])
+
+
 def test_the_cpu_is_left_as_it_was():
     state = torch.zeros(50)
     step = torch.compile(lambda x: state.add_(x.sum(0)).sum())

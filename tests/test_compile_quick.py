@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import rushlight as rl
 from rushlight import nn
 from rushlight.compile.compiled import CompiledFunction
+from rushlight.compile.guards import Guards
 
 
 @pytest.fixture
@@ -295,3 +297,32 @@ def test_a_check_that_is_wanted_is_made(long_way: list[Any]) -> None:
     for _ in range(6):
         compiled(rl.ones(2))
     assert len(long_way) == 5, "the recording, three checks, and the first call that finds it"
+
+
+def test_numbers_computed_anew_are_not_looked_into_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loss_scale(exponent: int) -> float:
+        return 2.0**exponent  # another object each time
+
+    settings = SimpleNamespace(scale=loss_scale(3))
+    rate = loss_scale(-1)
+
+    @rl.compile
+    def step(x: rl.Tensor) -> rl.Tensor:
+        return x * settings.scale + rate
+
+    slow: list[str] = []
+    plain = Guards._what_changed
+
+    def noted(self: Guards) -> str:
+        slow.append(plain(self))
+        return slow[-1]
+
+    monkeypatch.setattr(Guards, "_what_changed", noted)
+    for _ in range(8):
+        settings.scale, rate = loss_scale(3), loss_scale(-1)
+        assert step(rl.ones(2)).tolist() == [8.5, 8.5]
+    assert slow == [""], "the first time only"
+    settings.scale = loss_scale(4)
+    assert step(rl.ones(2)).tolist() == [16.5, 16.5]
+    rate = loss_scale(0)
+    assert step(rl.ones(2)).tolist() == [17.0, 17.0]

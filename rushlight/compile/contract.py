@@ -219,8 +219,7 @@ def _tile(
             loop.next = step(loop.index, loop.carry)
         sums = loop.carry
     if mi == 1:
-        for i in range(mi):
-            _finish_row(e, spec, finish, _plus(e, row, i), column, sums[i * nv : i * nv + nv], mask)
+        _finish_row(e, spec, finish, row, column, sums, mask)
         return
     # The finished tile goes through the stack, so that what follows is written once and not for every row.
     tile = e.stack(kind, lanes, mi * nv)

@@ -73,6 +73,7 @@ class Guards:
         self._slots: list[tuple[Any, str, Any]] = []
         self._nonzero: list[tuple[dict[str, Any], str]] = []
         self._live: set[tuple[int, str]] = set()
+        self._renewed: set[tuple[str, int]] = set()  # sort and place of what was replaced by an equal value
         self.holds: Callable[[], bool] = self._first_check
         self._groups: list[dict[str, Any]] = []
         self._settings: list[int] = []
@@ -234,7 +235,7 @@ class Guards:
     def broken_settings(self) -> str:
         """What `broken` says about the settings of optimizers, which are all that a schedule changes."""
         if self._settings_hold is None:
-            written = Written(missing=_MISSING, get=dict.get)
+            written = Written(missing=_MISSING, get=dict.get, unchanged=_unchanged)
             for place in self._settings:
                 written.terms.append(self._entry_holds(written, place))
             self._settings_hold = written.function("settings_hold()")
@@ -247,8 +248,20 @@ class Guards:
         table, key, value = self._tables[place], written.name(self._names[place]), self._values[place]
         name = written.name(table)
         if type(table) not in (dict, MappingProxyType):  # a defaultdict would grow by the short forms below
-            return f"get({name}, {key}, missing) is {written.name(value)}"
-        return f"{key} not in {name}" if value is _MISSING else f"{name}[{key}] is {written.name(value)}"
+            return self._is_still(written, f"get({name}, {key}, missing)", value, ("entry", place))
+        if value is _MISSING:
+            return f"{key} not in {name}"
+        return self._is_still(written, f"{name}[{key}]", value, ("entry", place))
+
+    def _is_still(self, written: Written, now: str, value: Any, which: tuple[str, int]) -> str:
+        """That an expression has the value it had, as a term.
+
+        Equality is asked for only where it is known to be needed: a number that the program computes anew
+        before each call is another object each time.
+        """
+        known = written.name(value)
+        same = f"{now} is {known}"
+        return f"({same} or unchanged({known}, {now}))" if which in self._renewed else same
 
     def _changed_entry(self, places: Iterable[int]) -> str:
         """What became of entries of tables; equal plain values are taken over."""
@@ -257,6 +270,8 @@ class Guards:
             now = self._tables[place].get(name, _MISSING)
             if not _unchanged(value, now):
                 return _change(name, value, now)
+            if now is not value:
+                self._renewed.add(("entry", place))
             self._values[place] = now
         return ""
 
@@ -282,7 +297,7 @@ class Guards:
 
     def _written_out(self) -> Callable[[], bool]:
         """All comparisons as one Python function."""
-        written = Written(missing=_MISSING, get=dict.get, contents=_contents, is_=is_)
+        written = Written(missing=_MISSING, get=dict.get, unchanged=_unchanged, contents=_contents, is_=is_)
         name, terms = written.name, written.terms
         terms.append(f"{name(state)}.mode == {self._mode}")
         terms.append(f"{name(get_default_dtype)}() is {name(self._default_dtype)}")
@@ -294,16 +309,17 @@ class Guards:
         for tensor, *found in zip(self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True):
             for attribute, value in zip(("_array", "_requires_grad", "_hooks"), found, strict=True):
                 terms.append(f"{name(tensor)}.{attribute} is {name(value)}")
-        for cell, value in zip(self._cells, self._contents, strict=True):
+        for place, (cell, value) in enumerate(zip(self._cells, self._contents, strict=True)):
             now = f"contents({name(cell)})" if value is _MISSING else f"{name(cell)}.cell_contents"
-            terms.append(f"{now} is {name(value)}")
+            terms.append(self._is_still(written, now, value, ("cell", place)))
         for sequence, elements in self._sequences:
             terms += [f"{name(sequence)}[{place}] is {name(each)}" for place, each in enumerate(elements)]
         for table, keys, values in self._items:
             terms.append(f"all(map(is_, {name(table)}, {name(keys)}))")
             terms.append(f"all(map(is_, {name(table)}.values(), {name(values)}))")
-        for owner, attribute, value in self._slots:
-            terms.append(f"getattr({name(owner)}, {name(attribute)}, missing) is {name(value)}")
+        for place, (owner, attribute, value) in enumerate(self._slots):
+            now = f"getattr({name(owner)}, {name(attribute)}, missing)"
+            terms.append(self._is_still(written, now, value, ("slot", place)))
         terms += self._not_zeroed(written)
         if self._read:
             terms.append(f"not {name(self._reread)}()")
@@ -332,6 +348,8 @@ class Guards:
             now = _contents(cell)
             if not _unchanged(value, now):
                 return "a variable the step closes over: " + _change("it", value, now)
+            if now is not value:
+                self._renewed.add(("cell", place))
             self._contents[place] = now
         if list(map(len, self._sized)) != self._lengths:
             return "something was added to or removed from a container, a module or an optimizer"
@@ -345,6 +363,8 @@ class Guards:
             now = getattr(owner, name, _MISSING)
             if not _unchanged(value, now):
                 return _change(name, value, now)
+            if now is not value:
+                self._renewed.add(("slot", place))
             self._slots[place] = owner, name, now
         if get_default_dtype() is not self._default_dtype:
             return "the default dtype changed"

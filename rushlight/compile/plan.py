@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile.denormals import takes_root_of_difference, updates_state
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
@@ -21,7 +22,7 @@ from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
 from rushlight.compile.products import prepare
-from rushlight.compile.program import STATE, TEMPORARY, Buffer, Call, Program, Window
+from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
     Function,
     Kernels,
@@ -48,6 +49,7 @@ class Plan:
         self.generators = lowered.generators
         work = self._needed(lowered.work)
         work, self.ways = prepare(work, self._temporary)
+        self.may_flush = has_flush() and not takes_root_of_difference(work)
         groups = fuse(work)
         self.split = {group: units_of_group(group, self.ways) for group in groups}
         self.groups = ordered(groups, self.split)
@@ -221,7 +223,7 @@ class Segment:
         e = emit_group(group, numbers, split > 1, plan.ways, plan.stored, plan.spared)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), split > 1)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
-        self._flush(_updates_state(group))
+        self._flush(plan.may_flush and updates_state(group))
         if split > 1:
             first, last = f.part(split)
             f.line(f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})")
@@ -243,7 +245,7 @@ class Segment:
 
     def _flush(self, wanted: bool) -> None:
         """Have denormal numbers count as zero from here on, or no longer."""
-        if wanted != self.flushing and has_flush():
+        if wanted != self.flushing:
             self.flushing = wanted
             self.f.flush(wanted)
 
@@ -311,15 +313,6 @@ class Segment:
         self._meet()
         self.f.line("ret i32 0")
         return self.f.text()
-
-
-def _updates_state(group: Group) -> bool:
-    """Whether a group changes what lasts: parameters, an optimizer's averages.
-
-    Averages of gradients that are zero for long get ever smaller, and arithmetic on denormal numbers takes a
-    hundred times as long as on others; in what changes by steps of ordinary size they make no difference.
-    """
-    return any(each.store.buffer.kind == STATE for each in (group.product, *group.statements) if each)
 
 
 def _buffers(statements: Sequence[Statement], product: Product | None, stored: set[Any]) -> list[int]:
