@@ -334,3 +334,22 @@ def test_a_result_built_on_a_graph_that_the_step_has_used_up():
         table.copy_(start)
     compiled = rl.compile(step)
     assert [compiled(rows, more).item() for _ in range(3)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_attributes_of_captured_tensors_are_watched() -> None:
+    weight = nn.Parameter(rl.ones(3))
+    weight.factor = 2.0
+    model = nn.Linear(3, 1)
+    model.weight.factor = 2.0
+
+    @rl.compile
+    def step(x: rl.Tensor) -> rl.Tensor:
+        return x * weight * weight.factor + model.weight.factor
+
+    x = rl.ones(3)
+    for _ in range(2):
+        assert step(x).tolist() == [4.0, 4.0, 4.0]
+    weight.factor = 3.0
+    assert step(x).tolist() == [5.0, 5.0, 5.0]
+    model.weight.factor = 1.0
+    assert step(x).tolist() == [4.0, 4.0, 4.0]

@@ -3,9 +3,9 @@
 A program holds the numbers that the code read while it was recorded. So everything the code names is watched:
 variables it closes over, globals, default arguments, attributes (of objects that are themselves reached by
 name), and so on through the functions it calls, as far as they are the user's. What is computed in other
-ways (by `getattr` with a computed name, from files, clocks, the environment) cannot be seen; draws from
-Python's and NumPy's random numbers are noticed afterwards. Nothing is run or changed here. Invariant: a value
-is watched where it is stored, so replacing it is seen.
+ways (by `getattr`, from attributes of tensor arguments, files, clocks, the environment) cannot be seen; draws
+from Python's and NumPy's random numbers are noticed afterwards. Nothing is run or changed here. Invariant: a
+value is watched where it is stored, so replacing it is seen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LONGEST = 64
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"rushlight", "numpy", "torch", "jax", "pytest", "_pytest"}
 # Objects that are watched in their own way, or whose changes do not concern a program.
-_LEFT_ALONE = (*PLAIN, Tensor, np.ndarray, np.generic, np.dtype, Optimizer, LRScheduler)
+_LEFT_ALONE = (*PLAIN, np.ndarray, np.generic, np.dtype, Optimizer, LRScheduler)
 
 
 def watch(function: Callable[..., Any], guards: Guards, arguments: Iterable[Any] = ()) -> None:
@@ -42,7 +42,8 @@ def watch(function: Callable[..., Any], guards: Guards, arguments: Iterable[Any]
     if code is not None:
         names = frozenset(names_in(code))
         for each in arguments:
-            walk.value(each, names)
+            if not isinstance(each, Tensor):  # the next call has another one in its place
+                walk.value(each, names)
 
 
 def watch_forward(module: Module, guards: Guards) -> None:
@@ -91,7 +92,9 @@ class _Walk:
         if isinstance(value, _LEFT_ALONE) or (id(value), names) in self.seen:
             return
         self.seen[id(value), names] = value
-        if isinstance(value, types.FunctionType):
+        if isinstance(value, Tensor):  # its memory is watched in its own way
+            self.attributes(vars(value), names)
+        elif isinstance(value, types.FunctionType):
             self.function(value)
         elif isinstance(value, types.MethodType):
             self.value(value.__func__, names)
