@@ -53,14 +53,23 @@ def test_other_values_keep_them():
     assert total.item() == pytest.approx(25 * TINY, rel=1e-3)
 
 
-def test_the_root_of_a_difference_is_not_made_nan():
-    # The squares of such gradients are denormal numbers and their means are not: without the squares their
-    # spread would be negative.
-    gradients = torch.full((40, 32), 1e-18) * torch.linspace(0.5, 1.0, 40)[:, None]
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        # The squares of such gradients are denormal numbers and their means are not: without squares their
+        # spread would be negative, and its root NaN.
+        (lambda weight: torch.optim.RMSprop([weight], lr=0.1, centered=True), 1e-18),
+        # Whether two of them have the same sign is read off their product.
+        (lambda weight: torch.optim.Rprop([weight], lr=0.1), 1e-20),
+    ],
+    ids=["root of a difference", "sign"],
+)
+def test_they_are_kept_where_signs_matter(make, size):
+    gradients = torch.full((40, 32), size) * torch.linspace(0.5, 1.0, 40)[:, None]
     weights = []
     for compiled in (False, True):
         weight = nn.Parameter(torch.zeros(32))
-        optimizer = torch.optim.RMSprop([weight], lr=0.1, centered=True)
+        optimizer = make(weight)
 
         def step(gradient, weight=weight, optimizer=optimizer):
             optimizer.zero_grad()

@@ -2,8 +2,9 @@
 
 Averages of gradients that are zero for long get ever smaller, and arithmetic on denormal numbers takes a
 hundred times as long as on others; in what changes by steps of ordinary size they make no difference. But
-where the root of a difference is taken, as in the centered RMSprop, a small number that is lost below makes
-the difference negative and its root NaN. Invariant: a step that takes such a root keeps denormal numbers.
+the sign of a number may matter however small it is: Rprop goes by nothing else, and in the centered RMSprop a
+square that is lost makes a difference negative, and its root NaN. Invariant: a step that takes signs, or
+roots of differences, keeps denormal numbers.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ def updates_state(group: Group) -> bool:
     return any(each.store.buffer.kind == STATE for each in (group.product, *group.statements) if each)
 
 
-def takes_root_of_difference(work: Sequence[Work]) -> bool:
-    """Whether a step takes the root of what may be a difference of two small numbers.
+def goes_by_signs(work: Sequence[Work]) -> bool:
+    """Whether a step takes signs, or the root of what may be a difference of two small numbers.
 
     What lasts, and what is folded, is taken for a sum of squares.
     """
     differences: set[int] = set()  # buffers
     for each in work:
-        if not isinstance(each, Statement) or each.fold or _has_constant_term(each.expr):
+        if not isinstance(each, Statement):
+            continue
+        if each.call.op.name in ("sign", "sgn"):
+            return True
+        if each.fold or _has_constant_term(each.expr):
             continue
         nodes = in_order([each.expr])
         if any(access.buffer.number in differences for access in each.loads) or any(map(_subtracts, nodes)):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.denormals import takes_root_of_difference, updates_state
+from rushlight.compile.denormals import goes_by_signs, updates_state
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
@@ -49,7 +49,7 @@ class Plan:
         self.generators = lowered.generators
         work = self._needed(lowered.work)
         work, self.ways = prepare(work, self._temporary)
-        self.may_flush = has_flush() and not takes_root_of_difference(work)
+        self.may_flush = has_flush() and not goes_by_signs(work)
         groups = fuse(work)
         self.split = {group: units_of_group(group, self.ways) for group in groups}
         self.groups = ordered(groups, self.split)
