@@ -19,10 +19,11 @@ import functools
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import Expr
 from rushlight.compile.llvm import vector_bytes
-from rushlight.compile.primitives import fma, node, number
+from rushlight.compile.primitives import fma, magnitude, most, node, number, with_sign
 from rushlight.compile.vmath import rebuilt
 
 LANES = 16  # of the vectors that have the instructions
+LEAST_INVERSE = 0.5 + 2.0**-24  # of a number between 1 and 2, rounded to float32
 _ALL = Reg("-1", "i2", 1)  # no lane is masked
 _CURRENT_ROUNDING = Reg("4", "i4", 1)
 _BETWEEN_1_AND_2 = Reg("0", "i4", 1)
@@ -51,6 +52,8 @@ def _quotient(division: Expr) -> Expr | None:
     inverse = node("inverse_estimate", b)
     for _ in range(2):  # from 14 bits to 28, and to all
         inverse = fma(inverse, fma(-b, inverse, number(1.0, b)), inverse)
+    # That of the number next to 2 is half a bit above 1/2, and the steps above end there.
+    inverse = with_sign(most(magnitude(inverse), number(LEAST_INVERSE, b)), b)
     quotient = a * inverse
     quotient = fma(fma(-b, quotient, a), inverse, quotient)
     exponents = [node("exponent", each) for each in division.args]
