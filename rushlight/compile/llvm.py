@@ -27,7 +27,7 @@ def binding() -> Any:
 def vector_bytes() -> int:
     """The width of this CPU's vectors in bytes."""
     features = binding().get_host_cpu_features()
-    if features.get("avx512f"):
+    if features.get("avx512f") and features.get("avx512dq"):
         return 64
     return 32 if features.get("avx2") else 16
 

@@ -19,7 +19,7 @@ import functools
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import Expr
 from rushlight.compile.llvm import vector_bytes
-from rushlight.compile.primitives import fma, magnitude, most, node, number, with_sign
+from rushlight.compile.primitives import fma, node, number
 from rushlight.compile.vmath import rebuilt
 
 LANES = 16  # of the vectors that have the instructions
@@ -27,12 +27,17 @@ LEAST_INVERSE = 0.5 + 2.0**-24  # of a number between 1 and 2, rounded to float3
 _ALL = Reg("-1", "i2", 1)  # no lane is masked
 _CURRENT_ROUNDING = Reg("4", "i4", 1)
 _BETWEEN_1_AND_2 = Reg("0", "i4", 1)
+_MAGNITUDE_WITH_FIRST_SIGN = Reg("3", "i4", 1)
 _UNUSED = Reg("zeroinitializer", "f4", LANES)
 
 # For each instruction, its name in LLVM and the operands after the numbers.
 INSTRUCTIONS: dict[str, tuple[str, tuple[Reg, ...]]] = {
     "exponent": ("mask.getexp.ps.512", (_UNUSED, _ALL, _CURRENT_ROUNDING)),
     "significand": ("mask.getmant.ps.512", (_BETWEEN_1_AND_2, _UNUSED, _ALL, _CURRENT_ROUNDING)),
+    "greater_magnitude": (
+        "mask.range.ps.512",
+        (_MAGNITUDE_WITH_FIRST_SIGN, _UNUSED, _ALL, _CURRENT_ROUNDING),
+    ),
     "inverse_estimate": ("rcp14.ps.512", (_UNUSED, _ALL)),
     "times_power_of_2": ("mask.scalef.ps.512", (_UNUSED, _ALL, _CURRENT_ROUNDING)),
 }
@@ -53,7 +58,7 @@ def _quotient(division: Expr) -> Expr | None:
     for _ in range(2):  # from 14 bits to 28, and to all
         inverse = fma(inverse, fma(-b, inverse, number(1.0, b)), inverse)
     # That of the number next to 2 is half a bit above 1/2, and the steps above end there.
-    inverse = with_sign(most(magnitude(inverse), number(LEAST_INVERSE, b)), b)
+    inverse = node("greater_magnitude", inverse, number(LEAST_INVERSE, b))
     quotient = a * inverse
     quotient = fma(fma(-b, quotient, a), inverse, quotient)
     exponents = [node("exponent", each) for each in division.args]
