@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.denormals import goes_by_signs, updates_state
+from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
@@ -49,7 +49,7 @@ class Plan:
         self.generators = lowered.generators
         work = self._needed(lowered.work)
         work, self.ways = prepare(work, self._temporary)
-        self.may_flush = has_flush() and not goes_by_signs(work)
+        self.fading = Fading(work) if has_flush() else None
         groups = fuse(work)
         self.split = {group: units_of_group(group, self.ways) for group in groups}
         self.groups = ordered(groups, self.split)
@@ -223,7 +223,7 @@ class Segment:
         e = emit_group(group, numbers, split > 1, plan.ways, plan.stored, plan.spared)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), split > 1)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
-        self._flush(plan.may_flush and updates_state(group))
+        self._flush(plan.fading is not None and plan.fading.allows(group.statements))
         if split > 1:
             first, last = f.part(split)
             f.line(f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})")
