@@ -1,5 +1,7 @@
 """Denormal numbers in compiled steps: zero in what lasts, kept elsewhere, and the CPU left as it was."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from rushlight import nn
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
+from rushlight.compile import denormals
 from rushlight.compile.llvm import has_flush
 
 TINY = 1e-40  # in float32, a denormal number
@@ -61,8 +64,10 @@ def test_other_values_keep_them():
         (lambda weight: torch.optim.RMSprop([weight], lr=0.1, centered=True), 1e-18),
         # Whether two of them have the same sign is read off their product.
         (lambda weight: torch.optim.Rprop([weight], lr=0.1), 1e-20),
+        # Without eps the root of the mean square is all that is divided by.
+        (lambda weight: torch.optim.Adam([weight], lr=0.1, eps=0), 1e-20),
     ],
-    ids=["root of a difference", "sign"],
+    ids=["root of a difference", "sign", "divisor"],
 )
 def test_they_are_kept_where_signs_matter(make, size):
     gradients = torch.full((40, 32), size) * torch.linspace(0.5, 1.0, 40)[:, None]
@@ -82,6 +87,48 @@ def test_they_are_kept_where_signs_matter(make, size):
         weights.append(weight.detach())
     assert weights[0].abs().min() > 0
     torch.testing.assert_close(weights[1], weights[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "fades"),
+    [
+        *[(name, {}, True) for name in ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam")],
+        ("Adam", {"amsgrad": True, "weight_decay": 0.1}, True),
+        ("Adam", {"maximize": True}, True),
+        ("Adam", {"eps": 0}, False),
+        ("RMSprop", {"momentum": 0.9}, True),
+        ("RMSprop", {"centered": True}, False),
+        ("Rprop", {}, False),
+        ("SGD", {"momentum": 0.9, "nesterov": True}, True),
+        ("SGD", {}, False),
+    ],
+)
+def test_which_optimizers_let_them_go(monkeypatch, name, arguments, fades):
+    found = []
+
+    class Noted(denormals.Fading):
+        def __init__(self, work):
+            super().__init__(work)
+            found.append(bool(self.averages))
+
+    monkeypatch.setattr(importlib.import_module("rushlight.compile.plan"), "Fading", Noted)
+    monkeypatch.setattr(importlib.import_module("rushlight.compile.plan"), "has_flush", lambda: True)
+    monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
+    torch.manual_seed(0)
+    table, layers = nn.Embedding(9, 4), nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    optimizer = getattr(torch.optim, name)([*table.parameters(), *layers.parameters()], lr=0.01, **arguments)
+
+    @torch.compile
+    def step(rows, labels):
+        loss = nn.functional.cross_entropy(layers(table(rows)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(3):
+        step(torch.tensor([0, 3, 8]), torch.tensor([0, 1, 2]))
+    assert found[-1] == fades
 
 
 def test_the_cpu_is_left_as_it_was():
