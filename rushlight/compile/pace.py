@@ -53,7 +53,8 @@ class Pace:
         if self.left <= 0:
             self.reign = min(2 * self.reign, LONGEST_REIGN)
             self.left = max(self.reign, 10 * self._in_seconds(TRIAL_SECONDS) * self._step())
-            return sum(self.seconds) - best, min(steps, self._in_seconds(TRIAL_SECONDS))
+            loser = 1 if best == most else most
+            return loser, min(steps, self._in_seconds(TRIAL_SECONDS))
         return best, min(steps, self._in_seconds(self.left))
 
     def _in_seconds(self, seconds: float) -> int:
