@@ -7,6 +7,7 @@ Invariant: it changes nothing that is computed, and takes all its hooks away aga
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 import weakref
@@ -265,7 +266,17 @@ class watch:
 
 
 def _length(arrays: list[np.ndarray]) -> float:
-    return float(np.sqrt(sum(float((each.astype(np.float64) ** 2).sum()) for each in arrays)))
+    return math.sqrt(sum(map(_square, arrays)))
+
+
+def _square(array: np.ndarray) -> float:
+    """The sum of squares; in float64 where float32 cannot hold it or half precision is too coarse."""
+    if array.dtype == np.float32:
+        with np.errstate(over="ignore"):
+            found = float(np.vdot(array, array))
+        if 1e-25 < found < 1e35:
+            return found
+    return float((array.astype(np.float64) ** 2).sum())
 
 
 def _units(out: np.ndarray) -> np.ndarray:
