@@ -13,11 +13,10 @@ import numpy as np
 from rushlight.fit.report import Part, table
 from rushlight.jobs.candles import Outcome
 from rushlight.jobs.candles_settings import Settings
-from rushlight.jobs.pictures import write_png
+from rushlight.jobs.pictures import most_wrong, write_png
 from rushlight.jobs.series import Series
 from rushlight.jobs.times import shown
 
-WORST = 10  # rows listed
 LAST_ROWS = 150  # shown one by one
 WINDOWS = 60  # spans of rows whose mean error is one point
 
@@ -42,7 +41,7 @@ def worst_rows(series: Series, settings: Settings, result: Outcome) -> Part:
     """The rows tested on that the network was most wrong about."""
     rows = result.rows
     away = result.prediction - rows.target
-    order = np.argsort(-np.abs(away), kind="stable")[:WORST]
+    order = most_wrong(np.abs(away))
     when = _places(series, rows.index)
     head = [series.time_name or "row", settings.target, "predicted", "off by", "last value"]
     return table(

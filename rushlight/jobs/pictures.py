@@ -1,4 +1,4 @@
-"""Pictures of a run as PNG files: matplotlib drawing into a file that is replaced as a whole.
+"""Pictures of a run as PNG files, drawn by matplotlib and replaced as a whole, and which rows are shown.
 
 What is drawn belongs to each job. Invariant: no window is opened, and no figure is left behind.
 """
@@ -14,6 +14,17 @@ import numpy as np
 
 from rushlight.files import write_bytes
 from rushlight.jobs.errors import JobError
+
+WORST = 10  # rows that a report lists
+
+
+def most_wrong(distance: np.ndarray) -> np.ndarray:
+    """The places of the greatest distances from the truth, greatest first, as many as a report lists.
+
+    >>> most_wrong(np.array([0.1, 3.0, 0.5]))
+    array([1, 2, 0])
+    """
+    return np.argsort(-distance, kind="stable")[:WORST]
 
 
 def write_png(

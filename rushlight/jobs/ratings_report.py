@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rushlight.fit.report import Part, figure, table
-from rushlight.jobs.pictures import write_png
+from rushlight.jobs.pictures import most_wrong, write_png
 from rushlight.jobs.ratings import Recommender
 
 AXES = 4  # drawn one by one
 EXTREMES = 5  # items named at each end of an axis
 BAR = dict(shrink=0.6, pad=0.06, fraction=0.04, aspect=40)  # of colours, below the map
 ON_THE_MAP = 40  # items drawn by their place on the first two axes
-WORST = 10  # ratings shown that the model was most wrong about
 MOST_BOXES, MOST_POINTS = 12, 5000  # in the picture of predictions
 
 
@@ -126,7 +125,7 @@ def worst_answers(
     recommender: Recommender, pairs: np.ndarray, truth: np.ndarray, prediction: np.ndarray
 ) -> Part:
     """The ratings of the test part that the model was most wrong about."""
-    order = np.argsort(-np.abs(prediction - truth), kind="stable")[:WORST]
+    order = most_wrong(np.abs(prediction - truth))
 
     def called(ids: list[str], row: int) -> str:
         return ids[row - 1] if row else "not trained on"

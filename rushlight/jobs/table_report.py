@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from rushlight.fit.report import Part, figure, paragraph, table
-from rushlight.jobs.pictures import draw_confusion
+from rushlight.jobs.pictures import draw_confusion, most_wrong
 from rushlight.jobs.tables import Outcome, Task
 
-WORST = 10  # rows shown
 WIDEST = 8  # columns shown of each
 LONGEST = 40  # characters shown of a value
 MOST_CLASSES = 30  # in a confusion matrix
@@ -59,12 +58,12 @@ def worst_answers(task: Task, outcome: Outcome, target: str) -> Part:
     prediction, truth = outcome.predictions[outcome.better], outcome.truth
     if task.classes:
         chance = np.take_along_axis(prediction, truth[:, None], axis=1)[:, 0]
-        order = np.argsort(chance, kind="stable")[:WORST]
+        order = most_wrong(-chance)
         guess = prediction.argmax(1)
         head = [target, "probability", "predicted"]
         said = [[task.classes[truth[n]], f"{chance[n]:.1%}", task.classes[guess[n]]] for n in order]
     else:
-        order = np.argsort(-np.abs(prediction - truth), kind="stable")[:WORST]
+        order = most_wrong(np.abs(prediction - truth))
         head = [target, "predicted", "off by"]
         said = [[float(truth[n]), float(prediction[n]), float(prediction[n] - truth[n])] for n in order]
     # what was taken first, then what was left out, such as a name or a number to know a row by
