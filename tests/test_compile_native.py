@@ -220,13 +220,18 @@ def test_what_has_no_loops_runs_in_numpy_between_native_parts():
     assert kinds == ["str", "Call", "str", "Call"]
 
 
-def test_a_gradient_that_somebody_keeps_does_not_change():
+def recorded_classifier():
+    """A compiled step that is running natively, its arguments, its recording, and a weight."""
     train, given = classifier(4, sgd)
     step = torch.compile(train)
     for _ in range(3):
         step(*given)
     (recording,) = step.all_recordings()
-    leaf = recording.left.grads[0].leaf
+    return step, given, recording, recording.left.grads[0].leaf
+
+
+def test_a_gradient_that_somebody_keeps_does_not_change():
+    step, given, _, leaf = recorded_classifier()
     step(*given)
     for keep in (
         lambda g: g,
@@ -249,12 +254,7 @@ def test_a_gradient_that_somebody_keeps_does_not_change():
 
 def test_gradients_that_nobody_holds_keep_their_memory(monkeypatch):
     """Also after a gradient was held, set to None, or replaced; each at one step, and then no more."""
-    train, given = classifier(4, sgd)
-    step = torch.compile(train)
-    for _ in range(3):
-        step(*given)
-    (recording,) = step.all_recordings()
-    leaf = recording.left.grads[0].leaf
+    step, given, recording, leaf = recorded_classifier()
     renewed = []
     memory = recording.executor.memory
     renew = memory.renew

@@ -14,7 +14,7 @@ from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.program import Buffer
 from rushlight.compile.quotients import without_divider
 from rushlight.compile.scalar import Scalars, cast
-from rushlight.compile.statements import Access, Pick, Statement
+from rushlight.compile.statements import Access, Pick, Statement, same_everywhere
 from rushlight.compile.vmath import in_order
 
 
@@ -225,18 +225,10 @@ def _fixed_parts(expr: Expr, loads: Sequence[Access], changing: Container[int]) 
         changing: the numbers of the buffers that the loops write.
     """
 
-    def is_fixed(node: Expr) -> bool:
-        if node.op == "load":
-            access = loads[node.args[0]]
-            return not (any(access.strides) or access.picks or access.buffer.number in changing)
-        return node.op != "index" and all(each in fixed for each in node.args if isinstance(each, Expr))
-
-    fixed: set[Expr] = set()
+    fixed = same_everywhere(expr, loads, changing)
     parts: dict[Expr, None] = {}
     for node in in_order([expr]):
-        if is_fixed(node):
-            fixed.add(node)
-        else:
+        if node not in fixed:
             parts.update((each, None) for each in node.args if isinstance(each, Expr) and each in fixed)
     if expr in fixed:
         parts[expr] = None

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from rushlight.compile.expr import Expr, is_float
 from rushlight.compile.program import STATE
-from rushlight.compile.statements import Access, Product, Statement, Work
+from rushlight.compile.statements import Access, Product, Statement, Work, same_everywhere
 from rushlight.compile.vmath import in_order
 
 # Primitives whose results move little when an operand goes from a denormal number to zero.
@@ -35,19 +35,22 @@ class Fading:
     def __init__(self, work: Sequence[Work]) -> None:
         self.averages = _averages(work)
         self.harmless: set[Statement] = set()
+        if not self.averages:
+            return
         reached = set(self.averages)  # buffers with values that come of them
         facts = _Facts()
         for each in work:
             if not isinstance(each, Statement):
                 continue
-            if facts.harmless(each):
+            values = _Values(facts, each)
+            if all(map(values.harmless, in_order([each.expr]))):
                 self.harmless.add(each)
             if any(access.buffer.number in reached for access in each.loads):
                 if each not in self.harmless:
                     self.averages = set()
                     return
                 reached.add(each.store.buffer.number)
-            facts.note(each)
+            facts.note(each, values)
 
     def allows(self, statements: Sequence[Statement]) -> bool:
         """Whether these statements, in loops of their own, change averages and do no harm."""
@@ -63,7 +66,7 @@ def _averages(work: Iterable[Work]) -> set[int]:
             plain = not (each.fold or each.add or each.store.picks)
             for access in each.reads():
                 places.setdefault(access.buffer.number, set()).add(access)
-                if not any(access.strides) or access.picks:
+                if access.is_one_element() or access.picks:
                     others.add(access.buffer.number)
             store = each.store.buffer
             places.setdefault(store.number, set()).add(each.store)
@@ -91,13 +94,11 @@ class _Facts:
         self.multiples: dict[int, tuple[Access, Access]] = {}
         self.copied: dict[int, set[int]] = {}
 
-    def note(self, statement: Statement) -> None:
+    def note(self, statement: Statement, values: _Values) -> None:
         """Take in what a statement stores."""
-        values = _Values(self, statement)
-        store = statement.store
+        store, number = statement.store, statement.store.buffer.number
         if not values.never_negative(statement.expr):
-            self.signed.add(store.buffer.number)
-        number = store.buffer.number
+            self.signed.add(number)
         self.far.pop(number, None)
         for each in (number, *self.copied.pop(number, ())):
             self.multiples.pop(each, None)
@@ -112,26 +113,13 @@ class _Facts:
                 self.multiples[number] = store, source
                 self.copied.setdefault(source.buffer.number, set()).add(number)
 
-    def harmless(self, statement: Statement) -> bool:
-        """Whether its value moves little when denormal numbers become zero."""
-        values = _Values(self, statement)
-        return all(map(values.harmless, in_order([statement.expr])))
-
 
 class _Values:
     """The parts of one statement's expression, in the light of what is known."""
 
     def __init__(self, facts: _Facts, statement: Statement) -> None:
         self.facts, self.loads = facts, statement.loads
-        self.same: set[Expr] = set()  # what has one value for all places
-        for node in in_order([statement.expr]):
-            if node.op == "load":
-                access = self.loads[node.args[0]]
-                fixed = not (any(access.strides) or access.picks)
-            else:
-                fixed = node.op != "index" and all(each in self.same for each in _operands(node))
-            if fixed:
-                self.same.add(node)
+        self.same = same_everywhere(statement.expr, statement.loads)
 
     def harmless(self, node: Expr) -> bool:
         """Whether a part moves little when an operand goes from a denormal number to zero."""
@@ -196,10 +184,6 @@ class _Values:
     def _what(self, node: Expr) -> object:
         """By which equal factors are known, positive numbers aside."""
         return self.place(node) if node.op == "load" else node
-
-
-def _operands(node: Expr) -> list[Expr]:
-    return [each for each in node.args if isinstance(each, Expr)]
 
 
 def _factors(node: Expr) -> list[Expr]:

@@ -161,7 +161,7 @@ class Nest:
         self.free = [
             access
             for access in dict.fromkeys(a for each in self.statements for a in each.loads)
-            if access.buffer.number not in written and not access.picks
+            if access.buffer.number not in written and any(access.strides) and not access.picks
         ]
 
     def emit(self) -> None:

@@ -9,11 +9,12 @@ any order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 
 from rushlight.compile.expr import Expr
 from rushlight.compile.program import Buffer, Call, Window
+from rushlight.compile.vmath import in_order
 from rushlight.random import Generator
 
 
@@ -65,6 +66,10 @@ class Access:
                 return False
             reach = stride * (n - 1) + reach
         return True
+
+    def is_one_element(self) -> bool:
+        """Whether all indices have the same element."""
+        return not (any(self.strides) or self.picks)
 
     def without(self, dims: frozenset[int]) -> Access:
         """The same for a domain that lacks some dimensions."""
@@ -219,3 +224,23 @@ def over(window: Window, domain: Sequence[int]) -> Access:
     for n, stride in zip(window.shape, window.strides, strict=True):
         strides.append(0 if n == 1 else stride)
     return at(window, strides, domain)
+
+
+def same_everywhere(expr: Expr, loads: Sequence[Access], changing: Container[int] = ()) -> set[Expr]:
+    """The parts of a statement's expression that have one value for all indices.
+
+    Args:
+        expr: the expression.
+        loads: what its "load" nodes read.
+        changing: numbers of buffers that change meanwhile, so that nothing read from them counts.
+    """
+    found: set[Expr] = set()
+    for node in in_order([expr]):
+        if node.op == "load":
+            access = loads[node.args[0]]
+            same = access.is_one_element() and access.buffer.number not in changing
+        else:
+            same = node.op != "index" and all(each in found for each in node.args if isinstance(each, Expr))
+        if same:
+            found.add(node)
+    return found
