@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 
 import rushlight as torch
+from rushlight.compile import quotients
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
 COUNT = 40_000
 LEAST_NORMAL = np.float32(2.0**-126)
+
+
+@pytest.fixture(params=["left to the divider", "shared out", "multiplied"], autouse=True)
+def way(request, monkeypatch):
+    """Which quotients by varying numbers are multiplications."""
+    costs = {"left to the divider": float("inf"), "multiplied": float("-inf")}
+    monkeypatch.setattr(quotients, "MULTIPLIED", costs.get(request.param, quotients.MULTIPLIED))
 
 
 def any_floats(seed):
@@ -91,3 +99,8 @@ def test_a_divisor_that_the_loops_change():
         for made, expected in zip(compiled(x, first), eager(x, second), strict=True):
             assert_same(made, expected)
     assert first == second
+
+
+def test_many_quotients_and_a_root():
+    x, y, z = (torch.rand(1000) + 0.1 for _ in range(3))
+    assert_same(*both(lambda x, y, z: x / y + y / z + z / x + (x / z).sqrt() + x / 3, x, y, z))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.program import Buffer
-from rushlight.compile.quotients import without_divider
+from rushlight.compile.quotients import shared_out
 from rushlight.compile.scalar import Scalars, cast
 from rushlight.compile.statements import Access, Pick, Statement, same_everywhere
 from rushlight.compile.vmath import in_order
@@ -63,13 +63,13 @@ class Body:
         """
         self.lanes = lanes
         changing = {each.number for each in written} | {each.store.buffer.number for each in statements}
-        for statement in statements:
+        for statement, expr in zip(statements, shared_out(statements, lanes, changing), strict=True):
             start = Place((self.e.const(0, "i8"),) * len(statement.domain), -1, 1, None)
 
             def leaf(node: Expr, loads: Sequence[Access] = statement.loads, start: Place = start) -> Reg:
                 return self.load(loads[node.args[0]], start)
 
-            expr = self.wide[statement] = without_divider(statement.expr, lanes)
+            self.wide[statement] = expr
             parts = _fixed_parts(expr, statement.loads, changing)
             values = Scalars(self.e, lanes, leaf).values(parts)
             self.fixed[statement] = dict(zip(parts, values, strict=True))
