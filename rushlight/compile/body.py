@@ -133,7 +133,7 @@ class Body:
         steps = "<" + ", ".join(f"i64 {i}" for i in range(place.lanes)) + ">"
         return e.binary("add", at, Reg(steps, "i8", place.lanes))
 
-    def _streams(self, statements: Sequence[Statement]) -> list[Access]:
+    def streams(self, statements: Sequence[Statement]) -> list[Access]:
         """What the statements read from memory that is another element at every place."""
         read = dict.fromkeys(access for each in statements for access in each.loads)
         return [
@@ -141,15 +141,6 @@ class Body:
             for each in read
             if each.buffer.number in self.pointers and any(each.strides) and not each.picks
         ]
-
-    def bytes_read(self, statements: Sequence[Statement], places: int) -> int:
-        """How much of memory that is, for so many places."""
-        return places * sum(each.buffer.dtype.itemsize for each in self._streams(statements))
-
-    def prefetch(self, statements: Sequence[Statement], place: Place) -> None:
-        """Have memory bring what the statements will read at a place."""
-        for access in self._streams(statements):
-            self.e.prefetch(self.address(access, place))
 
     # -- memory ----------------------------------------------------------------------------------------------
 

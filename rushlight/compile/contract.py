@@ -10,13 +10,14 @@ alone, never on threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rushlight.compile.emit import BYTES, Emitter, Reg
 
 REGISTERS = 28  # accumulators, of 32 vector registers
-FEW_ROWS = 6
+FEW_ROWS, MANY_ROWS = 6, 32
+LINE = 64  # bytes that memory brings at once
 SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
 
 
@@ -31,8 +32,20 @@ class Matrix(NamedTuple):
 # Called with (first row, first column, vector of values, mask or None, whether the lanes run along a column)
 # for every finished piece of a row or column of C.
 Finish = Callable[[Reg, Reg, Reg, "Reg | None", bool], None]
-# Called with (row, column) of what a finished piece will be wanted with, well before that.
-Ahead = Callable[[Reg, Reg], None]
+
+
+class Stream(NamedTuple):
+    """A large matrix in memory that is met from top to bottom, once, as rows of tiles follow each other: the
+    operand whose numbers are broadcast, or what the finished pieces are wanted with. Its rows, of `length`
+    elements, follow each other without gaps.
+
+    While a row of tiles is computed, memory is asked for the rows of the next, in the order of addresses:
+    left to itself the CPU meets a page it knows nothing of at every turn, and waits.
+    """
+
+    pointer: str
+    length: int
+    kind: str
 
 
 class Contraction(NamedTuple):
@@ -67,11 +80,14 @@ class Contraction(NamedTuple):
 def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
     """Rows and vectors of the register tile for lanes along j.
 
-    Low and wide where the result is wide; else two vectors wide, so that the operand in lanes is read in
-    narrow panels, which stay in near caches; wider again where rows are so few that there would be too few
-    sums under way to hide how long each takes. A small product gets tiles that leave no ragged ones, which
-    are code of their own.
+    What holds a tile back is the loads, of which two are done in a cycle: one for a row and one for a vector,
+    and fewest where these are about as many. So tiles are low and wide where the result is wide, or as wide
+    as four vectors; else two vectors wide, so that the operand in lanes is read in narrow panels, which stay
+    in near caches; wider again where rows are so few that there would be too few sums under way to hide how
+    long each takes. A small product gets tiles that leave no ragged ones, which are code of their own.
     """
+    if k > 4 and rows >= MANY_ROWS and 3 * lanes < columns <= 4 * lanes:
+        return 6, 4
     if k > 4 and rows % 8 == 0:
         if columns >= 8 * lanes:
             return 8, 3
@@ -144,14 +160,16 @@ def in_units(e: Emitter, count: int, size: int, part: Part | None, piece: Callab
 
 
 def lanes_along_j(
-    e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None, ahead: Ahead | None = None
+    e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None, streams: Sequence[Stream] = ()
 ) -> None:
     """Emit the nest with register tiles; `part` bounds the units this thread computes."""
     nesting = _nesting(spec)
     shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
+    if not nesting.rows_first:
+        streams = ()
 
     def tile(row: Reg, rows: int, column: Reg, columns: int) -> None:
-        _tile(e, spec, finish, row, rows, column, columns, ahead)
+        _tile(e, spec, finish, row, rows, column, columns, streams)
 
     def all_rows(piece: Callable[[Reg, int], None]) -> None:
         in_units(e, spec.m, nesting.rows, shared_rows, piece)
@@ -177,7 +195,7 @@ def _tile(
     mi: int,
     column: Reg,
     columns: int,
-    ahead: Ahead | None,
+    streams: Sequence[Stream],
 ) -> None:
     """One register tile: the loop over k and what is done with its results."""
     kind, lanes = spec.kind, spec.lanes
@@ -205,17 +223,10 @@ def _tile(
         for k in range(spec.k):
             sums = step(k, sums)
     else:
-        done = 0
-        if ahead is not None and not spec.turned and mi < spec.k:
-            # A row of the tile in each of the first rounds, so that memory has the others to bring it.
-            done = mi
-            with e.loop(0, mi, 1, sums) as loop:
-                at = e.binary("add", row, loop.index)
-                for v in range(nv):
-                    ahead(at, _plus(e, column, v * lanes))
-                loop.next = step(loop.index, loop.carry)
-            sums = loop.carry
-        with e.loop(done, spec.k, 1, sums) as loop:
+        coming = [_Coming(e, each, spec, row, mi, column, columns) for each in streams]
+        with e.loop(0, spec.k, 1, sums) as loop:
+            for share in coming:
+                share.fetch(loop.index)
             loop.next = step(loop.index, loop.carry)
         sums = loop.carry
     if mi == 1:
@@ -236,6 +247,25 @@ def _tile(
         _finish_row(e, spec, finish, at, column, values, mask)
 
 
+class _Coming:
+    """What a tile asks memory for: its share of a stream's next rows, a piece in every round of k."""
+
+    def __init__(
+        self, e: Emitter, stream: Stream, spec: Contraction, row: Reg, mi: int, column: Reg, columns: int
+    ) -> None:
+        self.e, self.kind = e, stream.kind
+        below = e.pointer(stream.pointer, _times(e, _plus(e, row, mi), stream.length), stream.kind)
+        each_column = -(-mi * stream.length // spec.n)
+        self.start = e.pointer(below, _times(e, column, each_column), stream.kind)
+        self.each_round = -(-each_column * columns // spec.k)
+
+    def fetch(self, k: Reg) -> None:
+        """What falls to round `k`."""
+        at = self.e.pointer(self.start, _times(self.e, k, self.each_round), self.kind)
+        for done in range(0, self.each_round, LINE // BYTES[self.kind]):
+            self.e.prefetch(self.e.pointer(at, done, self.kind))
+
+
 def _finish_row(
     e: Emitter,
     spec: Contraction,
@@ -254,18 +284,28 @@ def _finish_row(
 def _finish_columns(
     e: Emitter, spec: Contraction, finish: Finish, tile: str, row: Reg, mi: int, column: Reg, columns: int
 ) -> None:
-    """Hand over the columns of a tile in memory, one after another."""
-    lanes = spec.lanes
-    apart = -(-columns // lanes) * lanes
-    with e.loop(0, columns) as loop:
-        at = e.binary("add", column, loop.index)
-        start = e.pointer(tile, loop.index, spec.kind)
-        for first in range(0, mi, lanes):
-            count = min(lanes, mi - first)
-            mask = e.mask(count, lanes) if count < lanes else None
-            steps = ", ".join(f"i64 {(first + min(lane, count - 1)) * apart}" for lane in range(lanes))
-            value = e.gather(start, Reg(f"<{steps}>", "i8", lanes), spec.kind)
-            finish(_plus(e, row, first), at, value, mask, True)
+    """Hand over the columns of a tile in memory, one after another, once its blocks are turned."""
+    kind = spec.kind
+    apart = -(-columns // spec.lanes) * spec.lanes
+    for first in range(0, mi, spec.lanes):
+        count = min(spec.lanes, mi - first)
+        lanes = spec.lanes
+        while lanes // 2 >= count:
+            lanes //= 2
+        mask = e.mask(count, lanes) if count < lanes else None
+        turned = e.stack(kind, lanes, apart)
+        with e.loop(0, columns, lanes) as loop:
+            start = e.pointer(tile, loop.index, kind)
+            rows = [
+                e.load(e.pointer(start, i * apart, kind), kind, lanes) for i in range(first, first + count)
+            ]
+            rows += [e.const(0.0, kind, lanes)] * (lanes - count)
+            start = e.pointer(turned, _times(e, loop.index, lanes), kind)
+            for place, each in enumerate(e.turned(rows)):
+                e.store(each, e.pointer(start, place * lanes, kind))
+        with e.loop(0, columns) as loop:
+            value = e.load(e.pointer(turned, _times(e, loop.index, lanes), kind), kind, lanes)
+            finish(_plus(e, row, first), e.binary("add", column, loop.index), value, mask, True)
 
 
 def _group(spec: Contraction) -> int:

@@ -166,6 +166,23 @@ class Emitter:
         picked = f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(chosen)} x i32> <{numbers}>"
         return self.op(picked, a.kind, len(chosen))
 
+    def turned(self, vectors: Sequence[Reg]) -> list[Reg]:
+        """Element j of vector i as element i of vector j, of as many vectors as each has lanes: halves change
+        places, then halves of halves.
+        """
+        count = len(vectors)
+        rows = list(vectors)
+        apart = count // 2
+        while apart:
+            for first in range(count):
+                if not first & apart:
+                    a, b = rows[first], rows[first + apart]
+                    low = [lane if not lane & apart else count + lane - apart for lane in range(count)]
+                    rows[first] = self.shuffle(a, b, low)
+                    rows[first + apart] = self.shuffle(a, b, [lane + apart for lane in low])
+            apart //= 2
+        return rows
+
     def reduce(self, op: str, value: Reg) -> Reg:
         """All lanes folded into one: "fadd", "fmul", "fmax", "fmin", "add", "and", "or"; always in the same
         order.

@@ -15,6 +15,7 @@ from rushlight.compile.contract import (
     Contraction,
     Matrix,
     Part,
+    Stream,
     lanes_along_j,
     lanes_along_k,
     tile_of,
@@ -26,7 +27,7 @@ from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.program import Buffer
 from rushlight.compile.statements import Access, Product, Statement, Work
 
-FAR_BYTES = 1 << 20  # of what an epilogue reads: more does not stay in the second cache
+FAR_BYTES = 1 << 19  # more than that does not stay in the second cache until it is wanted again
 
 COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
 
@@ -146,10 +147,6 @@ def emit_product(
         lanes = lanes_of(product)
         c_m, c_n = product.store.strides[-2:]
 
-        def ahead(row: Reg, column: Reg) -> None:
-            place = place_of(row, column, 1, 1, None) if way == COLUMNS else place_of(column, row, 0, 1, None)
-            body.prefetch(statements, place)
-
         if way in (COLUMNS, DOTS):
             left, right = Matrix(a, a_m, a_k), Matrix(b, b_k, b_n)
             spec = Contraction(m, n, product.k, left, right, kind, lanes, c_m == 1 and c_n != 1)
@@ -164,12 +161,28 @@ def emit_product(
                 done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
         if way in (COLUMNS, ROWS):
-            far = body.bytes_read(statements, m * n) > FAR_BYTES
-            lanes_along_j(e, spec, finish, part, ahead if far else None)
+            streams = [] if batch else _streams(spec, body, start, statements, way)
+            lanes_along_j(e, spec, finish, part, streams)
         else:
             lanes_along_k(e, spec, finish, part)
 
     _batches(e, batch, (), nest)
+
+
+def _streams(
+    spec: Contraction, body: Body, start: Place, statements: Sequence[Statement], way: str
+) -> list[Stream]:
+    """What of a product comes from far away in long rows."""
+    row, column = (0, 1) if way == COLUMNS else (1, 0)
+    read = [
+        each for each in body.streams(statements) if (each.strides[row], each.strides[column]) == (spec.n, 1)
+    ]
+    found = []
+    if sum(each.buffer.dtype.itemsize for each in read) * spec.m * spec.n > FAR_BYTES:
+        found += [Stream(body.address(each, start), spec.n, kind_of(each.buffer.dtype)) for each in read]
+    if (spec.a.row, spec.a.column) == (spec.k, 1) and spec.m * spec.k * BYTES[spec.kind] > FAR_BYTES:
+        found.append(Stream(spec.a.pointer, spec.k, spec.kind))
+    return found
 
 
 def product_units(product: Product, way: str) -> int:

@@ -78,26 +78,10 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
         ]
         vectors += [e.const(0.0, kind, lanes)] * (lanes - columns)
         within = e.mask(columns, lanes) if columns < lanes else None
-        for row, vector in enumerate(_turned(e, vectors)[:rows]):
+        for row, vector in enumerate(e.turned(vectors)[:rows]):
             e.store(vector, address(turn.target, at, other, turn.along, row), within)
 
     def strip(at: Reg, rows: int) -> None:
         in_units(e, turn.statement.domain[turn.across], lanes, None, lambda o, n: block(at, rows, o, n))
 
     in_units(e, turn.statement.domain[turn.along], lanes, part, strip)
-
-
-def _turned(e: Emitter, vectors: Sequence[Reg]) -> list[Reg]:
-    """Element j of vector i as element i of vector j: halves change places, then halves of halves."""
-    count = len(vectors)
-    rows = list(vectors)
-    apart = count // 2
-    while apart:
-        for first in range(count):
-            if not first & apart:
-                a, b = rows[first], rows[first + apart]
-                low = [lane if not lane & apart else count + lane - apart for lane in range(count)]
-                rows[first] = e.shuffle(a, b, low)
-                rows[first + apart] = e.shuffle(a, b, [lane + apart for lane in low])
-        apart //= 2
-    return rows
