@@ -202,6 +202,20 @@ def test_what_was_not_used_for_longest_goes(place: Path, monkeypatch: pytest.Mon
     assert {path.name for path in place.iterdir()} == {"newest.code", "older.code", "new.code", "mine.txt"}
 
 
+def test_the_folder_stays_within_the_limit_and_is_seldom_looked_through(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda *given: looks.append(given) or scandir(*given))
+    monkeypatch.setattr(cache, "LIMIT", 40_000)
+    for number in range(100):
+        cache.store(f"{number}", bytes(500))
+        assert sum(os.path.getsize(place / each) for each in os.listdir(place)) <= 40_000
+    assert cache.load("99") is not None and cache.load("0") is None
+    assert 0 < len(looks) < 34
+
+
 # -- names ---------------------------------------------------------------------------------------------------
 
 

@@ -17,8 +17,11 @@ from rushlight.files import user_cache, write_bytes
 
 MARK = b"rushlight code\n"
 LIMIT = 64 << 20  # bytes; beyond, what was not used for longest goes
+LOOKS = 16  # how often a process looks through the folder while it stores as much as the limit
 _SUFFIX = ".code"
 _HASH_BYTES = 32
+
+_stored: dict[Path, int] = {}  # bytes since this process last looked through a folder
 
 
 def folder() -> Path | None:
@@ -70,11 +73,26 @@ def store(name: str, content: bytes) -> None:
         return
     with contextlib.suppress(OSError):
         place.mkdir(parents=True, exist_ok=True)
-        write_bytes(place / (name + _SUFFIX), MARK + hashed(content) + content, durable=False)
-        _shrink(place)
+        marked = MARK + hashed(content) + content
+        write_bytes(place / (name + _SUFFIX), marked, durable=False)
+        _make_room(place, len(marked))
 
 
-def _shrink(place: Path) -> None:
+def _make_room(place: Path, size: int) -> None:
+    """Keep the folder within the limit, now that so many bytes were added.
+
+    Looking through it takes longer the more there is, so a process does that when it first stores something
+    and then once for every share of the limit; each time that share is kept free for what comes next.
+    """
+    share = LIMIT // LOOKS
+    stored = _stored.get(place, share) + size
+    if stored > share:
+        _shrink(place, LIMIT - share)
+        stored = 0
+    _stored[place] = stored
+
+
+def _shrink(place: Path, limit: int) -> None:
     """Drop what was not used for longest, until the rest fits."""
     found = []
     with os.scandir(place) as entries:
@@ -85,7 +103,7 @@ def _shrink(place: Path) -> None:
                     found.append((status.st_mtime_ns, status.st_size, entry.path))
     total = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
-        if total <= LIMIT:
+        if total <= limit:
             return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
