@@ -268,6 +268,8 @@ def test_names_tell_what_is_kept_and_what_is_live() -> None:
     plain = built.name_of(program, [], [])
     assert plain != built.name_of(program, [program.calls[0].outputs[0]], [])
     assert plain != built.name_of(program, [], [program.buffers[0]])
+    program.repeats = False
+    assert plain != built.name_of(program, [], [])
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,23 @@ def test_an_epoch_is_a_loop_over_the_loader(name: str) -> None:
     assert compiled[2] == plain[2]
 
 
+def test_only_what_an_epoch_may_run_gets_a_loop_over_steps() -> None:
+    """What goes backward outside, or changes an argument, is called one by one: it is compiled without."""
+    pytest.importorskip("llvmlite", reason="native code needs llvmlite")
+    weight = rl.ones(5, requires_grad=True)
+    for function, repeats in (
+        (lambda x: (x * weight.detach()).sum(), True),
+        (lambda x: (x * weight).sum(), False),
+        (lambda x: x.add_(1).sum(), False),
+    ):
+        compiled = rl.compile(function)
+        compiled(X.clone())
+        (made,) = compiled.all_recordings()
+        assert made.executor.can_run_many == repeats
+        if made.half is not None:
+            assert not made.half.executor.can_run_many
+
+
 @pytest.mark.parametrize("name", ["in order", "shuffled", "generator", "weights", "batch sampler", "subset"])
 def test_data_in_memory_is_run_through_natively(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the first batches, among which a step is recorded, in few native calls."""

@@ -228,6 +228,7 @@ class _Description:
             [op for _, op in self.ops.values()],
             [[_window(each) for each in windows] for windows in (program.arguments, program.results, kept)],
             [each.number for each in live],
+            program.repeats,
         )
 
     def _call(self, call: Call) -> Any:

@@ -289,7 +289,7 @@ class _Attempt:
             for effect in recorder.after:
                 effect()
             raise
-        made = self._recording(results)
+        made = self._recording(results, half)
         if not kwargs:
             made.learn(args)
         arrays = [recorder.array(each) for each in results.windows]
@@ -298,7 +298,6 @@ class _Attempt:
         if half is not None:
             half.executor = executor_for(half.program, self.compiled.backend)
             half.attach(tensors, arrays, self.given)
-            made.half = half
         value = results.shape_of_value(tensors)
         reason = self._why_not(draws)
         if reason:
@@ -319,10 +318,10 @@ class _Attempt:
         self.recorder.finish()
         return results, half
 
-    def _recording(self, results: Results) -> Recording:
+    def _recording(self, results: Results, half: Differentiable | None) -> Recording:
         # what will not be kept is not worth compiling
         backend = "replay" if self.recorder.made_state() else self.compiled.backend
-        made = Recording(self.recorder, results, backend)
+        made = Recording(self.recorder, results, backend, half)
         results.tensors.clear()
         self.recorder.roots.clear()
         return made

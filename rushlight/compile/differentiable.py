@@ -52,6 +52,7 @@ class Differentiable:
         self.program.results = [split.window(look) for look in made if look is not None]
         gradients = [split.window(recorder.window(each)) for each in incoming]
         self.program.arguments = [*split.saved_windows(), *gradients]
+        self.program.repeats = False
         self.program.verify()
         self.given = split.given
         self.versions = [

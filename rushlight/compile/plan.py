@@ -53,6 +53,7 @@ class Plan:
         groups = fuse(work)
         self.split = {group: units_of_group(group, self.ways) for group in groups}
         self.groups = ordered(groups, self.split)
+        self.repeats = program.repeats
         self.runs_many = self.has_entry = False
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
@@ -172,7 +173,7 @@ class Plan:
         if is_whole and segments and is_possible():
             functions.append(entry_function(self.program.arguments, len(self.buffers)))
             self.has_entry = True
-        if is_whole and segments and self._can_run_many():
+        if is_whole and segments and self.repeats and self._can_run_many():
             spare = len(self.buffers) if self.spared else 0
             functions.append(run_function(kernels, self.program.arguments, live, self.program.results, spare))
             self.runs_many = True

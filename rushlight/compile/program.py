@@ -171,6 +171,7 @@ class Program:
 
     `arguments` are the windows of the tensors handed in, in order; `results` those of the tensors returned.
     `kept` are windows that must be readable after a run besides: gradients, and arguments that were changed.
+    `repeats` tells whether an epoch may run it many times in one call.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Program:
     arguments: list[Window] = field(default_factory=list)
     results: list[Window] = field(default_factory=list)
     kept: list[Window] = field(default_factory=list)
+    repeats: bool = True
 
     def __str__(self) -> str:
         lines = [f"program {self.name}({', '.join(repr(each) for each in self.arguments)})"]

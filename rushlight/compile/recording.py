@@ -70,6 +70,7 @@ class Recording:
         recorder: of the run.
         results: what the run returned.
         backend: what is to run the program.
+        half: its backward pass, where somebody may ask for that later.
 
     `number` counts the recordings of a function, and `reason` is why the earlier ones did not fit.
     """
@@ -77,7 +78,9 @@ class Recording:
     number = 0
     reason = ""
 
-    def __init__(self, recorder: Recorder, results: Results, backend: str) -> None:
+    def __init__(
+        self, recorder: Recorder, results: Results, backend: str, half: Differentiable | None = None
+    ) -> None:
         self.program = recorder.program
         self.guards = recorder.guards
         self.live = recorder.live
@@ -107,13 +110,14 @@ class Recording:
         kept += [look for _, look in self._grads if isinstance(look, Window)]
         self.program.kept = kept
         self.program.results = list(results.windows)
+        self.half = half
+        self.program.repeats = self.is_self_contained
         self.program.verify()
         named = [each for each in self.program.buffers if each.array is not None and each.name]
         self._names = {id(each.array): each.name for each in named}
         for leaf, left in self._grads:
             if isinstance(left, Window):
                 left.buffer.name = f"{self._name_of(leaf)}.grad"
-        self.half: Differentiable | None = None
         self.lock = threading.Lock()
         self.executor: Any = executor_for(self.program, backend, [buffer for buffer, _ in self.live])
         # Arguments are laid out as in the run that was recorded and need no copy; gradients may not be.
