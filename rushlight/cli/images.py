@@ -65,7 +65,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--hidden", type=sizes, metavar="N,N", help="sizes of the hidden layers (64,32)")
     train.add_argument("--activation", choices=ACTIVATIONS, help="what follows each hidden layer (relu)")
     train.add_argument("--batch-size", type=int, metavar="N", help="images per step (64)")
-    train.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (4)")
+    train.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (3)")
     train.add_argument("--lr", type=float, metavar="RATE", help="learning rate (by optimizer)")
     train.add_argument("--optimizer", choices=OPTIMIZERS, help="how weights are updated (adam)")
     train.add_argument("--schedule", choices=SCHEDULES, help="how the rate changes over the run (one-cycle)")

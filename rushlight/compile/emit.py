@@ -180,6 +180,8 @@ class Emitter:
                     low = [lane if not lane & apart else count + lane - apart for lane in range(count)]
                     rows[first] = self.shuffle(a, b, low)
                     rows[first + apart] = self.shuffle(a, b, [lane + apart for lane in low])
+            if apart == 4 < count // 2:  # LLVM looks for shorter ways through all of them, and takes long
+                rows = [self.intrinsic("arithmetic.fence", each) for each in rows]
             apart //= 2
         return rows
 

@@ -33,12 +33,18 @@ class Expr:
         args: the operands; for "const" the number, for "load" the number of the kernel's input.
         kind: the element kind.
         symbols: who made it.
+
+    Attributes:
+        operands: those of `args` that are expressions.
+        parts: everything it is made of, as `vmath.in_order` lists it, once that was asked for.
     """
 
-    __slots__ = ("args", "kind", "op", "symbols")
+    __slots__ = ("args", "kind", "op", "operands", "parts", "symbols")
 
     def __init__(self, op: str, args: tuple[Any, ...], kind: str, symbols: Symbols) -> None:
         self.op, self.args, self.kind, self.symbols = op, args, kind, symbols
+        self.operands = [each for each in args if isinstance(each, Expr)]
+        self.parts: list[Expr] | None = None
 
     def __add__(self, other: Any) -> Expr:
         return self.symbols.arithmetic("add", self, other)
@@ -100,8 +106,7 @@ class Expr:
     def __ne__(self, other: object) -> Expr:  # type: ignore[override]
         return self.symbols.compare("ne", self, other)
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__  # by identity
 
     def __repr__(self) -> str:
         return self._text(8)

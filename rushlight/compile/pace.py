@@ -18,6 +18,7 @@ from rushlight.threads import get_num_threads
 
 TRIAL_SECONDS = 0.005  # long enough for the start of a thread not to matter
 TRIALS = 3  # how many measurements of either count decide
+_LEAST = 4  # steps in a call
 FIRST_REIGN, LONGEST_REIGN = 0.05, 1.0  # seconds until the loser is tried again
 
 
@@ -46,26 +47,25 @@ class Pace:
             self.seconds = {count: deque(maxlen=TRIALS) for count in (1, most)}
         fewest = min(self.seconds, key=lambda count: len(self.seconds[count]))
         if len(self.seconds[fewest]) < TRIALS:
-            return fewest, min(steps, self._in_seconds(TRIAL_SECONDS))
+            return fewest, min(steps, self._trial(fewest))
         best = min(self.seconds, key=lambda count: _median(self.seconds[count]))
         if best != self.chosen:
             self.chosen, self.reign, self.left = best, FIRST_REIGN, FIRST_REIGN
         if self.left <= 0:
             self.reign = min(2 * self.reign, LONGEST_REIGN)
-            self.left = max(self.reign, 10 * self._in_seconds(TRIAL_SECONDS) * self._step())
             loser = 1 if best == most else most
-            return loser, min(steps, self._in_seconds(TRIAL_SECONDS))
-        return best, min(steps, self._in_seconds(self.left))
+            trial = self._trial(loser)
+            self.left = max(self.reign, 10 * trial * _median(self.seconds[loser]))
+            return loser, min(steps, trial)
+        return best, min(steps, max(_LEAST, int(self.left / _median(self.seconds[best]))))
 
-    def _in_seconds(self, seconds: float) -> int:
-        """How many steps take about so long; a few at least, and a few as long as nothing is known."""
-        known = self._step()
-        return max(4, int(seconds / known)) if known else 16
-
-    def _step(self) -> float:
-        """Seconds for a step, as far as is known."""
-        known = [each for found in self.seconds.values() for each in found]
-        return _median(known) if known else 0.0
+    def _trial(self, count: int) -> int:
+        """How many steps make a measurement: by what this count took before, for threads that wait for each
+        other may take ten times as long; cautiously if it was never tried.
+        """
+        found = self.seconds[count]
+        known = found or [4 * each for others in self.seconds.values() for each in others]
+        return max(_LEAST, int(TRIAL_SECONDS / _median(known))) if known else 16
 
     @contextlib.contextmanager
     def measured(self, threads: int, steps: int) -> Iterator[None]:
@@ -75,7 +75,8 @@ class Pace:
         taken = time.perf_counter() - start
         self.left -= taken
         found = self.seconds.get(threads)
-        if found is not None and (len(found) < TRIALS or taken > TRIAL_SECONDS / 2):
+        is_trial = found is not None and (len(found) < TRIALS or threads != self.chosen)
+        if found is not None and (is_trial or taken > TRIAL_SECONDS / 2):
             found.append(taken / steps)
 
 

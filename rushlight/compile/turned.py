@@ -7,6 +7,7 @@ along the target's. Products pack their operands this way. Invariant: elements a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,25 +64,61 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
     body = Body(e, pointers, set())
     lanes, kind = turn.lanes, turn.statement.expr.kind
     no_lanes = Place((), -1, 1, None)
-
-    def address(access: Access, at: Reg, other: Reg, moved: int, by: int) -> str:
-        """The address at a place of both dimensions, moved along one of them."""
-        indices = [at, other] if turn.along == 0 else [other, at]
-        start = body.address(access, no_lanes._replace(indices=tuple(indices)))
-        return e.pointer(start, access.strides[moved] * by, kind)
+    name, needed = _block_function(kind, lanes)
+    e.declared |= needed
+    steps = turn.source.strides[turn.across], turn.target.strides[turn.along]
 
     def block(at: Reg, rows: int, other: Reg, columns: int) -> None:
-        within = e.mask(rows, lanes) if rows < lanes else None
-        vectors = [
-            e.load(address(turn.source, at, other, turn.across, c), kind, lanes, within)
-            for c in range(columns)
-        ]
-        vectors += [e.const(0.0, kind, lanes)] * (lanes - columns)
-        within = e.mask(columns, lanes) if columns < lanes else None
-        for row, vector in enumerate(e.turned(vectors)[:rows]):
-            e.store(vector, address(turn.target, at, other, turn.along, row), within)
+        indices = (at, other) if turn.along == 0 else (other, at)
+        source, target = (
+            body.address(access, no_lanes._replace(indices=indices)) for access in (turn.source, turn.target)
+        )
+        numbers = ", ".join(f"i64 {each}" for each in (*steps, rows, columns))
+        e.line(f"call void @{name}(ptr {source}, ptr {target}, {numbers})")
 
     def strip(at: Reg, rows: int) -> None:
         in_units(e, turn.statement.domain[turn.across], lanes, None, lambda o, n: block(at, rows, o, n))
 
     in_units(e, turn.statement.domain[turn.along], lanes, part, strip)
+
+
+@functools.cache
+def _block_function(kind: str, lanes: int) -> tuple[str, set[str]]:
+    """The function that turns one block, which all such copies share, for LLVM takes longer over it than over
+    whole products: its name, and what the module must have for it, its own text among it.
+
+    Its arguments are where to read and to write, how many elements apart the vectors lie there, how many
+    elements each of those that are read has, and how many of them there are.
+    """
+    e = Emitter()
+    name = f"turn_{kind}"
+    source_step, target_step, rows, columns = (
+        Reg(f"%{each}", "i8", 1) for each in ("source_step", "target_step", "rows", "columns")
+    )
+    parameters = ["ptr %source", "ptr %target", *(f"i64 {each.text}" for each in (source_step, target_step))]
+    e.begin(name, [*parameters, "i64 %rows", "i64 %columns"])
+
+    def apart(base: str, place: Reg, step: Reg) -> str:
+        return e.pointer(base, e.binary("mul", place, step), kind)
+
+    def mask(count: Reg) -> Reg:
+        """Whose first `count` lanes are on."""
+        bits = e.op(f"shl i64 1, {count.text}", "i8", 1)
+        bits = e.binary("sub", bits, e.const(1, "i8"))
+        small = e.op(f"trunc i64 {bits.text} to i{lanes}", "i8", 1)
+        return e.op(f"bitcast i{lanes} {small.text} to <{lanes} x i1>", "b1", lanes)
+
+    within = mask(rows)
+    last = e.binary("sub", columns, e.const(1, "i8"))
+    vectors = []
+    for place in range(lanes):  # where there are fewer, the last one again, which is then not written
+        at = e.intrinsic("smin", e.const(place, "i8"), last)
+        vectors.append(e.load(apart("%source", at, source_step), kind, lanes, within))
+    for place, vector in enumerate(e.turned(vectors)):
+        at = e.const(place, "i8")
+        there = e.op(f"icmp slt i64 {at.text}, {rows.text}", "b1", 1)
+        count = e.select(there, columns, e.const(0, "i8"))
+        e.store(vector, apart("%target", at, target_step), mask(count))
+    e.end()
+    text = "\n".join(e.lines).replace("define void", "define internal void", 1)
+    return name, {*e.declared, text}

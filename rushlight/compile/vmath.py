@@ -180,18 +180,26 @@ def in_order(roots: Sequence[Expr], known: Container[Expr] = (), into_rare: bool
         into_rare: whether what only the rare values of ``rare`` nodes need is among them. A back end that
             skips it asks for it when it comes to such a node: ``in_order([node.args[1]], known)``.
     """
+    if len(roots) == 1 and into_rare and not known:
+        if roots[0].parts is None:
+            roots[0].parts = _in_order(roots, (), True)
+        return list(roots[0].parts)
+    return _in_order(roots, known, into_rare)
+
+
+def _in_order(roots: Sequence[Expr], known: Container[Expr], into_rare: bool) -> list[Expr]:
     found: dict[Expr, None] = {}
     waiting = [each for each in reversed(roots) if each not in known]
     while waiting:
         node = waiting[-1]
-        operands = node.args if into_rare or node.op != "rare" else (node.args[0], node.args[2])
-        missing = [
-            each for each in operands if isinstance(each, Expr) and each not in found and each not in known
-        ]
-        if missing and node not in found:
-            waiting.extend(missing)
-        else:
-            found[waiting.pop()] = None
+        if node not in found:
+            skips = node.op == "rare" and not into_rare
+            operands = node.operands if not skips else [node.args[0], node.args[2]]
+            missing = [each for each in operands if each not in found and each not in known]
+            if missing:
+                waiting.extend(missing)
+                continue
+        found[waiting.pop()] = None
     return list(found)
 
 

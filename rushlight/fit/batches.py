@@ -38,6 +38,13 @@ class TensorBatches:
     def __len__(self) -> int:
         return math.ceil(len(self.tensors[0]) / self.batch_size)
 
+    def some(self, count: int) -> RowBatches:
+        """So many batches like those of an epoch, for which no order of all rows is drawn."""
+        rows = len(self.tensors[0])
+        size = min(self.batch_size, rows)
+        chosen = _numbers(rows, count * size) if self.shuffle else np.arange(count * size) % rows
+        return RowBatches(self.tensors, chosen, size, 0)
+
     def epoch(self, skip: int = 0) -> RowBatches:
         """The batches of an epoch without the first `skip`; the order is drawn at once."""
         order = _permutation(len(self.tensors[0])) if self.shuffle else None
@@ -50,12 +57,18 @@ def _permutation(count: int) -> np.ndarray:
     return rl.randperm(count).numpy()
 
 
+def _numbers(end: int, count: int) -> np.ndarray:
+    import rushlight as rl
+
+    return rl.randint(end, (count,)).numpy()
+
+
 class RowBatches(Iterator[Batch]):
     """The batches of an epoch as rows of tensors: to be had one by one, or as row numbers for several steps.
 
     Args:
         tensors: the data.
-        order: the row numbers of the epoch; None: as they come.
+        order: the row numbers of the batches; None: all as they come.
         batch_size: rows in a batch; the last one has what is left.
         skip: batches to leave out.
     """
@@ -64,7 +77,7 @@ class RowBatches(Iterator[Batch]):
         self, tensors: Sequence[Tensor], order: np.ndarray | None, batch_size: int, skip: int
     ) -> None:
         self.tensors, self.order = tensors, order
-        self.count = len(tensors[0])
+        self.count = len(tensors[0]) if order is None else len(order)
         self.batch_size = min(batch_size, self.count)
         self.place = min(skip * self.batch_size, self.count)
 
@@ -115,6 +128,11 @@ class LoaderBatches:
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    def some(self, count: int) -> Iterator[Batch]:
+        """Batches of one epoch after another; whoever wants `count` of them stops there."""
+        while True:
+            yield from self.epoch()
 
     def epoch(self, skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `skip`, which are made and thrown away."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from rushlight.autograd.mode import state
 from rushlight.fit import randomness
-from rushlight.fit.batches import endless
 from rushlight.fit.mistakes import Mistake
 from rushlight.fit.step import Snapshot
 from rushlight.fit.watching import DEAD_WINDOW, watch
@@ -37,7 +36,7 @@ def rehearse(trainer: Trainer, steps: int) -> list[Mistake]:
     began = time.monotonic()
     try:
         with watcher:
-            for done, batch in enumerate(endless(trainer.train_batches), 1):
+            for done, batch in enumerate(trainer.train_batches.some(steps), 1):
                 loss = trainer.plain_step(*batch).item()
                 late = done >= LEAST and time.monotonic() - began > SECONDS
                 if done >= steps or late or not math.isfinite(loss):

@@ -59,7 +59,7 @@ class Settings:
     hidden: list[int] = field(default_factory=lambda: [64, 32])
     activation: str = "relu"
     batch_size: int = 64
-    epochs: int = 4
+    epochs: int = 3
     lr: float | None = None
     optimizer: str = "adam"
     schedule: str = "one-cycle"
@@ -79,7 +79,7 @@ class Settings:
     @property
     def rate(self) -> float:
         """The learning rate: the one asked for, or the optimizer's usual one."""
-        return self.lr if self.lr is not None else DEFAULT_RATES.get(self.optimizer, 0.003)
+        return self.lr if self.lr is not None else DEFAULT_RATES.get(self.optimizer, 0.004)
 
 
 class NetworkSettings(Protocol):
