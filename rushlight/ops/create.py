@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight import storage
 from rushlight.device import check_device
 from rushlight.dtype import BOOL_NUMPY, I64, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
@@ -21,16 +22,18 @@ from rushlight.ops.samples import Named, Sample, T
 from rushlight.storage import in_memory_order
 from rushlight.tensor import Tensor, new_tensor
 
-FULL = primitive("full", "create", lambda *, shape, value, dtype: np.full(shape, value, dtype), inputs=())
-EMPTY = primitive("empty", "create", lambda *, shape, dtype: np.empty(shape, dtype), inputs=())
+FULL = primitive(
+    "full", "create", lambda *, shape, value, dtype: storage.full(shape, value, dtype), inputs=()
+)
+EMPTY = primitive("empty", "create", lambda *, shape, dtype: storage.empty(shape, dtype), inputs=())
 # Laid out as a model that is not row-major: strides in the order of the model's, without gaps.
 FULL_LIKE = primitive(
     "full_like",
     "create",
-    lambda input, *, value, dtype: in_memory_order(np.full(input.size, value, dtype), input),
+    lambda input, *, value, dtype: in_memory_order(storage.full(input.size, value, dtype), input),
 )
 EMPTY_LIKE = primitive(
-    "empty_like", "create", lambda input, *, dtype: in_memory_order(np.empty(input.size, dtype), input)
+    "empty_like", "create", lambda input, *, dtype: in_memory_order(storage.empty(input.size, dtype), input)
 )
 EYE = primitive("eye", "create", lambda *, n, m, dtype: np.eye(n, m, dtype=dtype), inputs=())
 
