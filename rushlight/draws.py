@@ -336,6 +336,7 @@ def multiply_add(values: np.ndarray, scale: Any, shift: Any) -> np.ndarray:
     PyTorch is compiled for processors that round a product and a sum together; NumPy rounds each. Here the
     sum is taken with its error, and rounded to the neighbour with an odd last bit where it is not exact: with
     bits to spare, that makes the last rounding right (Boldo and Melquiond, "Emulation of a FMA", 2008).
+    In float64 it may be wrong for products below 1e-290, whose errors are too small for that type.
     """
     if shift == 0:
         return values if scale == 1 else values * scale
