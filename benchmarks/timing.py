@@ -42,6 +42,7 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], rounds: in
     pairs = []
     collecting = gc.isenabled()
     gc.collect()
+    gc.freeze()  # or the next comparison would look through all of PyTorch once more
     gc.disable()
     try:
         for _ in range(rounds):
