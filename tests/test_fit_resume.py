@@ -87,6 +87,7 @@ def make(
         callbacks=[EarlyStopping(10), CtrlC(after)],
         compiled=compiled,
         progress=False,
+        report=False,
     )
 
 

@@ -114,7 +114,8 @@ def test_a_large_table_is_learnt_from_a_part_and_predicted_whole(folder, little_
 
 
 def test_notes_count_over_all_parts(folder, little_memory, capsys):
-    assert main(["train", "big.csv", "--target", "sign", "--epochs", "1", "--out", "run"]) == 0
+    small = ["--epochs", "1", "--batch-size", "1000", "--no-report"]
+    assert main(["train", "big.csv", "--target", "sign", *small, "--out", "run"]) == 0
     pl.read_csv("big.csv").with_columns(other=pl.lit("none at all")).write_csv("new.csv")
     assert main(["predict", "run", "new.csv"]) == 0
     assert "note: 5,000 values of 'other' are no numbers" in capsys.readouterr().out

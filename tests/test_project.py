@@ -4,6 +4,7 @@ Files are listed by git, tracked or about to be, so that what .gitignore names d
 """
 
 import ast
+import functools
 import gzip
 import hashlib
 import importlib.util
@@ -32,6 +33,12 @@ def tracked(pattern: str) -> list[Path]:
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     paths = [ROOT / name for name in output.split("\0") if name]
     return sorted({path for path in paths if path.exists()})
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a Python file."""
+    return ast.parse(path.read_text("utf-8"))
 
 
 def project() -> dict:
@@ -74,7 +81,7 @@ def test_only_the_declared_dependencies_are_imported():
     }
     strangers = {}
     for path in tracked("rushlight/*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -97,7 +104,7 @@ def test_no_file_is_too_long(folder):
 def test_every_module_opens_with_a_docstring():
     modules = tracked("rushlight/*.py")
     assert modules
-    silent = [p for p in modules if not (ast.get_docstring(ast.parse(p.read_text("utf-8"))) or "").strip()]
+    silent = [p for p in modules if not (ast.get_docstring(parsed(p)) or "").strip()]
     assert [str(path.relative_to(ROOT)) for path in silent] == []
 
 

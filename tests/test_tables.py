@@ -21,6 +21,8 @@ from rushlight.jobs.tables import Outcome, Settings, class_weights, divide, read
 
 ROWS = 240
 QUICK = ["--epochs", "6", "--batch-size", "32", "--hidden", "16", "--lr", "0.02"]
+# for tests of everything but the learning: one step, which is not worth compiling
+SMALL = ["--epochs", "1", "--batch-size", "1000", "--drop", "name,moved", "--no-report"]
 
 
 def people(seed: int = 0, rows: int = ROWS) -> "pl.DataFrame":
@@ -293,7 +295,7 @@ def test_a_number_is_learnt_in_folds(folder, capsys):
 
 
 def test_new_categories_and_bad_numbers_at_prediction(folder, capsys):
-    assert train("--target", "stays", "--drop", "name,moved") == 0
+    assert train("--target", "stays", *SMALL) == 0
     people(seed=1, rows=20).with_columns(
         pl.lit("Atlantis").alias("city"), pl.lit("old").alias("age")
     ).write_csv("new.csv")
@@ -318,7 +320,7 @@ def test_every_form_of_file_gives_the_same_task(folder, suffix):
 
 
 def test_an_unfinished_run_is_resumed_and_a_finished_one_is_not(folder, capsys):
-    assert train("--target", "rent") == 0
+    assert train("--target", "rent", *SMALL) == 0
     capsys.readouterr()
     assert main(["train", "people.csv", "--target", "rent", "--resume", "run"]) == 2
     assert "is finished" in capsys.readouterr().err
@@ -363,7 +365,7 @@ def test_words_in_a_target_that_should_be_a_number_are_named(folder, capsys):
         f"'soon' in row {row} is not a number. If it is the name of a class, say --task classification"
         in (capsys.readouterr().err)
     )
-    assert train("--target", "stays", "--task", "classification", "--no-report") == 0
+    assert train("--target", "stays", "--task", "classification", *SMALL) == 0
     assert "stays is 3 classes (7, 12, soon)" in capsys.readouterr().out
 
 
@@ -371,7 +373,7 @@ def test_words_in_a_target_that_should_be_a_number_are_named(folder, capsys):
 def test_an_infinite_target_is_missing(folder, capsys, value):
     text = (folder / "people.csv").read_text().replace(",yes", ",1").replace(",no", ",0")
     (folder / "people.csv").write_text(text.replace(",1\n", f",{value}\n", 1))
-    assert train("--target", "stays", "--no-report") == 0
+    assert train("--target", "stays", *SMALL) == 0
     said = capsys.readouterr().out
     assert "left out: 1 row without stays" in said
     assert value == "1e300" or "stays is 2 classes (0, 1)" in said
