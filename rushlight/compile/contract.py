@@ -111,6 +111,14 @@ def units_of(spec: Contraction, dots: bool) -> int:
     return _nesting(spec).units
 
 
+def rows_of_unit(spec: Contraction, dots: bool) -> int:
+    """How many rows (with dot products, columns) of C a unit has; 0 where it has all rows."""
+    if dots:
+        return _group(spec)
+    nesting = _nesting(spec)
+    return 0 if nesting.by_columns else nesting.rows
+
+
 class Nesting(NamedTuple):
     """How tiles follow each other where lanes run along j.
 

@@ -143,10 +143,10 @@ class Emitter:
         suffix = overload(first.kind, first.lanes)
         return self.call(f"llvm.{name}.{suffix}", (first.kind, first.lanes), *args)
 
-    def prefetch(self, pointer: str) -> None:
-        """Have memory bring a line to the nearest cache, to be read and written."""
+    def prefetch(self, pointer: str, near: int = 3) -> None:
+        """Have memory bring a line to the nearest cache (3), or to the second (2)."""
         self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {near}, i32 1)")
 
     def splat(self, value: Reg, lanes: int) -> Reg:
         """A scalar in all lanes of a vector."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile.crossing import Crossing, crossing_of
 from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
@@ -21,6 +22,7 @@ from rushlight.compile.group import Group, Touch, fuse
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
+from rushlight.compile.many import run_function
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
@@ -30,7 +32,6 @@ from rushlight.compile.schedule import (
     entry_function,
     module_text,
     ordered,
-    run_function,
     units_of_group,
 )
 from rushlight.compile.simplify import without_repeats
@@ -55,6 +56,7 @@ class Plan:
         self.groups = ordered(groups, self.split)
         self.repeats = program.repeats
         self.runs_many = self.has_entry = False
+        self.crossing: Crossing | None = None
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
         self.kept.add(self.flags.number)
@@ -141,7 +143,7 @@ class Plan:
 
     # -- code ------------------------------------------------------------------------------------------------
 
-    def _place(self, touch: Touch, offsets: dict[int, int]) -> tuple[Any, int, int]:
+    def place(self, touch: Touch, offsets: dict[int, int]) -> tuple[Any, int, int]:
         """The memory that an access may touch."""
         number = touch.number
         if number in offsets:
@@ -155,6 +157,8 @@ class Plan:
         segments: list[str | Call] = []
         functions: list[str] = []
         is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
+        if is_whole and self._can_run_many():
+            self.crossing = crossing_of(self, offsets, {each.number for each in live})
         step: Segment | None = None
         for group in self.groups:
             if isinstance(group.single, Opaque):
@@ -175,7 +179,9 @@ class Plan:
             self.has_entry = True
         if is_whole and segments and self.repeats and self._can_run_many():
             spare = len(self.buffers) if self.spared else 0
-            functions.append(run_function(kernels, self.program.arguments, live, self.program.results, spare))
+            arguments, results = self.program.arguments, self.program.results
+            calls = [] if step is None or self.crossing is None else step.crossing_calls
+            functions += run_function(kernels, arguments, live, results, spare, self.crossing, calls)
             self.runs_many = True
         return module_text(kernels, functions, pause_function()), segments
 
@@ -201,6 +207,8 @@ class Segment:
         self.since: dict[tuple[bool, bool, Any], Extents] = {}
         self.pending = False  # a check was made whose outcome not all threads know
         self.flushing = False  # denormal numbers count as zero
+        # functions and numbers of buffers of the groups that take turns across steps
+        self.crossing_calls: list[tuple[str, list[int]]] = []
         self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
 
     def add(self, group: Group) -> None:
@@ -208,7 +216,7 @@ class Segment:
         plan, f = self.plan, self.f
         split = plan.split[group]
         touched = group.touches()
-        places = [(each.writes, plan._place(each, self.offsets)) for each in touched]
+        places = [(each.writes, plan.place(each, self.offsets)) for each in touched]
         writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)
         if (self.pending and writes_state) or self._conflict(split > 1, places):
             self._meet()
@@ -227,7 +235,12 @@ class Segment:
         self._flush(plan.fading is not None and plan.fading.allows(group.statements))
         if split > 1:
             first, last = f.part(split)
-            f.line(f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})")
+            call = f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})"
+            if plan.crossing is not None and group in (plan.crossing.first, plan.crossing.last):
+                self.crossing_calls.append((name, numbers))
+                f.unless_crossing(call)
+            else:
+                f.line(call)
             return
         after = f.only_first()
         f.line(f"call void @{name}({', '.join(given)})")

@@ -18,6 +18,7 @@ from rushlight.compile.contract import (
     Stream,
     lanes_along_j,
     lanes_along_k,
+    rows_of_unit,
     tile_of,
     units_of,
 )
@@ -187,14 +188,25 @@ def _streams(
 
 def product_units(product: Product, way: str) -> int:
     """Into how many units a product can be split among threads."""
-    *batch, m, n = product.domain
-    if batch:
+    if len(product.domain) > 2:
         return 1
+    return units_of(_sizes(product, way), way in (DOTS, DOTS_TURNED))
+
+
+def rows_in_unit(product: Product, way: str) -> int:
+    """How many rows of the result (with dot products, columns) a unit has, one unit following the other; 0
+    where units are not made of such.
+    """
+    return rows_of_unit(_sizes(product, way), way in (DOTS, DOTS_TURNED))
+
+
+def _sizes(product: Product, way: str) -> Contraction:
+    """A product's sizes alone."""
+    m, n = product.domain
     lanes, kind = lanes_of(product), kind_of(product.store.buffer.dtype)
     rows, columns = (m, n) if way in (COLUMNS, DOTS) else (n, m)
     nothing = Matrix("", 0, 0)
-    spec = Contraction(rows, columns, product.k, nothing, nothing, kind, lanes)
-    return units_of(spec, way in (DOTS, DOTS_TURNED))
+    return Contraction(rows, columns, product.k, nothing, nothing, kind, lanes)
 
 
 def _batches(

@@ -1,9 +1,9 @@
 """Groups in an order, with threads: which groups are split, where threads wait, and the functions that run.
 
-`Schedule` writes the module: a function for every group, ``step`` that runs one step, and ``run`` that runs
-many with rows of data gathered inside. All threads run the same function; a group that is split is done by
-all of them, any other by the first. Invariant: between two groups that touch the same memory, not both done
-by the first thread, there is a barrier; what is computed does not depend on the number of threads.
+The module has a function for every group, ``step``, which runs one step, and ``run``, which runs many (see
+`many`). All threads run the same function; a group that is split is done by all of them, any other by the
+first. Invariant: between two groups that touch the same memory, not both done by the first thread, there is a
+barrier; what is computed does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from rushlight.compile.body import Spare
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.entry import HEAD, NEEDED
-from rushlight.compile.expr import kind_of
 from rushlight.compile.group import Group
 from rushlight.compile.llvm import ATTRIBUTES, vector_bytes
 from rushlight.compile.loops import emit_loops, loop_units
 from rushlight.compile.products import emit_product, product_units
-from rushlight.compile.program import Buffer, Window
+from rushlight.compile.program import Window
 from rushlight.compile.statements import Product, Statement
 from rushlight.compile.twister import Draws
 from rushlight.compile.vmath import in_order
 
 WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
+
+CROSSING = 192  # where `sync` says that the first and last loops of steps take turns
 
 # Threads meet here. `sync` holds the round at 0 and the number of those that have come at 64; after a bounded
 # number of looks a waiting thread lets others run, so that too few cores make it slow, not stuck.
@@ -245,6 +246,18 @@ class Function:
             self.lines[2:2] = _MODES.splitlines()
         self.line(f"call void @llvm.x86.sse.ldmxcsr(ptr {'%flushing' if wanted else '%usual'})")
 
+    def unless_crossing(self, call: str) -> None:
+        """A call that is left out in steps whose first and last loops take turns (see `crossing`)."""
+        at = self.op(f"getelementptr i8, ptr %sync, i64 {CROSSING}")
+        flag = self.op(f"load i32, ptr {at}, align 4")
+        wanted = self.op(f"icmp eq i32 {flag}, 0")
+        self._count += 1
+        self.line(f"br i1 {wanted}, label %do{self._count}, label %past{self._count}")
+        self.lines.append(f"do{self._count}:")
+        self.line(call)
+        self.line(f"br label %past{self._count}")
+        self.lines.append(f"past{self._count}:")
+
     def barrier(self) -> None:
         """All threads meet."""
         self.line("call void @barrier(ptr %sync, i64 %threads)")
@@ -252,99 +265,6 @@ class Function:
     def text(self) -> str:
         """The whole function."""
         return "\n".join([*self.lines, "}"])
-
-
-def fetch_kernel(kernels: Kernels, window: Window) -> str:
-    """A function that gathers rows: ``(to, from, numbers of rows, first, last)``."""
-    e = Emitter()
-    row = (window.size // window.shape[0]) * BYTES[kind_of(window.dtype)]
-    with e.loop(PART[0], PART[1]) as loop:
-        number = e.load(e.pointer("%b2", loop.index, "i8"), "i8")
-        source = e.pointer("%b1", e.binary("mul", number, e.const(row, "i8")), "u1")
-        target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
-        e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-        e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {row}, i1 false)")
-    return kernels.add("fetch", e, 3, True)
-
-
-def run_function(
-    kernels: Kernels,
-    fetched: Sequence[Window],
-    live: Sequence[Buffer],
-    results: Sequence[Window],
-    spare: int,
-) -> str:
-    """The text of ``run``, which carries out many steps.
-
-    If `spare` is not 0, it is the place in the table of a second table, for all steps but the last.
-
-    ``job`` is a table of 8-byte words: the number of steps; the address of the numbers of the rows (for each
-    step as many as a batch has); the address of the live numbers (for each step one for each of `live`);
-    where to note the step that failed; then an address for the data of each of `fetched`, and one for each
-    result.
-    """
-    f = Function("define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {")
-    steps = f.number("%job", 0)
-    rows, numbers, failed = (f.pointer("%job", place) for place in (1, 2, 3))
-    sources = [f.pointer("%job", 4 + place) for place in range(len(fetched))]
-    targets = [f.pointer("%job", 4 + len(fetched) + place) for place in range(len(results))]
-    f.line("br label %head")
-    f.lines.append("head:")
-    f.line("%s = phi i64 [ 0, %entry ], [ %following, %next ]")
-    more = f.op(f"icmp slt i64 %s, {steps}")
-    f.line(f"br i1 {more}, label %body, label %finished")
-    f.lines.append("body:")
-    if live:
-        after = f.only_first()
-        for place, buffer in enumerate(live):
-            kind = "double" if buffer.dtype.itemsize == 8 else "float"
-            at = f.op(f"mul i64 %s, {len(live)}")
-            at = f.op(f"add i64 {at}, {place}")
-            at = f.op(f"getelementptr double, ptr {numbers}, i64 {at}")
-            value = f.op(f"load double, ptr {at}, align 8")
-            if kind == "float":
-                value = f.op(f"fptrunc double {value} to float")
-            f.line(f"store {kind} {value}, ptr {f.pointer('%table', buffer.number)}, align 4")
-        f.everybody(after)
-    for window, source in zip(fetched, sources, strict=True):
-        batch = window.shape[0]
-        first, last = f.part(batch)
-        at = f.op(f"mul i64 %s, {batch}")
-        chosen = f.op(f"getelementptr i64, ptr {rows}, i64 {at}")
-        to = f.pointer("%table", window.buffer.number)
-        name = fetch_kernel(kernels, window)
-        f.line(f"call void @{name}(ptr {to}, ptr {source}, ptr {chosen}, i64 {first}, i64 {last})")
-    if live or fetched:
-        f.barrier()
-    table = "%table"
-    if spare:
-        last = f.op(f"icmp eq i64 {f.op('add i64 %s, 1')}, {steps}")
-        other = f.op(f"getelementptr ptr, ptr %table, i64 {spare}")
-        table = f.op(f"select i1 {last}, ptr %table, ptr {other}")
-    code = f.op(f"call i32 @step(ptr {table}, i64 %thread, i64 %threads, ptr %sync)")
-    bad = f.op(f"icmp ne i32 {code}, 0")
-    f.line(f"br i1 {bad}, label %stopped, label %good")
-    f.lines.append("good:")
-    after = f.only_first()
-    for window, target in zip(results, targets, strict=True):
-        size = window.nbytes
-        at = f.op(f"mul i64 %s, {size}")
-        to = f.op(f"getelementptr i8, ptr {target}, i64 {at}")
-        source = f.pointer("%table", window.buffer.number)
-        source = f.op(f"getelementptr i8, ptr {source}, i64 {window.offset * window.dtype.itemsize}")
-        f.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
-    f.everybody(after)
-    f.line("br label %next")
-    f.lines.append("next:")
-    f.line("%following = add i64 %s, 1")
-    f.line("br label %head")
-    f.lines.append("stopped:")
-    f.line(f"store i64 %s, ptr {failed}, align 8")
-    f.line(f"ret i32 {code}")
-    f.lines.append("finished:")
-    f.line("ret i32 0")
-    kernels.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-    return f.text()
 
 
 def entry_function(arguments: Sequence[Window], buffers: int) -> str:

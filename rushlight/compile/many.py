@@ -1,0 +1,269 @@
+"""Many steps in one call: the function ``run``, which gathers rows of data and runs ``step`` on them.
+
+Where one step's last loops and the next step's first can take turns (see `crossing`), a single thread goes
+through ``run_alone`` instead. Invariant: after each step memory holds what the steps called one by one would
+have left, but for temporaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rushlight.compile.crossing import Crossing
+from rushlight.compile.emit import BYTES, Emitter
+from rushlight.compile.expr import kind_of
+from rushlight.compile.program import Buffer, Window
+from rushlight.compile.schedule import CROSSING, PART, Function, Kernels
+from rushlight.storage import LINE
+
+
+def _fetch_kernel(kernels: Kernels, window: Window) -> str:
+    """A function that gathers rows: ``(to, from, numbers of rows, first, last)``."""
+    e = Emitter()
+    row = (window.size // window.shape[0]) * BYTES[kind_of(window.dtype)]
+    with e.loop(PART[0], PART[1]) as loop:
+        number = e.load(e.pointer("%b2", loop.index, "i8"), "i8")
+        source = e.pointer("%b1", e.binary("mul", number, e.const(row, "i8")), "u1")
+        target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
+        e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {row}, i1 false)")
+    return kernels.add("fetch", e, 3, True)
+
+
+def _ask_kernel(kernels: Kernels, window: Window) -> str:
+    """A function that has memory bring lines of rows nearer: ``(from, numbers of rows, first, last)``."""
+    e = Emitter()
+    rows = window.shape[0]
+    row = (window.size // rows) * BYTES[kind_of(window.dtype)]
+    with e.loop(0, rows) as each:
+        number = e.load(e.pointer("%b1", each.index, "i8"), "i8")
+        source = e.pointer("%b0", e.binary("mul", number, e.const(row, "i8")), "u1")
+        with e.loop(PART[0], PART[1]) as line:
+            e.prefetch(e.pointer(source, e.binary("mul", line.index, e.const(LINE, "i8")), "u1"), near=2)
+    return kernels.add("ask", e, 2, True)
+
+
+class _Run:
+    """What functions that run many steps are made of.
+
+    ``job`` is a table of 8-byte words: the number of steps; the address of the numbers of the rows (for each
+    step as many as a batch has); the address of the live numbers (for each step one for each of `live`);
+    where to note the step that failed; then an address for the data of each of `fetched`, and one for each
+    result. If `spare` is not 0, it is the place in the table of addresses of a second one, for all steps but
+    the last.
+    """
+
+    def __init__(
+        self,
+        head: str,
+        kernels: Kernels,
+        fetched: Sequence[Window],
+        live: Sequence[Buffer],
+        results: Sequence[Window],
+        spare: int,
+    ) -> None:
+        self.f, self.kernels, self.spare = Function(head), kernels, spare
+        self.fetched, self.live, self.results = fetched, live, results
+        f = self.f
+        self.steps = f.number("%job", 0)
+        self.rows, self.numbers, self.failed = (f.pointer("%job", place) for place in (1, 2, 3))
+        self.sources = [f.pointer("%job", 4 + place) for place in range(len(fetched))]
+        self.targets = [f.pointer("%job", 4 + len(fetched) + place) for place in range(len(results))]
+        kernels.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+
+    def store_live(self) -> None:
+        """What the live numbers are in step ``%s``."""
+        f = self.f
+        for place, buffer in enumerate(self.live):
+            kind = "double" if buffer.dtype.itemsize == 8 else "float"
+            at = f.op(f"mul i64 %s, {len(self.live)}")
+            at = f.op(f"add i64 {at}, {place}")
+            at = f.op(f"getelementptr double, ptr {self.numbers}, i64 {at}")
+            value = f.op(f"load double, ptr {at}, align 8")
+            if kind == "float":
+                value = f.op(f"fptrunc double {value} to float")
+            f.line(f"store {kind} {value}, ptr {f.pointer('%table', buffer.number)}, align 4")
+
+    def fetch(self, window: Window, to: str, step: str, first: str, last: str) -> None:
+        """Gather rows `first` to `last` of a step's batch."""
+        f = self.f
+        source = self.sources[self.fetched.index(window)]
+        at = f.op(f"mul i64 {step}, {window.shape[0]}")
+        chosen = f.op(f"getelementptr i64, ptr {self.rows}, i64 {at}")
+        name = _fetch_kernel(self.kernels, window)
+        f.line(f"call void @{name}(ptr {to}, ptr {source}, ptr {chosen}, i64 {first}, i64 {last})")
+
+    def ask(self, window: Window, step: str, first: str, last: str) -> None:
+        """Have memory bring some lines of each row of a step's batch nearer."""
+        f = self.f
+        at = f.op(f"mul i64 {step}, {window.shape[0]}")
+        chosen = f.op(f"getelementptr i64, ptr {self.rows}, i64 {at}")
+        source = self.sources[self.fetched.index(window)]
+        name = _ask_kernel(self.kernels, window)
+        f.line(f"call void @{name}(ptr {source}, ptr {chosen}, i64 {first}, i64 {last})")
+
+    def is_last(self) -> str:
+        """Whether ``%s`` is the last step."""
+        return self.f.op(f"icmp eq i64 {self.f.op('add i64 %s, 1')}, {self.steps}")
+
+    def second_table(self) -> str:
+        """The table of addresses for all steps but the last."""
+        return self.f.op(f"getelementptr ptr, ptr %table, i64 {self.spare}") if self.spare else "%table"
+
+    def call_step(self, table: str, thread: str, threads: str) -> str:
+        """Run ``step`` and go on at ``good``, or at ``stopped`` with the code that comes back."""
+        f = self.f
+        code = f.op(f"call i32 @step(ptr {table}, i64 {thread}, i64 {threads}, ptr %sync)")
+        bad = f.op(f"icmp ne i32 {code}, 0")
+        f.line(f"br i1 {bad}, label %stopped, label %good")
+        f.lines.append("good:")
+        return code
+
+    def store_results(self) -> None:
+        """Put the results of step ``%s`` where they are to be."""
+        for window, target in zip(self.results, self.targets, strict=True):
+            source = self.f.pointer("%table", window.buffer.number)
+            offset = window.offset * window.dtype.itemsize
+            source = self.f.op(f"getelementptr i8, ptr {source}, i64 {offset}")
+            at = self.f.op(f"mul i64 %s, {window.nbytes}")
+            self.copy(self.f.op(f"getelementptr i8, ptr {target}, i64 {at}"), source, window.nbytes)
+
+    def copy(self, to: str, source: str, size: int) -> None:
+        """Copy so many bytes."""
+        self.f.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
+
+    def next_step(self) -> None:
+        """Begin the block that all steps but the last end with."""
+        self.f.line("br label %next")
+        self.f.lines += ["next:", "  %following = add i64 %s, 1", "  br label %head"]
+
+
+def run_function(
+    kernels: Kernels,
+    fetched: Sequence[Window],
+    live: Sequence[Buffer],
+    results: Sequence[Window],
+    spare: int,
+    crossing: Crossing | None = None,
+    calls: Sequence[tuple[str, list[int]]] = (),
+) -> list[str]:
+    """The text of ``run``, and of ``run_alone`` if there is a `crossing`, with `calls` for its groups."""
+    head = "define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
+    run = _Run(head, kernels, fetched, live, results, spare)
+    f = run.f
+    if crossing is not None:
+        alone = f.op("icmp eq i64 %threads, 1")
+        f.line(f"br i1 {alone}, label %alone, label %together")
+        f.lines.append("alone:")
+        f.line(f"ret i32 {f.op('call i32 @run_alone(ptr %table, ptr %job, ptr %sync)')}")
+    else:
+        f.line("br label %together")
+    f.lines.append("together:")
+    f.line("br label %head")
+    f.lines.append("head:")
+    f.line("%s = phi i64 [ 0, %together ], [ %following, %next ]")
+    more = f.op(f"icmp slt i64 %s, {run.steps}")
+    f.line(f"br i1 {more}, label %body, label %finished")
+    f.lines.append("body:")
+    if live:
+        after = f.only_first()
+        run.store_live()
+        f.everybody(after)
+    for window in fetched:
+        first, last = f.part(window.shape[0])
+        run.fetch(window, f.pointer("%table", window.buffer.number), "%s", first, last)
+    if live or fetched:
+        f.barrier()
+    table = "%table"
+    if spare:
+        table = f.op(f"select i1 {run.is_last()}, ptr %table, ptr {run.second_table()}")
+    code = run.call_step(table, "%thread", "%threads")
+    after = f.only_first()
+    run.store_results()
+    f.everybody(after)
+    run.next_step()
+    f.lines.append("stopped:")
+    f.line(f"store i64 %s, ptr {run.failed}, align 8")
+    f.line(f"ret i32 {code}")
+    f.lines += ["finished:", "  ret i32 0"]
+    if crossing is None:
+        return [f.text()]
+    return [_run_alone(_Run(_ALONE, kernels, fetched, live, results, spare), crossing, calls), f.text()]
+
+
+_ALONE = "define internal i32 @run_alone(ptr %table, ptr %job, ptr %sync) #0 {"
+
+
+def _run_alone(run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[int]]]) -> str:
+    """Many steps by one thread, in which a step's last loops and the next one's first take turns."""
+    f = run.f
+    (first, first_numbers), (last, last_numbers) = calls
+    units = crossing.units
+    waiting = {
+        each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments
+    }
+    flag = f.op(f"getelementptr i8, ptr %sync, i64 {CROSSING}")
+
+    def addresses(table: str, numbers: Sequence[int]) -> list[str]:
+        return [f.pointer(table, number) for number in numbers]
+
+    def call(name: str, given: Sequence[str], begin: str, end: str) -> None:
+        f.line(f"call void @{name}({', '.join(f'ptr {each}' for each in given)}, i64 {begin}, i64 {end})")
+
+    other = run.second_table()
+    some = f.op(f"icmp sgt i64 {run.steps}, 0")
+    f.line(f"br i1 {some}, label %start, label %finished")
+    f.lines.append("start:")
+    for window in crossing.arguments:
+        run.fetch(window, f.pointer("%table", window.buffer.number), "0", "0", str(window.shape[0]))
+    call(first, addresses("%table", first_numbers), "0", str(units))
+    f.line(f"store i32 1, ptr {flag}, align 4")
+    f.line("br label %head")
+    f.lines += ["head:", "  %s = phi i64 [ 0, %start ], [ %following, %next ]"]
+    run.store_live()
+    for window in run.fetched:
+        if window.buffer.number not in waiting:
+            run.fetch(window, f.pointer("%table", window.buffer.number), "%s", "0", str(window.shape[0]))
+    is_last = run.is_last()
+    code = run.call_step(f.op(f"select i1 {is_last}, ptr %table, ptr {other}"), "0", "1")
+    run.store_results()
+    f.line(f"br i1 {is_last}, label %ending, label %turns")
+    f.lines.append("ending:")
+    call(last, addresses("%table", last_numbers), "0", str(units * crossing.ratio))
+    f.line("br label %finished")
+    f.lines.append("turns:")
+    following = f.op("add i64 %s, 1")
+    after_it = f.op("add i64 %s, 2")
+    is_there = f.op(f"icmp slt i64 {after_it}, {run.steps}")
+    later = f.op(f"select i1 {is_there}, i64 {after_it}, i64 {following}")
+    for window in crossing.arguments:
+        run.fetch(window, waiting[window.buffer.number], following, "0", str(window.shape[0]))
+    written = addresses(other, last_numbers)
+    read = [waiting.get(number) or f.pointer("%table", number) for number in first_numbers]
+    f.line("br label %block")
+    f.lines += [
+        "block:",
+        "  %unit = phi i64 [ 0, %turns ], [ %after, %block ]",
+        "  %after = add i64 %unit, 1",
+    ]
+    begin, end = (f.op(f"mul i64 {each}, {crossing.ratio}") for each in ("%unit", "%after"))
+    call(last, written, begin, end)
+    call(first, read, "%unit", "%after")
+    for window in crossing.arguments:
+        lines = -(-window.nbytes // window.shape[0] // LINE)
+        low, high = (
+            f.op(f"udiv i64 {f.op(f'mul i64 {each}, {lines}')}, {units}") for each in ("%unit", "%after")
+        )
+        run.ask(window, later, low, high)
+    f.line(f"br i1 {f.op(f'icmp slt i64 %after, {units}')}, label %block, label %blocks")
+    f.lines.append("blocks:")
+    for window in crossing.arguments:
+        number = window.buffer.number
+        run.copy(f.pointer("%table", number), waiting[number], window.nbytes)
+    run.next_step()
+    f.lines.append("stopped:")
+    f.line(f"store i32 0, ptr {flag}, align 4")
+    f.line(f"store i64 %s, ptr {run.failed}, align 8")
+    f.line(f"ret i32 {code}")
+    f.lines += ["finished:", f"  store i32 0, ptr {flag}, align 4", "  ret i32 0"]
+    return f.text()

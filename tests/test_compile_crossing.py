@@ -1,0 +1,191 @@
+"""Steps on few rows: the last loops of a step and the first of the next take turns over the same weights."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+import rushlight as rl
+from rushlight import nn, optim
+from rushlight.nn import functional as F
+from rushlight.utils.data import DataLoader, TensorDataset
+
+pytest.importorskip("llvmlite", reason="native code needs llvmlite")
+
+plan = importlib.import_module("rushlight.compile.plan")
+
+ROWS, BATCH, INPUTS = 20, 2, 784
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """With more, threads share the loops instead."""
+    before = rl.get_num_threads()
+    rl.set_num_threads(1)
+    yield
+    rl.set_num_threads(before)
+
+
+@pytest.fixture
+def crossings(monkeypatch):
+    """What the plans that are made say about it."""
+    monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
+    found = []
+    real = plan.crossing_of
+
+    def noted(*args):
+        found.append(real(*args))
+        return found[-1]
+
+    monkeypatch.setattr(plan, "crossing_of", noted)
+    return found
+
+
+def data(labels=10):
+    rl.manual_seed(0)
+    return rl.randn(ROWS, INPUTS), rl.randint(labels, (ROWS,))
+
+
+def network(*extra):
+    rl.manual_seed(1)
+    return nn.Sequential(nn.Linear(INPUTS, 64), nn.ReLU(), *extra, nn.Linear(64, 10))
+
+
+def training(model, make_optimizer):
+    optimizer = make_optimizer(model.parameters())
+
+    @rl.compile
+    def step(x, y):
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step, optimizer
+
+
+def sgd(parameters):
+    return optim.SGD(parameters, lr=0.1)
+
+
+def assert_equal_runs(model_of, make_optimizer, rows=ROWS, schedule=None):
+    """An epoch in one call, beside the steps one by one, bit by bit."""
+    x, y = (each[:rows] for each in data())
+    ends = []
+    for together in (True, False):
+        model = model_of()
+        step, optimizer = training(model, make_optimizer)
+        for _ in range(2):  # recorded, with the optimizer's state there
+            step(x[:BATCH], y[:BATCH])
+        scheduler = None if schedule is None else schedule(optimizer)
+        rl.manual_seed(5)
+        loader = DataLoader(TensorDataset(x, y), batch_size=BATCH)
+        if together:
+            losses = step.over(loader, scheduler=scheduler).tolist()
+        else:
+            losses = []
+            for batch in loader:
+                losses.append(step(*batch).item())
+                if scheduler is not None:
+                    scheduler.step()
+        grads = [each.grad for each in model.parameters()]
+        ends.append((losses, [each.detach().numpy().copy() for each in (*model.parameters(), *grads)]))
+    (losses, arrays), (expected, others) = ends
+    assert losses == expected
+    for array, other in zip(arrays, others, strict=True):
+        assert np.array_equal(array, other)
+
+
+@pytest.mark.parametrize("rows", [2, 4, 6, ROWS])
+def test_parameters_losses_and_last_gradients_are_those_of_single_steps(crossings, rows):
+    assert_equal_runs(network, sgd, rows)
+    assert crossings[-1] is not None
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+        lambda p: optim.Adam(p, lr=0.01),
+        lambda p: optim.RMSprop(p, lr=0.01),
+    ],
+)
+def test_other_optimizers(crossings, make_optimizer):
+    assert_equal_runs(network, make_optimizer)
+
+
+def test_rates_that_change_from_step_to_step(crossings):
+    schedule = lambda optimizer: optim.lr_scheduler.ExponentialLR(optimizer, 0.5)  # noqa: E731
+    assert_equal_runs(network, sgd, schedule=schedule)
+    assert crossings[-1] is not None
+
+
+def test_dropout_draws_the_same_numbers(crossings):
+    assert_equal_runs(lambda: network(nn.Dropout(0.5)), sgd)
+    assert crossings[-1] is None  # the loops of the first layer go on to what the step draws
+
+
+def test_the_layer_is_not_the_first_to_read_the_batch(crossings):
+    assert_equal_runs(lambda: nn.Sequential(nn.Tanh(), *network()), sgd)
+    assert crossings[-1] is None
+
+
+def test_weights_that_are_read_elsewhere_too(crossings):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = network()
+
+        def forward(self, x):
+            return self.layers(x) + self.layers[0].weight.sum() * 1e-3
+
+    assert_equal_runs(Tied, sgd)
+
+
+def test_weights_that_fit_the_nearest_cache_need_no_turns(crossings):
+    x, y = rl.randn(ROWS, 16), rl.randint(10, (ROWS,))
+    model = nn.Linear(16, 10)
+    step, _ = training(model, sgd)
+    for _ in range(2):
+        step(x[:BATCH], y[:BATCH])
+    assert crossings[-1] is None
+
+
+def test_a_label_out_of_range_stops_at_its_step(crossings):
+    x, y = data()
+    y[11] = 10  # in the sixth batch
+    ends = []
+    for together in (True, False):
+        model = network()
+        step, _ = training(model, sgd)
+        for _ in range(2):
+            step(x[:BATCH], y[:BATCH])
+        with pytest.raises(IndexError, match="Target 10 is out of bounds"):
+            if together:
+                step.over(DataLoader(TensorDataset(x, y), batch_size=BATCH))
+            else:
+                for start in range(0, ROWS, BATCH):
+                    step(x[start : start + BATCH], y[start : start + BATCH])
+        step(x[:BATCH], y[:BATCH])  # goes on as a step by itself
+        ends.append([each.detach().numpy().copy() for each in model.parameters()])
+    assert crossings[-1] is not None
+    for array, other in zip(*ends, strict=True):
+        assert np.array_equal(array, other)
+
+
+def test_two_threads_give_the_same_bits(crossings):
+    x, y = data()
+    ends = []
+    for threads in (1, 2):
+        rl.set_num_threads(threads)
+        model = network()
+        step, _ = training(model, sgd)
+        for _ in range(2):
+            step(x[:BATCH], y[:BATCH])
+        step.over(DataLoader(TensorDataset(x, y), batch_size=BATCH))
+        ends.append([each.detach().numpy().copy() for each in model.parameters()])
+    for array, other in zip(*ends, strict=True):
+        assert np.array_equal(array, other)
