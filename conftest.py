@@ -1,10 +1,11 @@
 """Settings of the whole suite and of docstring examples: no test sees the user's files or what another set.
 
 The environment is inherited by the commands that tests start: the checkout comes first on their path, their
-cache folder is a fresh one, and matplotlib draws without a screen. A test that changes the compiler's own
-constants has to set RUSHLIGHT_CACHE=0.
+cache folder is a fresh one, they keep byte code, and matplotlib draws without a screen. A test that changes
+the compiler's own constants has to set RUSHLIGHT_CACHE=0.
 """
 
+import gc
 import importlib.util
 import os
 import signal
@@ -54,6 +55,7 @@ def own_environment() -> Iterator[None]:
         patch.delenv("RUSHLIGHT_CACHE", raising=False)
         patch.setenv("MPLBACKEND", "Agg")
         patch.delenv("RUSHLIGHT_DATA", raising=False)
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield
     signal.signal(signal.SIGINT, before)
 
@@ -68,3 +70,9 @@ def fresh_state() -> Iterator[None]:
         yield
     set_default_dtype(dtype)
     set_grad_enabled(grad_enabled)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
