@@ -1,4 +1,4 @@
-"""Steps on few rows: the last loops of a step and the first of the next take turns over the same weights."""
+"""Steps on few rows: the last loops of a step and the first of the next are one, over the same weights."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def data(labels=10):
     return rl.randn(ROWS, INPUTS), rl.randint(labels, (ROWS,))
 
 
-def network(*extra):
+def network(*extra, width=64):
     rl.manual_seed(1)
-    return nn.Sequential(nn.Linear(INPUTS, 64), nn.ReLU(), *extra, nn.Linear(64, 10))
+    return nn.Sequential(nn.Linear(INPUTS, width), nn.ReLU(), *extra, nn.Linear(width, 10))
 
 
 def training(model, make_optimizer):
@@ -71,7 +71,7 @@ def sgd(parameters):
     return optim.SGD(parameters, lr=0.1)
 
 
-def assert_equal_runs(model_of, make_optimizer, rows=ROWS, schedule=None):
+def assert_equal_runs(model_of, make_optimizer, rows=ROWS, schedule=None, size=BATCH):
     """An epoch in one call, beside the steps one by one, bit by bit."""
     x, y = (each[:rows] for each in data())
     ends = []
@@ -79,10 +79,10 @@ def assert_equal_runs(model_of, make_optimizer, rows=ROWS, schedule=None):
         model = model_of()
         step, optimizer = training(model, make_optimizer)
         for _ in range(2):  # recorded, with the optimizer's state there
-            step(x[:BATCH], y[:BATCH])
+            step(x[:size], y[:size])
         scheduler = None if schedule is None else schedule(optimizer)
         rl.manual_seed(5)
-        loader = DataLoader(TensorDataset(x, y), batch_size=BATCH)
+        loader = DataLoader(TensorDataset(x, y), batch_size=size)
         if together:
             losses = step.over(loader, scheduler=scheduler).tolist()
         else:
@@ -103,6 +103,17 @@ def assert_equal_runs(model_of, make_optimizer, rows=ROWS, schedule=None):
 def test_parameters_losses_and_last_gradients_are_those_of_single_steps(crossings, rows):
     assert_equal_runs(network, sgd, rows)
     assert crossings[-1] is not None
+
+
+@pytest.mark.parametrize(("size", "width"), [(1, 64), (3, 67), (4, 30)])
+def test_batches_and_layers_of_other_sizes(crossings, size, width):
+    assert_equal_runs(lambda: network(width=width), sgd, rows=12, size=size)
+    assert (crossings[-1] is None) == (size == 1)  # groups as small as that of one row are left as they are
+
+
+def test_larger_batches_are_computed_in_another_way(crossings):
+    assert_equal_runs(network, sgd, size=5)
+    assert crossings[-1] is None
 
 
 @pytest.mark.parametrize(

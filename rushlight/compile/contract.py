@@ -17,6 +17,7 @@ from rushlight.compile.emit import BYTES, Emitter, Reg
 
 REGISTERS = 28  # accumulators, of 32 vector registers
 FEW_ROWS, MANY_ROWS = 6, 32
+SUPPLIED_ROWS, SUPPLIED_COLUMNS = 4, 4
 LINE = 64  # bytes that memory brings at once
 SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
 
@@ -29,6 +30,9 @@ class Matrix(NamedTuple):
     column: int
 
 
+# Called with (first column, how many) before the dot products of some columns of B; what comes back is called
+# with (which of them, index along k, mask or None) and gives B's elements there.
+Supply = Callable[[Reg, int], Callable[[int, Reg, "Reg | None"], Reg]]
 # Called with (first row, first column, vector of values, mask or None, whether the lanes run along a column)
 # for every finished piece of a row or column of C.
 Finish = Callable[[Reg, Reg, Reg, "Reg | None", bool], None]
@@ -109,14 +113,6 @@ def units_of(spec: Contraction, dots: bool) -> int:
     if dots:
         return -(-spec.n // _group(spec))
     return _nesting(spec).units
-
-
-def rows_of_unit(spec: Contraction, dots: bool) -> int:
-    """How many rows (with dot products, columns) of C a unit has; 0 where it has all rows."""
-    if dots:
-        return _group(spec)
-    nesting = _nesting(spec)
-    return 0 if nesting.by_columns else nesting.rows
 
 
 class Nesting(NamedTuple):
@@ -321,18 +317,26 @@ def _group(spec: Contraction) -> int:
     return min(8 if spec.m <= 3 else 4, spec.n)
 
 
-def lanes_along_k(e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None) -> None:
-    """Emit the nest as dot products of contiguous rows; `part` bounds the units this thread computes."""
-    group = _group(spec)
+def lanes_along_k(
+    e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None, supply: Supply | None = None
+) -> None:
+    """Emit the nest as dot products of contiguous rows; `part` bounds the units this thread computes.
+
+    With `supply`, B is not read but given, once: for no more than `SUPPLIED_ROWS` rows of A.
+    """
+    group = _group(spec) if supply is None else min(SUPPLIED_COLUMNS, spec.n)
     mi = _divisor(spec.m, 24 // group)
+
+    def dots(row: Reg, rows: int, column: Reg, columns: int) -> None:
+        _dots(e, spec, finish, row, rows, column, columns, supply)
 
     def columns_from(column: Reg, columns: int) -> None:
         if columns == group:
-            in_units(e, spec.m, mi, None, lambda row, rows: _dots(e, spec, finish, row, rows, column, group))
+            in_units(e, spec.m, mi, None, lambda row, rows: dots(row, rows, column, group))
             return
         with e.loop(0, columns) as loop:
             single = e.binary("add", column, loop.index)
-            in_units(e, spec.m, mi, None, lambda row, rows: _dots(e, spec, finish, row, rows, single, 1))
+            in_units(e, spec.m, mi, None, lambda row, rows: dots(row, rows, single, 1))
 
     in_units(e, spec.n, group, part, columns_from)
 
@@ -344,18 +348,30 @@ def _divisor(count: int, limit: int) -> int:
 
 
 def _dots(
-    e: Emitter, spec: Contraction, finish: Finish, row: Reg, rows: int, column: Reg, group: int
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    row: Reg,
+    rows: int,
+    column: Reg,
+    group: int,
+    supply: Supply | None,
 ) -> None:
     """The dot products of some rows with `group` neighbouring columns."""
     kind, lanes = spec.kind, spec.lanes
     a_rows = [spec.element(e, spec.a, _plus(e, row, i), 0) for i in range(rows)]
     b_columns = [spec.element(e, spec.b, 0, _plus(e, column, j)) for j in range(group)]
 
-    def step(k: Reg | int, sums: list[Reg], mask: Reg | None) -> list[Reg]:
+    def read(j: int, k: Reg, mask: Reg | None) -> Reg:
+        return e.load(e.pointer(b_columns[j], k, kind), kind, lanes, mask)
+
+    given = read if supply is None else supply(column, group)
+
+    def step(k: Reg, sums: list[Reg], mask: Reg | None) -> list[Reg]:
         left = [e.load(e.pointer(each, k, kind), kind, lanes, mask) for each in a_rows]
         following = list(sums)
-        for j, each in enumerate(b_columns):
-            right = e.load(e.pointer(each, k, kind), kind, lanes, mask)
+        for j in range(group):
+            right = given(j, k, mask)
             for i in range(rows):
                 place = i * group + j
                 following[place] = e.intrinsic("fma", left[i], right, sums[place])

@@ -1,39 +1,44 @@
 """Where one step's last loops and the next step's first go over the same weights.
 
-With batches of a few rows a step is little more than reading its weights and writing them back. What the last
-group of a step writes, the first product of the next reads again, after all of it has left the nearest cache.
-Where nothing comes between, `run_alone` (see `many`) does both block by block instead. Invariant: every group
-computes what it would have computed, from the same numbers; only blocks of two groups take turns.
+With batches of a few rows a step is little more than reading its weights and writing them back. What the
+last group of a step writes, the first product of the next reads again, after all of it has left the nearest
+cache. Where nothing comes between, the two are one loop (`emit_both`), which `run_alone` in `many` runs
+between steps. Invariant: every element is computed as the two groups would have done it, from the same
+numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rushlight.compile.body import Body, Place
+from rushlight.compile.contract import SUPPLIED_COLUMNS, SUPPLIED_ROWS
+from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.expr import kind_of
 from rushlight.compile.group import Group, Touch
-from rushlight.compile.products import COLUMNS, DOTS, rows_in_unit
+from rushlight.compile.products import COLUMNS, DOTS, emit_product, lanes_of
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Window
+from rushlight.compile.schedule import PART
+from rushlight.compile.statements import Access, Product, Statement
 
 if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
 
+UNIT = SUPPLIED_COLUMNS
 NEAREST = 48 << 10  # bytes of the nearest cache: weights that fit stay there anyway
-BLOCK = 32 << 10  # bytes of weights that stay there while both go over them
 
 
 class Crossing(NamedTuple):
-    """Two groups that can take turns.
+    """Two groups that can be one loop.
 
-    `first` begins a step and `last` ends it; each of the `units` of `first` reads what `ratio` units of
-    `last` write.
-    `arguments` are what `first` reads of a step's batch.
+    `first` begins a step with a product of the batch and weights; `last` ends it with a product whose
+    epilogue stores these weights at `store`. `arguments` are what `first` reads of a step's batch.
     """
 
     first: Group
     last: Group
-    units: int
-    ratio: int
+    store: Access
     arguments: list[Window]
 
 
@@ -48,15 +53,14 @@ def crossing_of(plan: Plan, offsets: dict[int, int], live: set[int]) -> Crossing
     if len(plan.groups) < 2:
         return None
     last = plan.groups[-1]
-    written = [each for each in last.touches() if each.writes]
     if plan.split[last] < 2 or _fades(plan, last):
         return None
     for place, first in enumerate(plan.groups[:-1]):
-        ratio = _ratio(plan, first, last)
-        if ratio and not _fades(plan, first) and _is_movable(plan, place, offsets, live, written):
+        store = _shared(plan, first, last)
+        if store is not None and not _fades(plan, first) and _is_movable(plan, place, offsets, live):
             read = {each.number for each in first.touches()}
             found = [each for each in plan.program.arguments if each.buffer.number in read]
-            return Crossing(first, last, plan.split[first], ratio, found)
+            return Crossing(first, last, store, found)
     return None
 
 
@@ -64,35 +68,31 @@ def _fades(plan: Plan, group: Group) -> bool:
     return plan.fading is not None and plan.fading.allows(group.statements)
 
 
-def _ratio(plan: Plan, first: Group, last: Group) -> int:
-    """How many units of `last` write the weights that a unit of `first` reads; 0 where that is not so."""
+def _shared(plan: Plan, first: Group, last: Group) -> Access | None:
+    """Where `last` stores the weights that `first` reads; None where it is not so."""
     reader, writer = first.product, last.product
     if reader is None or writer is None or plan.split[first] < 2:
-        return 0
+        return None
     if plan.ways[reader] != DOTS or plan.ways[writer] != COLUMNS or len(reader.domain) != 2:
-        return 0
+        return None
     rows, columns = reader.domain[1], reader.k
     weights = reader.b.buffer
     whole = (reader.b.offset, reader.b.strides[1], reader.b_k) == (0, columns, 1)
-    if weights.kind != STATE or not whole or writer.domain != (rows, columns):
-        return 0
+    if weights.kind != STATE or not whole or writer.domain != (rows, columns) or writer.b.strides[1] != 1:
+        return None
+    if reader.domain[0] > SUPPLIED_ROWS or writer.k > SUPPLIED_ROWS or weights.nbytes <= NEAREST:
+        return None
     stores = [each.store for each in last.statements if each.store.buffer is weights]
-    if [(each.offset, each.strides) for each in stores] != [(0, (columns, 1))]:
-        return 0
-    block, unit = rows_in_unit(reader, DOTS), rows_in_unit(writer, COLUMNS)
-    if not unit or block % unit or rows % block:
-        return 0
-    near = block * columns * weights.dtype.itemsize <= BLOCK and weights.nbytes > NEAREST
-    return block // unit if near else 0
+    alike = [(each.offset, each.strides) for each in stores] == [(0, (columns, 1))]
+    same_kind = weights.dtype == writer.store.buffer.dtype == reader.store.buffer.dtype
+    return stores[0] if alike and same_kind else None
 
 
-def _is_movable(
-    plan: Plan, place: int, offsets: dict[int, int], live: set[int], written_last: list[Touch]
-) -> bool:
+def _is_movable(plan: Plan, place: int, offsets: dict[int, int], live: set[int]) -> bool:
     """Whether the group at a place can run before all of its step, and while the last group of the step
     before still does.
     """
-    first = plan.groups[place]
+    first, last = plan.groups[place], plan.groups[-1]
     weights = first.product.b.buffer.number if first.product is not None else -1
     own = {each.number for each in first.touches() if each.writes}
     reads = [each for each in first.touches() if not each.writes and each.number not in own]
@@ -103,10 +103,10 @@ def _is_movable(
     if any(plan.buffers[number].kind != TEMPORARY or number in plan.kept for number in own):
         return False
     earlier = [touch for group in plan.groups[:place] for touch in group.touches()]
-    if any(_meets(plan, offsets, writes, [*earlier, *plan.groups[-1].touches()])):
+    if any(_meets(plan, offsets, writes, [*earlier, *last.touches()])):
         return False
     changes = [each for each in earlier if each.writes]
-    changes += [each for each in written_last if each.number != weights]
+    changes += [each for each in last.touches() if each.writes and each.number != weights]
     return not any(_meets(plan, offsets, reads, changes))
 
 
@@ -118,3 +118,80 @@ def _meets(plan: Plan, offsets: dict[int, int], some: list[Touch], others: list[
     for memory, low, high in places(some):
         for other, other_low, other_high in theirs:
             yield memory == other and low < other_high and other_low < high
+
+
+def emit_both(
+    crossing: Crossing,
+    last_numbers: list[int],
+    first_numbers: list[int],
+    stored: Collection[Any],
+    spared: Container[int],
+) -> Emitter:
+    """The code of both groups as one; its parameters ``%b0``, ``%b1``, ... are the buffers of the last group
+    of a step, then those of the first group of the next. A unit is so many rows of weights: `UNIT`.
+    """
+    e = Emitter()
+    first, last = crossing.first, crossing.last
+    assert first.product is not None and last.product is not None
+    # It never is the last step of a run, whose gradients somebody may look at.
+    stored = {each for each in stored if each.store.buffer.number not in spared}
+    pointers = {number: f"%b{place}" for place, number in enumerate(last_numbers)}
+    body = Body(e, pointers, _kept(last, stored))
+    updates = _Updates(e, body, last.product, last.statements, last.product in stored, crossing.store)
+    pointers = {number: f"%b{len(last_numbers) + place}" for place, number in enumerate(first_numbers)}
+    kept, keeps = _kept(first, stored), first.product in stored
+    emit_product(e, first.product, DOTS, first.statements, pointers, kept, keeps, PART, supply=updates.rows)
+    return e
+
+
+def _kept(group: Group, stored: Container[object]) -> set[Statement]:
+    return {each for each in group.statements if each in stored}
+
+
+class _Updates:
+    """Writes a product with its epilogue vector by vector, and gives what it stores at each place."""
+
+    def __init__(
+        self,
+        e: Emitter,
+        body: Body,
+        product: Product,
+        statements: list[Statement],
+        keeps: bool,
+        store: Access,
+    ) -> None:
+        self.e, self.body, self.product, self.statements = e, body, product, statements
+        self.keeps, self.store = keeps, store
+        self.kind, self.lanes = kind_of(product.store.buffer.dtype), lanes_of(product)
+        body.prepare(statements, self.lanes, [product.store.buffer])
+
+    def rows(self, row: Reg, count: int) -> Callable[[int, Reg, Reg | None], Reg]:
+        """Begin with some neighbouring rows; what comes back gives one's values from a column on."""
+        e, product, kind, lanes = self.e, self.product, self.kind, self.lanes
+        zero = e.const(0, "i8")
+        left = self.body.address(product.a, Place((row, zero), -1, 1, None))
+        right = self.body.address(product.b, Place((zero, zero), -1, 1, None))
+        numbers = []
+        for i in range(count):
+            for k in range(product.k):
+                at = e.pointer(left, i * product.a.strides[0] + k * product.a_k, kind)
+                numbers.append(e.splat(e.load(at, kind), lanes))
+        vectors: list[Reg] = []
+
+        def value(i: int, column: Reg, mask: Reg | None) -> Reg:
+            if i == 0:
+                vectors.clear()
+                start = e.pointer(right, column, kind)
+                for k in range(product.k):
+                    vectors.append(e.load(e.pointer(start, k * product.b_k, kind), kind, lanes, mask))
+            total = e.const(0.0, kind, lanes)
+            for k, vector in enumerate(vectors):
+                total = e.intrinsic("fma", numbers[i * product.k + k], vector, total)
+            at = row if i == 0 else e.binary("add", row, e.const(i, "i8"))
+            place = Place((at, column), 1, lanes, mask)
+            first = [(product.store, total)] if self.keeps else []
+            self.body.run(self.statements, place, {product.store: total}, first)
+            made = self.body.values[self.store]
+            return made if mask is None else e.select(mask, made, e.const(0.0, kind, lanes))
+
+        return value

@@ -1,15 +1,16 @@
 """Many steps in one call: the function ``run``, which gathers rows of data and runs ``step`` on them.
 
-Where one step's last loops and the next step's first can take turns (see `crossing`), a single thread goes
+Where one step's last loops and the next step's first can be one (see `crossing`), a single thread goes
 through ``run_alone`` instead. Invariant: after each step memory holds what the steps called one by one would
 have left, but for temporaries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from rushlight.compile.crossing import Crossing
+from rushlight.compile.crossing import UNIT, Crossing, emit_both
 from rushlight.compile.emit import BYTES, Emitter
 from rushlight.compile.expr import kind_of
 from rushlight.compile.program import Buffer, Window
@@ -146,8 +147,15 @@ def run_function(
     spare: int,
     crossing: Crossing | None = None,
     calls: Sequence[tuple[str, list[int]]] = (),
+    spared: Collection[int] = (),
+    stored: Collection[Any] = (),
+    units: tuple[int, int] = (0, 0),
 ) -> list[str]:
-    """The text of ``run``, and of ``run_alone`` if there is a `crossing`, with `calls` for its groups."""
+    """The text of ``run``, and of ``run_alone`` if there is a `crossing`.
+
+    `calls` are the functions of its groups, with the numbers of their buffers, and `units` how many units
+    they have; see `plan` for what is `stored` and `spared`.
+    """
     head = "define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
     run = _Run(head, kernels, fetched, live, results, spare)
     f = run.f
@@ -188,17 +196,22 @@ def run_function(
     f.lines += ["finished:", "  ret i32 0"]
     if crossing is None:
         return [f.text()]
-    return [_run_alone(_Run(_ALONE, kernels, fetched, live, results, spare), crossing, calls), f.text()]
+    alone_run = _Run(_ALONE, kernels, fetched, live, results, spare)
+    (_, first_numbers), (_, last_numbers) = calls
+    e = emit_both(crossing, last_numbers, first_numbers, stored, spared)
+    both = kernels.add("update_and_next", e, len(last_numbers) + len(first_numbers), True)
+    return [_run_alone(alone_run, crossing, calls, both, units), f.text()]
 
 
 _ALONE = "define internal i32 @run_alone(ptr %table, ptr %job, ptr %sync) #0 {"
 
 
-def _run_alone(run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[int]]]) -> str:
-    """Many steps by one thread, in which a step's last loops and the next one's first take turns."""
+def _run_alone(
+    run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[int]]], both: str, units: tuple[int, int]
+) -> str:
+    """Many steps by one thread, in which a step's last loops and the next one's first are one."""
     f = run.f
     (first, first_numbers), (last, last_numbers) = calls
-    units = crossing.units
     waiting = {
         each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments
     }
@@ -207,8 +220,8 @@ def _run_alone(run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[in
     def addresses(table: str, numbers: Sequence[int]) -> list[str]:
         return [f.pointer(table, number) for number in numbers]
 
-    def call(name: str, given: Sequence[str], begin: str, end: str) -> None:
-        f.line(f"call void @{name}({', '.join(f'ptr {each}' for each in given)}, i64 {begin}, i64 {end})")
+    def call(name: str, given: Sequence[str], units: int) -> None:
+        f.line(f"call void @{name}({', '.join(f'ptr {each}' for each in given)}, i64 0, i64 {units})")
 
     other = run.second_table()
     some = f.op(f"icmp sgt i64 {run.steps}, 0")
@@ -216,7 +229,7 @@ def _run_alone(run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[in
     f.lines.append("start:")
     for window in crossing.arguments:
         run.fetch(window, f.pointer("%table", window.buffer.number), "0", "0", str(window.shape[0]))
-    call(first, addresses("%table", first_numbers), "0", str(units))
+    call(first, addresses("%table", first_numbers), units[0])
     f.line(f"store i32 1, ptr {flag}, align 4")
     f.line("br label %head")
     f.lines += ["head:", "  %s = phi i64 [ 0, %start ], [ %following, %next ]"]
@@ -229,7 +242,7 @@ def _run_alone(run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[in
     run.store_results()
     f.line(f"br i1 {is_last}, label %ending, label %turns")
     f.lines.append("ending:")
-    call(last, addresses("%table", last_numbers), "0", str(units * crossing.ratio))
+    call(last, addresses("%table", last_numbers), units[1])
     f.line("br label %finished")
     f.lines.append("turns:")
     following = f.op("add i64 %s, 1")
@@ -240,23 +253,20 @@ def _run_alone(run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[in
         run.fetch(window, waiting[window.buffer.number], following, "0", str(window.shape[0]))
     written = addresses(other, last_numbers)
     read = [waiting.get(number) or f.pointer("%table", number) for number in first_numbers]
-    f.line("br label %block")
-    f.lines += [
-        "block:",
-        "  %unit = phi i64 [ 0, %turns ], [ %after, %block ]",
-        "  %after = add i64 %unit, 1",
-    ]
-    begin, end = (f.op(f"mul i64 {each}, {crossing.ratio}") for each in ("%unit", "%after"))
-    call(last, written, begin, end)
-    call(first, read, "%unit", "%after")
-    for window in crossing.arguments:
+    rows = crossing.store.buffer.size // crossing.store.strides[0]
+    parts = -(-rows // UNIT)
+    f.line("br label %part")
+    f.lines += ["part:", "  %unit = phi i64 [ 0, %turns ], [ %after, %part ]", "  %after = add i64 %unit, 1"]
+    given = ", ".join(f"ptr {each}" for each in (*written, *read))
+    f.line(f"call void @{both}({given}, i64 %unit, i64 %after)")
+    for window in crossing.arguments:  # little by little, or memory would be busy with nothing else
         lines = -(-window.nbytes // window.shape[0] // LINE)
         low, high = (
-            f.op(f"udiv i64 {f.op(f'mul i64 {each}, {lines}')}, {units}") for each in ("%unit", "%after")
+            f.op(f"udiv i64 {f.op(f'mul i64 {each}, {lines}')}, {parts}") for each in ("%unit", "%after")
         )
         run.ask(window, later, low, high)
-    f.line(f"br i1 {f.op(f'icmp slt i64 %after, {units}')}, label %block, label %blocks")
-    f.lines.append("blocks:")
+    f.line(f"br i1 {f.op(f'icmp slt i64 %after, {parts}')}, label %part, label %whole")
+    f.lines.append("whole:")
     for window in crossing.arguments:
         number = window.buffer.number
         run.copy(f.pointer("%table", number), waiting[number], window.nbytes)

@@ -181,7 +181,11 @@ class Plan:
             spare = len(self.buffers) if self.spared else 0
             arguments, results = self.program.arguments, self.program.results
             calls = [] if step is None or self.crossing is None else step.crossing_calls
-            functions += run_function(kernels, arguments, live, results, spare, self.crossing, calls)
+            crossing = self.crossing
+            units = (0, 0) if crossing is None else (self.split[crossing.first], self.split[crossing.last])
+            functions += run_function(
+                kernels, arguments, live, results, spare, crossing, calls, self.spared, self.stored, units
+            )
             self.runs_many = True
         return module_text(kernels, functions, pause_function()), segments
 
@@ -207,7 +211,7 @@ class Segment:
         self.since: dict[tuple[bool, bool, Any], Extents] = {}
         self.pending = False  # a check was made whose outcome not all threads know
         self.flushing = False  # denormal numbers count as zero
-        # functions and numbers of buffers of the groups that take turns across steps
+        # functions and numbers of buffers of the two groups that are one loop across steps
         self.crossing_calls: list[tuple[str, list[int]]] = []
         self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
 

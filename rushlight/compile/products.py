@@ -16,9 +16,9 @@ from rushlight.compile.contract import (
     Matrix,
     Part,
     Stream,
+    Supply,
     lanes_along_j,
     lanes_along_k,
-    rows_of_unit,
     tile_of,
     units_of,
 )
@@ -123,8 +123,11 @@ def emit_product(
     store_product: bool,
     part: Part | None = None,
     spare: Spare | None = None,
+    supply: Supply | None = None,
 ) -> None:
-    """The loops of a product, and at every finished piece the statements that follow it."""
+    """The loops of a product, and at every finished piece the statements that follow it; with `supply`, dot
+    products with what that gives instead of the right operand.
+    """
     *batch, m, n = product.domain
     kind = kind_of(product.store.buffer.dtype)
     body = Body(e, pointers, stored, spare)
@@ -165,7 +168,7 @@ def emit_product(
             streams = [] if batch else _streams(spec, body, start, statements, way)
             lanes_along_j(e, spec, finish, part, streams)
         else:
-            lanes_along_k(e, spec, finish, part)
+            lanes_along_k(e, spec, finish, part, supply)
 
     _batches(e, batch, (), nest)
 
@@ -191,13 +194,6 @@ def product_units(product: Product, way: str) -> int:
     if len(product.domain) > 2:
         return 1
     return units_of(_sizes(product, way), way in (DOTS, DOTS_TURNED))
-
-
-def rows_in_unit(product: Product, way: str) -> int:
-    """How many rows of the result (with dot products, columns) a unit has, one unit following the other; 0
-    where units are not made of such.
-    """
-    return rows_of_unit(_sizes(product, way), way in (DOTS, DOTS_TURNED))
 
 
 def _sizes(product: Product, way: str) -> Contraction:

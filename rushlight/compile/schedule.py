@@ -26,7 +26,7 @@ from rushlight.compile.vmath import in_order
 
 WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
 
-CROSSING = 192  # where `sync` says that the first and last loops of steps take turns
+CROSSING = 192  # where `sync` says that the first and last loops of steps are not its own
 
 # Threads meet here. `sync` holds the round at 0 and the number of those that have come at 64; after a bounded
 # number of looks a waiting thread lets others run, so that too few cores make it slow, not stuck.
@@ -247,7 +247,7 @@ class Function:
         self.line(f"call void @llvm.x86.sse.ldmxcsr(ptr {'%flushing' if wanted else '%usual'})")
 
     def unless_crossing(self, call: str) -> None:
-        """A call that is left out in steps whose first and last loops take turns (see `crossing`)."""
+        """A call that is left out in steps whose first and last loops are done elsewhere (see `crossing`)."""
         at = self.op(f"getelementptr i8, ptr %sync, i64 {CROSSING}")
         flag = self.op(f"load i32, ptr {at}, align 4")
         wanted = self.op(f"icmp eq i32 {flag}, 0")
