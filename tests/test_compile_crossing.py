@@ -156,7 +156,17 @@ def test_weights_that_are_read_elsewhere_too(crossings):
     assert_equal_runs(Tied, sgd)
 
 
-def test_weights_that_fit_the_nearest_cache_need_no_turns(crossings):
+def test_rows_too_long_to_wait_on_the_stack(crossings):
+    x, y = rl.randn(6, 20_000), rl.randint(10, (6,))
+    model = nn.Linear(20_000, 10)
+    step, _ = training(model, sgd)
+    for _ in range(2):
+        step(x[:BATCH], y[:BATCH])
+    losses = step.over(DataLoader(TensorDataset(x, y), batch_size=BATCH))
+    assert crossings[-1] is None and losses.isfinite().all()
+
+
+def test_weights_that_fit_the_nearest_cache_are_left_as_they_are(crossings):
     x, y = rl.randn(ROWS, 16), rl.randint(10, (ROWS,))
     model = nn.Linear(16, 10)
     step, _ = training(model, sgd)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
 
 UNIT = SUPPLIED_COLUMNS
+ON_STACK = 64 << 10  # bytes of a batch that waits there for its step
 NEAREST = 48 << 10  # bytes of the nearest cache: weights that fit stay there anyway
 
 
@@ -60,7 +61,8 @@ def crossing_of(plan: Plan, offsets: dict[int, int], live: set[int]) -> Crossing
         if store is not None and not _fades(plan, first) and _is_movable(plan, place, offsets, live):
             read = {each.number for each in first.touches()}
             found = [each for each in plan.program.arguments if each.buffer.number in read]
-            return Crossing(first, last, store, found)
+            if sum(each.nbytes for each in found) <= ON_STACK:
+                return Crossing(first, last, store, found)
     return None
 
 
