@@ -9,6 +9,7 @@ import pytest
 
 import rushlight as rl
 from rushlight import nn, optim
+from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
 
@@ -55,16 +56,7 @@ def network(*extra, width=64):
 
 def training(model, make_optimizer):
     optimizer = make_optimizer(model.parameters())
-
-    @rl.compile
-    def step(x, y):
-        loss = F.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step, optimizer
+    return rl.compile(plain_step(model, F.cross_entropy, optimizer)), optimizer
 
 
 def sgd(parameters):

@@ -220,7 +220,7 @@ def _fixed_parts(expr: Expr, loads: Sequence[Access], changing: Container[int]) 
     parts: dict[Expr, None] = {}
     for node in in_order([expr]):
         if node not in fixed:
-            parts.update((each, None) for each in node.args if isinstance(each, Expr) and each in fixed)
+            parts.update((each, None) for each in node.operands if each in fixed)
     if expr in fixed:
         parts[expr] = None
     return [each for each in parts if each.op != "const"]

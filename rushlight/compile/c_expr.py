@@ -96,7 +96,7 @@ class Expressions:
     def value(self, root: Expr) -> str:
         """The C expression for a value; parts that occur twice, or are long, get names first."""
         nodes = in_order([root])
-        uses = Counter(each for node in nodes for each in node.args if isinstance(each, Expr))
+        uses = Counter(each for node in nodes for each in node.operands)
         for node in nodes:
             text, binding = self._text(node)
             is_leaf = node.op in ("load", "index", "const")

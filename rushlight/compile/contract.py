@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.storage import LINE
 
 REGISTERS = 28  # accumulators, of 32 vector registers
 FEW_ROWS, MANY_ROWS = 6, 32
 SUPPLIED_ROWS, SUPPLIED_COLUMNS = 4, 4
-LINE = 64  # bytes that memory brings at once
 SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
 
 

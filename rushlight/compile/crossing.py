@@ -9,7 +9,7 @@ numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator
+from collections.abc import Callable, Collection, Container
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rushlight.compile.body import Body, Place
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 UNIT = SUPPLIED_COLUMNS
 ON_STACK = 64 << 10  # bytes of a batch that waits there for its step
 NEAREST = 48 << 10  # bytes of the nearest cache: weights that fit stay there anyway
+
+
+class GroupCall(NamedTuple):
+    """How a group is called: its function, the numbers of the buffers it is given, its units of work."""
+
+    name: str
+    numbers: list[int]
+    units: int
 
 
 class Crossing(NamedTuple):
@@ -54,20 +62,16 @@ def crossing_of(plan: Plan, offsets: dict[int, int], live: set[int]) -> Crossing
     if len(plan.groups) < 2:
         return None
     last = plan.groups[-1]
-    if plan.split[last] < 2 or _fades(plan, last):
+    if plan.split[last] < 2 or plan.fades(last):
         return None
     for place, first in enumerate(plan.groups[:-1]):
         store = _shared(plan, first, last)
-        if store is not None and not _fades(plan, first) and _is_movable(plan, place, offsets, live):
+        if store is not None and not plan.fades(first) and _is_movable(plan, place, offsets, live):
             read = {each.number for each in first.touches()}
             found = [each for each in plan.program.arguments if each.buffer.number in read]
             if sum(each.nbytes for each in found) <= ON_STACK:
                 return Crossing(first, last, store, found)
     return None
-
-
-def _fades(plan: Plan, group: Group) -> bool:
-    return plan.fading is not None and plan.fading.allows(group.statements)
 
 
 def _shared(plan: Plan, first: Group, last: Group) -> Access | None:
@@ -105,21 +109,25 @@ def _is_movable(plan: Plan, place: int, offsets: dict[int, int], live: set[int])
     if any(plan.buffers[number].kind != TEMPORARY or number in plan.kept for number in own):
         return False
     earlier = [touch for group in plan.groups[:place] for touch in group.touches()]
-    if any(_meets(plan, offsets, writes, [*earlier, *last.touches()])):
+    if _meets(plan, offsets, writes, [*earlier, *last.touches()]):
         return False
     changes = [each for each in earlier if each.writes]
     changes += [each for each in last.touches() if each.writes and each.number != weights]
-    return not any(_meets(plan, offsets, reads, changes))
+    return not _meets(plan, offsets, reads, changes)
 
 
-def _meets(plan: Plan, offsets: dict[int, int], some: list[Touch], others: list[Touch]) -> Iterator[bool]:
+def _meets(plan: Plan, offsets: dict[int, int], some: list[Touch], others: list[Touch]) -> bool:
+    """Whether some accesses may touch memory that others do."""
+
     def places(touches: list[Touch]) -> list[tuple[Any, int, int]]:
         return [plan.place(each, offsets) for each in touches]
 
     theirs = places(others)
-    for memory, low, high in places(some):
-        for other, other_low, other_high in theirs:
-            yield memory == other and low < other_high and other_low < high
+    return any(
+        memory == other and low < other_high and other_low < high
+        for memory, low, high in places(some)
+        for other, other_low, other_high in theirs
+    )
 
 
 def emit_both(

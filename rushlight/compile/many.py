@@ -7,24 +7,31 @@ have left, but for temporaries.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from rushlight.compile.crossing import UNIT, Crossing, emit_both
-from rushlight.compile.emit import BYTES, Emitter
-from rushlight.compile.expr import kind_of
+from rushlight.compile.crossing import UNIT, Crossing, GroupCall
+from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.schedule import CROSSING, PART, Function, Kernels
 from rushlight.storage import LINE
 
 
+def _row(e: Emitter, window: Window, source: str, numbers: str, place: Reg) -> str:
+    """The address of a row of the data, whose number stands at a place among `numbers`."""
+    number = e.load(e.pointer(numbers, place, "i8"), "i8")
+    return e.pointer(source, e.binary("mul", number, e.const(_row_bytes(window), "i8")), "u1")
+
+
+def _row_bytes(window: Window) -> int:
+    return window.nbytes // window.shape[0]
+
+
 def _fetch_kernel(kernels: Kernels, window: Window) -> str:
     """A function that gathers rows: ``(to, from, numbers of rows, first, last)``."""
     e = Emitter()
-    row = (window.size // window.shape[0]) * BYTES[kind_of(window.dtype)]
+    row = _row_bytes(window)
     with e.loop(PART[0], PART[1]) as loop:
-        number = e.load(e.pointer("%b2", loop.index, "i8"), "i8")
-        source = e.pointer("%b1", e.binary("mul", number, e.const(row, "i8")), "u1")
+        source = _row(e, window, "%b1", "%b2", loop.index)
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
         e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
         e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {row}, i1 false)")
@@ -34,11 +41,8 @@ def _fetch_kernel(kernels: Kernels, window: Window) -> str:
 def _ask_kernel(kernels: Kernels, window: Window) -> str:
     """A function that has memory bring lines of rows nearer: ``(from, numbers of rows, first, last)``."""
     e = Emitter()
-    rows = window.shape[0]
-    row = (window.size // rows) * BYTES[kind_of(window.dtype)]
-    with e.loop(0, rows) as each:
-        number = e.load(e.pointer("%b1", each.index, "i8"), "i8")
-        source = e.pointer("%b0", e.binary("mul", number, e.const(row, "i8")), "u1")
+    with e.loop(0, window.shape[0]) as each:
+        source = _row(e, window, "%b0", "%b1", each.index)
         with e.loop(PART[0], PART[1]) as line:
             e.prefetch(e.pointer(source, e.binary("mul", line.index, e.const(LINE, "i8")), "u1"), near=2)
     return kernels.add("ask", e, 2, True)
@@ -87,21 +91,19 @@ class _Run:
 
     def fetch(self, window: Window, to: str, step: str, first: str, last: str) -> None:
         """Gather rows `first` to `last` of a step's batch."""
-        f = self.f
-        source = self.sources[self.fetched.index(window)]
-        at = f.op(f"mul i64 {step}, {window.shape[0]}")
-        chosen = f.op(f"getelementptr i64, ptr {self.rows}, i64 {at}")
         name = _fetch_kernel(self.kernels, window)
-        f.line(f"call void @{name}(ptr {to}, ptr {source}, ptr {chosen}, i64 {first}, i64 {last})")
+        self.f.line(f"call void @{name}(ptr {to}, {self._batch(window, step)}, i64 {first}, i64 {last})")
 
     def ask(self, window: Window, step: str, first: str, last: str) -> None:
         """Have memory bring some lines of each row of a step's batch nearer."""
-        f = self.f
-        at = f.op(f"mul i64 {step}, {window.shape[0]}")
-        chosen = f.op(f"getelementptr i64, ptr {self.rows}, i64 {at}")
-        source = self.sources[self.fetched.index(window)]
         name = _ask_kernel(self.kernels, window)
-        f.line(f"call void @{name}(ptr {source}, ptr {chosen}, i64 {first}, i64 {last})")
+        self.f.line(f"call void @{name}({self._batch(window, step)}, i64 {first}, i64 {last})")
+
+    def _batch(self, window: Window, step: str) -> str:
+        """The arguments that say which rows make up a step's batch: the data, and the numbers of the rows."""
+        at = self.f.op(f"mul i64 {step}, {window.shape[0]}")
+        chosen = self.f.op(f"getelementptr i64, ptr {self.rows}, i64 {at}")
+        return f"ptr {self.sources[self.fetched.index(window)]}, ptr {chosen}"
 
     def is_last(self) -> str:
         """Whether ``%s`` is the last step."""
@@ -145,21 +147,13 @@ def run_function(
     live: Sequence[Buffer],
     results: Sequence[Window],
     spare: int,
-    crossing: Crossing | None = None,
-    calls: Sequence[tuple[str, list[int]]] = (),
-    spared: Collection[int] = (),
-    stored: Collection[Any] = (),
-    units: tuple[int, int] = (0, 0),
-) -> list[str]:
-    """The text of ``run``, and of ``run_alone`` if there is a `crossing`.
-
-    `calls` are the functions of its groups, with the numbers of their buffers, and `units` how many units
-    they have; see `plan` for what is `stored` and `spared`.
-    """
+    has_alone: bool,
+) -> str:
+    """The text of ``run``; `has_alone` says that there is a ``run_alone``, for a single thread."""
     head = "define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
     run = _Run(head, kernels, fetched, live, results, spare)
     f = run.f
-    if crossing is not None:
+    if has_alone:
         alone = f.op("icmp eq i64 %threads, 1")
         f.line(f"br i1 {alone}, label %alone, label %together")
         f.lines.append("alone:")
@@ -194,24 +188,26 @@ def run_function(
     f.line(f"store i64 %s, ptr {run.failed}, align 8")
     f.line(f"ret i32 {code}")
     f.lines += ["finished:", "  ret i32 0"]
-    if crossing is None:
-        return [f.text()]
-    alone_run = _Run(_ALONE, kernels, fetched, live, results, spare)
-    (_, first_numbers), (_, last_numbers) = calls
-    e = emit_both(crossing, last_numbers, first_numbers, stored, spared)
-    both = kernels.add("update_and_next", e, len(last_numbers) + len(first_numbers), True)
-    return [_run_alone(alone_run, crossing, calls, both, units), f.text()]
+    return f.text()
 
 
-_ALONE = "define internal i32 @run_alone(ptr %table, ptr %job, ptr %sync) #0 {"
-
-
-def _run_alone(
-    run: _Run, crossing: Crossing, calls: Sequence[tuple[str, list[int]]], both: str, units: tuple[int, int]
+def run_alone_function(
+    kernels: Kernels,
+    fetched: Sequence[Window],
+    live: Sequence[Buffer],
+    results: Sequence[Window],
+    spare: int,
+    crossing: Crossing,
+    first: GroupCall,
+    last: GroupCall,
+    both: str,
 ) -> str:
-    """Many steps by one thread, in which a step's last loops and the next one's first are one."""
+    """The text of ``run_alone``: many steps by one thread, in which the `last` group of a step and the
+    `first` of the next are one function, `both`.
+    """
+    head = "define internal i32 @run_alone(ptr %table, ptr %job, ptr %sync) #0 {"
+    run = _Run(head, kernels, fetched, live, results, spare)
     f = run.f
-    (first, first_numbers), (last, last_numbers) = calls
     waiting = {
         each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments
     }
@@ -220,8 +216,9 @@ def _run_alone(
     def addresses(table: str, numbers: Sequence[int]) -> list[str]:
         return [f.pointer(table, number) for number in numbers]
 
-    def call(name: str, given: Sequence[str], units: int) -> None:
-        f.line(f"call void @{name}({', '.join(f'ptr {each}' for each in given)}, i64 0, i64 {units})")
+    def call_whole(group: GroupCall) -> None:
+        given = ", ".join(f"ptr {each}" for each in addresses("%table", group.numbers))
+        f.line(f"call void @{group.name}({given}, i64 0, i64 {group.units})")
 
     other = run.second_table()
     some = f.op(f"icmp sgt i64 {run.steps}, 0")
@@ -229,7 +226,7 @@ def _run_alone(
     f.lines.append("start:")
     for window in crossing.arguments:
         run.fetch(window, f.pointer("%table", window.buffer.number), "0", "0", str(window.shape[0]))
-    call(first, addresses("%table", first_numbers), units[0])
+    call_whole(first)
     f.line(f"store i32 1, ptr {flag}, align 4")
     f.line("br label %head")
     f.lines += ["head:", "  %s = phi i64 [ 0, %start ], [ %following, %next ]"]
@@ -242,7 +239,7 @@ def _run_alone(
     run.store_results()
     f.line(f"br i1 {is_last}, label %ending, label %turns")
     f.lines.append("ending:")
-    call(last, addresses("%table", last_numbers), units[1])
+    call_whole(last)
     f.line("br label %finished")
     f.lines.append("turns:")
     following = f.op("add i64 %s, 1")
@@ -251,8 +248,8 @@ def _run_alone(
     later = f.op(f"select i1 {is_there}, i64 {after_it}, i64 {following}")
     for window in crossing.arguments:
         run.fetch(window, waiting[window.buffer.number], following, "0", str(window.shape[0]))
-    written = addresses(other, last_numbers)
-    read = [waiting.get(number) or f.pointer("%table", number) for number in first_numbers]
+    written = addresses(other, last.numbers)
+    read = [waiting.get(number) or f.pointer("%table", number) for number in first.numbers]
     rows = crossing.store.buffer.size // crossing.store.strides[0]
     parts = -(-rows // UNIT)
     f.line("br label %part")
@@ -260,7 +257,7 @@ def _run_alone(
     given = ", ".join(f"ptr {each}" for each in (*written, *read))
     f.line(f"call void @{both}({given}, i64 %unit, i64 %after)")
     for window in crossing.arguments:  # little by little, or memory would be busy with nothing else
-        lines = -(-window.nbytes // window.shape[0] // LINE)
+        lines = -(-_row_bytes(window) // LINE)
         low, high = (
             f.op(f"udiv i64 {f.op(f'mul i64 {each}, {lines}')}, {parts}") for each in ("%unit", "%after")
         )

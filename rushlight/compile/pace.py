@@ -75,8 +75,9 @@ class Pace:
         taken = time.perf_counter() - start
         self.left -= taken
         found = self.seconds.get(threads)
-        is_trial = found is not None and (len(found) < TRIALS or threads != self.chosen)
-        if found is not None and (is_trial or taken > TRIAL_SECONDS / 2):
+        if found is None:
+            return
+        if len(found) < TRIALS or threads != self.chosen or taken > TRIAL_SECONDS / 2:
             found.append(taken / steps)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.crossing import Crossing, crossing_of
+from rushlight.compile.crossing import Crossing, GroupCall, crossing_of, emit_both
 from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
@@ -22,7 +22,7 @@ from rushlight.compile.group import Group, Touch, fuse
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
-from rushlight.compile.many import run_function
+from rushlight.compile.many import run_alone_function, run_function
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
@@ -143,6 +143,10 @@ class Plan:
 
     # -- code ------------------------------------------------------------------------------------------------
 
+    def fades(self, group: Group) -> bool:
+        """Whether denormal numbers count as zero in a group."""
+        return self.fading is not None and self.fading.allows(group.statements)
+
     def place(self, touch: Touch, offsets: dict[int, int]) -> tuple[Any, int, int]:
         """The memory that an access may touch."""
         number = touch.number
@@ -157,7 +161,8 @@ class Plan:
         segments: list[str | Call] = []
         functions: list[str] = []
         is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
-        if is_whole and self._can_run_many():
+        self.runs_many = bool(self.groups) and is_whole and self.repeats and self._can_run_many()
+        if self.runs_many:
             self.crossing = crossing_of(self, offsets, {each.number for each in live})
         step: Segment | None = None
         for group in self.groups:
@@ -177,16 +182,21 @@ class Plan:
         if is_whole and segments and is_possible():
             functions.append(entry_function(self.program.arguments, len(self.buffers)))
             self.has_entry = True
-        if is_whole and segments and self.repeats and self._can_run_many():
+        if self.runs_many:
+            assert step is not None
             spare = len(self.buffers) if self.spared else 0
             arguments, results = self.program.arguments, self.program.results
-            calls = [] if step is None or self.crossing is None else step.crossing_calls
-            crossing = self.crossing
-            units = (0, 0) if crossing is None else (self.split[crossing.first], self.split[crossing.last])
-            functions += run_function(
-                kernels, arguments, live, results, spare, crossing, calls, self.spared, self.stored, units
-            )
-            self.runs_many = True
+            has_alone = self.crossing is not None
+            functions.append(run_function(kernels, arguments, live, results, spare, has_alone))
+            if self.crossing is not None:
+                first, last = step.crossing_calls
+                e = emit_both(self.crossing, last.numbers, first.numbers, self.stored, self.spared)
+                both = kernels.add("update_and_next", e, len(last.numbers) + len(first.numbers), True)
+                functions.append(
+                    run_alone_function(
+                        kernels, arguments, live, results, spare, self.crossing, first, last, both
+                    )
+                )
         return module_text(kernels, functions, pause_function()), segments
 
     def _can_run_many(self) -> bool:
@@ -211,8 +221,8 @@ class Segment:
         self.since: dict[tuple[bool, bool, Any], Extents] = {}
         self.pending = False  # a check was made whose outcome not all threads know
         self.flushing = False  # denormal numbers count as zero
-        # functions and numbers of buffers of the two groups that are one loop across steps
-        self.crossing_calls: list[tuple[str, list[int]]] = []
+        # the two groups that are one loop across steps
+        self.crossing_calls: list[GroupCall] = []
         self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
 
     def add(self, group: Group) -> None:
@@ -236,12 +246,12 @@ class Segment:
         e = emit_group(group, numbers, split > 1, plan.ways, plan.stored, plan.spared)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), split > 1)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
-        self._flush(plan.fading is not None and plan.fading.allows(group.statements))
+        self._flush(plan.fades(group))
         if split > 1:
             first, last = f.part(split)
             call = f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})"
             if plan.crossing is not None and group in (plan.crossing.first, plan.crossing.last):
-                self.crossing_calls.append((name, numbers))
+                self.crossing_calls.append(GroupCall(name, numbers, split))
                 f.unless_crossing(call)
             else:
                 f.line(call)

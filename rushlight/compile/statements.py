@@ -240,7 +240,7 @@ def same_everywhere(expr: Expr, loads: Sequence[Access], changing: Container[int
             access = loads[node.args[0]]
             same = access.is_one_element() and access.buffer.number not in changing
         else:
-            same = node.op != "index" and all(each in found for each in node.args if isinstance(each, Expr))
+            same = node.op != "index" and all(each in found for each in node.operands)
         if same:
             found.add(node)
     return found

@@ -131,8 +131,7 @@ class LoaderBatches:
 
     def some(self, count: int) -> Iterator[Batch]:
         """Batches of one epoch after another; whoever wants `count` of them stops there."""
-        while True:
-            yield from self.epoch()
+        return endless(self)
 
     def epoch(self, skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `skip`, which are made and thrown away."""
