@@ -6,11 +6,13 @@ Invariant: what is the same at every place is computed once, before the loops (`
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import Expr, is_float, kind_of
+from rushlight.compile.layout import Panels
 from rushlight.compile.program import Buffer
 from rushlight.compile.quotients import shared_out
 from rushlight.compile.scalar import Scalars, cast
@@ -42,12 +44,18 @@ class Body:
         pointers: the register that holds the address of each buffer, by number.
         stored: the statements whose value goes to memory.
         spare: where it does so not always.
+        panels: where elements are of buffers that may lie in panels, by number.
     """
 
     def __init__(
-        self, e: Emitter, pointers: dict[int, str], stored: set[Statement], spare: Spare | None = None
+        self,
+        e: Emitter,
+        pointers: dict[int, str],
+        stored: set[Statement],
+        spare: Spare | None = None,
+        panels: Mapping[int, Panels] = MappingProxyType({}),
     ) -> None:
-        self.e, self.pointers, self.stored, self.spare = e, pointers, stored, spare
+        self.e, self.pointers, self.stored, self.spare, self.panels = e, pointers, stored, spare, panels
         self.values: dict[Access, Reg] = {}  # what is known at the place at hand
         self.lanes = 0
         self.wide: dict[Statement, Expr] = {}  # what to compute in places of that many lanes
@@ -146,8 +154,11 @@ class Body:
 
     def address(self, access: Access, place: Place) -> str:
         """The address of the element at the place, picks aside."""
-        e, kind = self.e, kind_of(access.buffer.dtype)
-        pointer = e.pointer(self.pointers[access.buffer.number], access.offset, kind)
+        e, kind, number = self.e, kind_of(access.buffer.dtype), access.buffer.number
+        if number in self.panels:
+            row, column = place.indices
+            return self.panels[number].address(e, self.pointers[number], row, column, kind)
+        pointer = e.pointer(self.pointers[number], access.offset, kind)
         for at, stride in zip(place.indices, access.strides, strict=True):
             if stride:
                 step = at if stride == 1 else e.op(f"mul nsw i64 {at.text}, {stride}", "i8", 1)

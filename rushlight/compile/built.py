@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile import cache
+from rushlight.compile.expr import kind_of
 from rushlight.compile.llvm import object_code, target
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.dtype import dtype, get_default_dtype
@@ -45,6 +46,7 @@ class Built:
         spared: those among them that only the last of many steps stores.
         offsets: (number, offset in bytes) of temporaries that share one block of memory.
         size: of that block, in bytes.
+        panels: (number, elements) of states that lie in panels while many steps run (see `layout`).
         segments: what to run in order: functions of the code by name, calls for NumPy by place.
         checks: places of the calls to which failed checks belong.
         is_split: whether there is work for several threads.
@@ -61,6 +63,7 @@ class Built:
     spared: list[int]
     offsets: list[tuple[int, int]]
     size: int
+    panels: list[tuple[int, int]]
     segments: list[str | int]
     checks: list[int]
     is_split: bool
@@ -170,6 +173,10 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         spared=sorted(plan.spared),
         offsets=offsets,
         size=size,
+        panels=[
+            (number, shape.elements(kind_of(plan.buffers[number].dtype)))
+            for number, shape in plan.panels.items()
+        ],
         segments=[each if isinstance(each, str) else place_of_call[id(each)] for each in segments],
         checks=[place_of_call[id(each.call)] for each in plan.checks],
         is_split=any(units > 1 for units in plan.split.values()),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Container
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rushlight.compile.body import Body, Place
-from rushlight.compile.contract import SUPPLIED_COLUMNS, SUPPLIED_ROWS
+from rushlight.compile.dots import SUPPLIED_COLUMNS, SUPPLIED_ROWS
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import kind_of
 from rushlight.compile.group import Group, Touch

@@ -318,6 +318,10 @@ class Emitter:
         """The greater of an index and a constant."""
         return max(a, b) if isinstance(a, int) else self.intrinsic("smax", a, self.const(b, "i8"))
 
+    def times(self, index: Reg, factor: int) -> Reg:
+        """An index scaled by a constant."""
+        return index if factor == 1 else self.op(f"mul nsw i64 {index.text}, {factor}", "i8", 1)
+
     # -- control ---------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -8,12 +8,18 @@ have left, but for temporaries.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall
 from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.expr import kind_of
+from rushlight.compile.layout import copy_rows
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.schedule import CROSSING, PART, Function, Kernels
 from rushlight.storage import LINE
+
+if TYPE_CHECKING:
+    from rushlight.compile.plan import Plan
 
 
 def _row(e: Emitter, window: Window, source: str, numbers: str, place: Reg) -> str:
@@ -54,26 +60,29 @@ class _Run:
     ``job`` is a table of 8-byte words: the number of steps; the address of the numbers of the rows (for each
     step as many as a batch has); the address of the live numbers (for each step one for each of `live`);
     where to note the step that failed; then an address for the data of each of `fetched`, and one for each
-    result. If `spare` is not 0, it is the place in the table of addresses of a second one, for all steps but
-    the last.
+    result. `table` has the addresses of buffers in the last step, and `other_table` in all others, which are
+    spared to store some.
     """
 
     def __init__(
         self,
         head: str,
         kernels: Kernels,
-        fetched: Sequence[Window],
+        plan: Plan,
         live: Sequence[Buffer],
-        results: Sequence[Window],
-        spare: int,
+        tables_before: int,
     ) -> None:
-        self.f, self.kernels, self.spare = Function(head), kernels, spare
-        self.fetched, self.live, self.results = fetched, live, results
+        self.f, self.kernels, self.live = Function(head), kernels, live
+        self.fetched, self.results = plan.program.arguments, plan.program.results
         f = self.f
+        self.step = "step_in_panels" if plan.panels else "step"
+        self.table = self._after("%table", tables_before * len(plan.buffers))
+        self.other_table = self._after(self.table, len(plan.buffers)) if plan.spared else self.table
         self.steps = f.number("%job", 0)
         self.rows, self.numbers, self.failed = (f.pointer("%job", place) for place in (1, 2, 3))
-        self.sources = [f.pointer("%job", 4 + place) for place in range(len(fetched))]
-        self.targets = [f.pointer("%job", 4 + len(fetched) + place) for place in range(len(results))]
+        fetched = len(self.fetched)
+        self.sources = [f.pointer("%job", 4 + place) for place in range(fetched)]
+        self.targets = [f.pointer("%job", 4 + fetched + place) for place in range(len(self.results))]
         kernels.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
 
     def store_live(self) -> None:
@@ -109,18 +118,31 @@ class _Run:
         """Whether ``%s`` is the last step."""
         return self.f.op(f"icmp eq i64 {self.f.op('add i64 %s, 1')}, {self.steps}")
 
-    def second_table(self) -> str:
-        """The table of addresses for all steps but the last."""
-        return self.f.op(f"getelementptr ptr, ptr %table, i64 {self.spare}") if self.spare else "%table"
+    def _after(self, table: str, count: int) -> str:
+        return self.f.op(f"getelementptr ptr, ptr {table}, i64 {count}") if count else table
 
     def call_step(self, table: str, thread: str, threads: str) -> str:
-        """Run ``step`` and go on at ``good``, or at ``stopped`` with the code that comes back."""
+        """Run a step and go on at ``good``, or at ``stopped`` with the code that comes back."""
         f = self.f
-        code = f.op(f"call i32 @step(ptr {table}, i64 {thread}, i64 {threads}, ptr %sync)")
+        code = f.op(f"call i32 @{self.step}(ptr {table}, i64 {thread}, i64 {threads}, ptr %sync)")
         bad = f.op(f"icmp ne i32 {code}, 0")
         f.line(f"br i1 {bad}, label %stopped, label %good")
         f.lines.append("good:")
         return code
+
+    def copy_panels(self, plan: Plan, to_panels: bool) -> None:
+        """Copy large matrices from where they lie row by row, or back there those that have changed."""
+        f = self.f
+        shapes = {number: each for number, each in plan.panels.items() if to_panels or each.is_written}
+        for number, shape in shapes.items():
+            e = Emitter()
+            copy_rows(e, shape, kind_of(plan.buffers[number].dtype), to_panels, *PART)
+            name = self.kernels.add("into_panels" if to_panels else "from_panels", e, 2, True)
+            given = f"ptr {f.pointer(self.table, number)}, ptr {f.pointer('%table', number)}"
+            first, last = f.part(shape.rows)
+            f.line(f"call void @{name}({given}, i64 {first}, i64 {last})")
+        if shapes and to_panels:
+            f.barrier()
 
     def store_results(self) -> None:
         """Put the results of step ``%s`` where they are to be."""
@@ -141,23 +163,23 @@ class _Run:
         self.f.lines += ["next:", "  %following = add i64 %s, 1", "  br label %head"]
 
 
-def run_function(
-    kernels: Kernels,
-    fetched: Sequence[Window],
-    live: Sequence[Buffer],
-    results: Sequence[Window],
-    spare: int,
-    has_alone: bool,
-) -> str:
-    """The text of ``run``; `has_alone` says that there is a ``run_alone``, for a single thread."""
+def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer], has_alone: bool) -> str:
+    """The text of ``run``; `has_alone` says that there is a ``run_alone``, for a single thread.
+
+    Its table is that of a single step, which those of other steps follow (see `_Run`); it is from there that
+    matrices come into panels.
+    """
     head = "define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
-    run = _Run(head, kernels, fetched, live, results, spare)
-    f = run.f
+    run = _Run(head, kernels, plan, live, 1)
+    f, fetched = run.f, run.fetched
+    run.copy_panels(plan, to_panels=True)
     if has_alone:
         alone = f.op("icmp eq i64 %threads, 1")
         f.line(f"br i1 {alone}, label %alone, label %together")
         f.lines.append("alone:")
-        f.line(f"ret i32 {f.op('call i32 @run_alone(ptr %table, ptr %job, ptr %sync)')}")
+        code = f.op(f"call i32 @run_alone(ptr {run.table}, ptr %job, ptr %sync)")
+        run.copy_panels(plan, to_panels=False)
+        f.line(f"ret i32 {code}")
     else:
         f.line("br label %together")
     f.lines.append("together:")
@@ -176,9 +198,9 @@ def run_function(
         run.fetch(window, f.pointer("%table", window.buffer.number), "%s", first, last)
     if live or fetched:
         f.barrier()
-    table = "%table"
-    if spare:
-        table = f.op(f"select i1 {run.is_last()}, ptr %table, ptr {run.second_table()}")
+    table = run.table
+    if plan.spared:
+        table = f.op(f"select i1 {run.is_last()}, ptr {table}, ptr {run.other_table}")
     code = run.call_step(table, "%thread", "%threads")
     after = f.only_first()
     run.store_results()
@@ -186,17 +208,17 @@ def run_function(
     run.next_step()
     f.lines.append("stopped:")
     f.line(f"store i64 %s, ptr {run.failed}, align 8")
-    f.line(f"ret i32 {code}")
-    f.lines += ["finished:", "  ret i32 0"]
+    f.line("br label %finished")
+    f.lines += ["finished:", f"  %code = phi i32 [ 0, %head ], [ {code}, %stopped ]"]
+    run.copy_panels(plan, to_panels=False)
+    f.line("ret i32 %code")
     return f.text()
 
 
 def run_alone_function(
     kernels: Kernels,
-    fetched: Sequence[Window],
+    plan: Plan,
     live: Sequence[Buffer],
-    results: Sequence[Window],
-    spare: int,
     crossing: Crossing,
     first: GroupCall,
     last: GroupCall,
@@ -206,7 +228,7 @@ def run_alone_function(
     `first` of the next are one function, `both`.
     """
     head = "define internal i32 @run_alone(ptr %table, ptr %job, ptr %sync) #0 {"
-    run = _Run(head, kernels, fetched, live, results, spare)
+    run = _Run(head, kernels, plan, live, 0)
     f = run.f
     waiting = {
         each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments
@@ -220,7 +242,7 @@ def run_alone_function(
         given = ", ".join(f"ptr {each}" for each in addresses("%table", group.numbers))
         f.line(f"call void @{group.name}({given}, i64 0, i64 {group.units})")
 
-    other = run.second_table()
+    other = run.other_table
     some = f.op(f"icmp sgt i64 {run.steps}, 0")
     f.line(f"br i1 {some}, label %start, label %finished")
     f.lines.append("start:")

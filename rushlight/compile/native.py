@@ -205,9 +205,11 @@ class NativeMemory:
 
     def __init__(self, program: Program, built: Built) -> None:
         self.arrays: dict[int, np.ndarray] = {}
+        self.panels: dict[int, np.ndarray] = {}
         buffers = built.buffers(program)
-        # The addresses twice: the second time without what only the last of many steps stores.
-        self.table = np.zeros((2, len(buffers)), np.int64)
+        # The addresses in a single step, in the last of many steps, and in the others of these, which are
+        # spared to store what nobody sees.
+        self.table = np.zeros((3, len(buffers)), np.int64)
         apart = set(built.apart)
         for buffer in buffers:
             if buffer.kind == STATE:
@@ -221,7 +223,10 @@ class NativeMemory:
             self.arrays[number] = self.block[offset : offset + buffer.nbytes].view(buffer.dtype)
         for number, array in self.arrays.items():
             self.table[:, number] = array.ctypes.data
-        self.table[1, built.spared] = 0
+        self.table[2, built.spared] = 0
+        for number, count in built.panels:
+            self.panels[number] = aligned(count * buffers[number].dtype.itemsize)
+            self.table[1:, number] = self.panels[number].ctypes.data
         self.entry_table = np.append(self.table[0], [0] * (1 + len(NEEDED)))
 
     def view(self, window: Window) -> np.ndarray:
@@ -233,8 +238,9 @@ class NativeMemory:
         buffer = window.buffer
         array = aligned(buffer.nbytes).view(buffer.dtype)
         self.arrays[buffer.number] = array
-        spared = self.table[1, buffer.number] == 0
-        self.table[:, buffer.number] = array.ctypes.data, 0 if spared else array.ctypes.data
+        address = array.ctypes.data
+        spared = self.table[2, buffer.number] == 0
+        self.table[:, buffer.number] = address, address, 0 if spared else address
         self.entry_table[buffer.number] = array.ctypes.data
 
 

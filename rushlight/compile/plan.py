@@ -7,7 +7,8 @@ group reads is never stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.extents import Extents
 from rushlight.compile.group import Group, Touch, fuse
+from rushlight.compile.layout import Shape
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
 from rushlight.compile.many import run_alone_function, run_function
+from rushlight.compile.panels import panelled
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
@@ -51,11 +54,13 @@ class Plan:
         work = self._needed(lowered.work)
         work, self.ways = prepare(work, self._temporary)
         self.fading = Fading(work) if has_flush() else None
-        groups = fuse(work)
-        self.split = {group: units_of_group(group, self.ways) for group in groups}
-        self.groups = ordered(groups, self.split)
-        self.repeats = program.repeats
-        self.runs_many = self.has_entry = False
+        self.groups = fuse(work)
+        self.is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
+        self.runs_many = bool(self.groups) and self.is_whole and program.repeats and self._can_run_many()
+        self.panels = panelled(self) if self.runs_many else {}
+        self.split = {group: units_of_group(group, self.ways, {}) for group in self.groups}
+        self.groups = ordered(self.groups, self.split)
+        self.has_entry = False
         self.crossing: Crossing | None = None
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
@@ -160,8 +165,6 @@ class Plan:
         kernels = Kernels()
         segments: list[str | Call] = []
         functions: list[str] = []
-        is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
-        self.runs_many = bool(self.groups) and is_whole and self.repeats and self._can_run_many()
         if self.runs_many:
             self.crossing = crossing_of(self, offsets, {each.number for each in live})
         step: Segment | None = None
@@ -173,30 +176,28 @@ class Plan:
                 segments.append(group.single.call)
                 continue
             if step is None:
-                name = "step" if is_whole else f"segment{len(segments)}"
+                name = "step" if self.is_whole else f"segment{len(segments)}"
                 segments.append(name)
                 step = Segment(self, kernels, offsets, name)
             step.add(group)
         if step is not None:
             functions.append(step.close())
-        if is_whole and segments and is_possible():
+        if self.is_whole and segments and is_possible():
             functions.append(entry_function(self.program.arguments, len(self.buffers)))
             self.has_entry = True
         if self.runs_many:
             assert step is not None
-            spare = len(self.buffers) if self.spared else 0
-            arguments, results = self.program.arguments, self.program.results
-            has_alone = self.crossing is not None
-            functions.append(run_function(kernels, arguments, live, results, spare, has_alone))
+            if self.panels:
+                step = Segment(self, kernels, offsets, "step_in_panels", self.panels)
+                for group in self.groups:
+                    step.add(group)
+                functions.append(step.close())
+            functions.append(run_function(kernels, self, live, self.crossing is not None))
             if self.crossing is not None:
                 first, last = step.crossing_calls
                 e = emit_both(self.crossing, last.numbers, first.numbers, self.stored, self.spared)
                 both = kernels.add("update_and_next", e, len(last.numbers) + len(first.numbers), True)
-                functions.append(
-                    run_alone_function(
-                        kernels, arguments, live, results, spare, self.crossing, first, last, both
-                    )
-                )
+                functions.append(run_alone_function(kernels, self, live, self.crossing, first, last, both))
         return module_text(kernels, functions, pause_function()), segments
 
     def _can_run_many(self) -> bool:
@@ -211,10 +212,17 @@ class Plan:
 
 
 class Segment:
-    """A native stretch of a step: one function that all threads run."""
+    """A native stretch of a step: one function that all threads run. Buffers with `shapes` lie in panels."""
 
-    def __init__(self, plan: Plan, kernels: Kernels, offsets: dict[int, int], name: str) -> None:
-        self.plan, self.kernels, self.offsets = plan, kernels, offsets
+    def __init__(
+        self,
+        plan: Plan,
+        kernels: Kernels,
+        offsets: dict[int, int],
+        name: str,
+        shapes: Mapping[int, Shape] = MappingProxyType({}),
+    ) -> None:
+        self.plan, self.kernels, self.offsets, self.shapes = plan, kernels, offsets, shapes
         self.f = Function(f"define i32 @{name}(ptr %table, i64 %thread, i64 %threads, ptr %sync) #0 {{")
         self.pointers: dict[int, str] = {}
         # what was touched since threads met: by split or not, writing or not, and memory
@@ -228,7 +236,7 @@ class Segment:
     def add(self, group: Group) -> None:
         """Run one group."""
         plan, f = self.plan, self.f
-        split = plan.split[group]
+        split = plan.split[group] if not self.shapes else units_of_group(group, plan.ways, self.shapes)
         touched = group.touches()
         places = [(each.writes, plan.place(each, self.offsets)) for each in touched]
         writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)
@@ -243,7 +251,7 @@ class Segment:
             self._draw(group.single)
             return
         numbers = _buffers(group.statements, group.product, plan.stored)
-        e = emit_group(group, numbers, split > 1, plan.ways, plan.stored, plan.spared)
+        e = emit_group(plan, group, numbers, split > 1, self.shapes)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), split > 1)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
         self._flush(plan.fades(group))
@@ -288,7 +296,9 @@ class Segment:
 
     def _check(self, check: Check) -> None:
         plan, f = self.plan, self.f
-        plan.checks.append(check)
+        if check not in plan.checks:
+            plan.checks.append(check)
+        number = plan.checks.index(check) + 1
         statement = _check_statement(check, plan.flags)
         numbers = _buffers([statement], None, {statement})
         e = Emitter()
@@ -300,7 +310,7 @@ class Segment:
         f.line(f"call void @{name}({given})")
         flag = f.op(f"load i32, ptr {self._pointer(plan.flags.number)}, align 4")
         bad = f.op(f"icmp ne i32 {flag}, 0")
-        code = f.op(f"select i1 {bad}, i32 {len(plan.checks)}, i32 0")
+        code = f.op(f"select i1 {bad}, i32 {number}, i32 0")
         known = f.op(f"load i32, ptr {self.error}, align 4")
         first = f.op(f"icmp ne i32 {known}, 0")
         f.line(f"store i32 {f.op(f'select i1 {first}, i32 {known}, i32 {code}')}, ptr {self.error}, align 4")

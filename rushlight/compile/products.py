@@ -8,29 +8,56 @@ on sizes and strides alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
+from rushlight.compile import dots, tiles
 from rushlight.compile.body import Body, Place, Spare
-from rushlight.compile.contract import (
-    Contraction,
-    Matrix,
-    Part,
-    Stream,
-    Supply,
-    lanes_along_j,
-    lanes_along_k,
-    tile_of,
-    units_of,
-)
+from rushlight.compile.contract import Contraction, Matrix, Part
+from rushlight.compile.dots import Supply, lanes_along_k
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
+from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.program import Buffer
 from rushlight.compile.statements import Access, Product, Statement, Work
+from rushlight.compile.tiles import Stream, lanes_along_j, tile_of
 
 FAR_BYTES = 1 << 19  # more than that does not stay in the second cache until it is wanted again
 
+MANY_STEPS = 16  # of a sum
+
 COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
+
+
+class Factor(NamedTuple):
+    """An operand as the nest of loops sees it, left or right: a matrix of so many rows and columns."""
+
+    access: Access
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+    def met_by_rows(self) -> tuple[int, int] | None:
+        """How many rows and columns it has if its elements lie row by row from the start of their buffer."""
+        whole = not self.access.offset and not self.access.picks
+        return (self.rows, self.columns) if whole and (self.row, self.column) == (self.columns, 1) else None
+
+
+def factors(product: Product, way: str) -> tuple[Factor, Factor]:
+    """The left and the right operand, if the product is computed in this way."""
+    m, n = product.domain[-2:]
+    a = product.a, product.a.strides[-2], product.a_k, m, product.k
+    b = product.b, product.b_k, product.b.strides[-1], product.k, n
+    if way in (COLUMNS, DOTS):
+        return Factor(*a), Factor(*b)
+    return _turned(Factor(*b)), _turned(Factor(*a))
+
+
+def _turned(factor: Factor) -> Factor:
+    return Factor(factor.access, factor.column, factor.row, factor.columns, factor.rows)
 
 
 def lanes_of(product: Product) -> int:
@@ -85,8 +112,9 @@ def prepare(
         if isinstance(each, Product):
             way, packed = way_of(each)
             if packed:
-                copy = _packed(each, way, temporary)
-                made.append(copy)
+                made.append(_packed(each, way, temporary))
+            if _is_worth_turning(each, way):
+                made.append(_turned_left(each, way, temporary))
             ways[each] = way
         made.append(each)
     return made, ways
@@ -113,6 +141,29 @@ def _packed(product: Product, way: str, temporary: Callable[[int, object, str], 
     return Statement(domain, (source,), Symbols().load(0, kind), target, product.call)
 
 
+def _is_worth_turning(product: Product, way: str) -> bool:
+    """Whether tiles find the numbers they broadcast on too many pages: one for each step of k."""
+    if way not in (COLUMNS, ROWS) or len(product.domain) > 2:
+        return False
+    left = factors(product, way)[0]
+    large = product.domain[0] * product.domain[1] * BYTES[kind_of(product.store.buffer.dtype)] > FAR_BYTES
+    return large and left.row == 1 and left.column > 1 and product.k >= MANY_STEPS
+
+
+def _turned_left(product: Product, way: str, temporary: Callable[[int, object, str], Buffer]) -> Statement:
+    """The copy of the left operand in which elements that follow each other along k lie side by side."""
+    left = factors(product, way)[0]
+    aside = temporary(product.k * left.rows, left.access.buffer.dtype, "turned")
+    source = Access(left.access.buffer, left.access.offset, (left.row, left.column))
+    if way == COLUMNS:
+        product.a, product.a_k = Access(aside, 0, (product.k, 0)), 1
+    else:
+        product.b, product.b_k = Access(aside, 0, (0, product.k)), 1
+    kind = kind_of(left.access.buffer.dtype)
+    target = Access(aside, 0, (product.k, 1))
+    return Statement((left.rows, product.k), (source,), Symbols().load(0, kind), target, product.call)
+
+
 def emit_product(
     e: Emitter,
     product: Product,
@@ -124,13 +175,13 @@ def emit_product(
     part: Part | None = None,
     spare: Spare | None = None,
     supply: Supply | None = None,
+    panels: Mapping[int, Panels] = MappingProxyType({}),
 ) -> None:
     """The loops of a product, and at every finished piece the statements that follow it; with `supply`, dot
     products with what that gives instead of the right operand.
     """
-    *batch, m, n = product.domain
-    kind = kind_of(product.store.buffer.dtype)
-    body = Body(e, pointers, stored, spare)
+    batch = product.domain[:-2]
+    body = Body(e, pointers, stored, spare, panels)
     body.prepare(statements, lanes_of(product), [product.store.buffer])
 
     def nest(outer: tuple[Reg, ...]) -> None:
@@ -143,25 +194,22 @@ def emit_product(
 
         zero = e.const(0, "i8")
         start = Place((*outer, zero, zero), -1, 1, None)
-        a, b = body.address(product.a, start), body.address(product.b, start)
-        (a_m, a_k), (b_k, b_n) = (
-            (product.a.strides[-2], product.a_k),
-            (product.b_k, product.b.strides[-1]),
-        )
-        lanes = lanes_of(product)
         c_m, c_n = product.store.strides[-2:]
+        left, right = (
+            Matrix(
+                body.address(each.access, start), each.row, each.column, panels.get(each.access.buffer.number)
+            )
+            for each in factors(product, way)
+        )
+        by_rows = way in (COLUMNS, DOTS)
+        sizes = _sizes(product, way, _is_in_panels(product, way, statements, panels))
+        lies_turned = c_m == 1 and c_n != 1 if by_rows else c_n == 1 and c_m != 1
+        spec = sizes._replace(a=left, b=right, turned=lies_turned)
 
-        if way in (COLUMNS, DOTS):
-            left, right = Matrix(a, a_m, a_k), Matrix(b, b_k, b_n)
-            spec = Contraction(m, n, product.k, left, right, kind, lanes, c_m == 1 and c_n != 1)
-
-            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
+        def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
+            if by_rows:
                 done(value, place_of(row, column, 0 if turned else 1, value.lanes, mask))
-        else:
-            left, right = Matrix(b, b_n, b_k), Matrix(a, a_k, a_m)
-            spec = Contraction(n, m, product.k, left, right, kind, lanes, c_n == 1 and c_m != 1)
-
-            def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
+            else:
                 done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
         if way in (COLUMNS, ROWS):
@@ -183,26 +231,45 @@ def _streams(
     ]
     found = []
     if sum(each.buffer.dtype.itemsize for each in read) * spec.m * spec.n > FAR_BYTES:
-        found += [Stream(body.address(each, start), spec.n, kind_of(each.buffer.dtype)) for each in read]
-    if (spec.a.row, spec.a.column) == (spec.k, 1) and spec.m * spec.k * BYTES[spec.kind] > FAR_BYTES:
+        for each in read:
+            kind, panels = kind_of(each.buffer.dtype), body.panels.get(each.buffer.number)
+            if panels is not None or not spec.in_panels:
+                found.append(Stream(body.pointers[each.buffer.number], spec.n, kind, panels))
+    by_rows = spec.a.panels is None and (spec.a.row, spec.a.column) == (spec.k, 1)
+    if by_rows and not spec.in_panels and spec.m * spec.k * BYTES[spec.kind] > FAR_BYTES:
         found.append(Stream(spec.a.pointer, spec.k, spec.kind))
     return found
 
 
-def product_units(product: Product, way: str) -> int:
+def _is_in_panels(
+    product: Product, way: str, statements: Sequence[Statement], panels: Collection[int]
+) -> bool:
+    """Whether tiles go through panels: of the right operand, or of what finished pieces are wanted with."""
+    if way not in (COLUMNS, ROWS):
+        return False
+    met = [factors(product, way)[1].access]
+    for each in statements:
+        met += [*each.loads, each.store]
+    return any(each.buffer.number in panels for each in met)
+
+
+def product_units(
+    product: Product, way: str, statements: Sequence[Statement], panels: Collection[int]
+) -> int:
     """Into how many units a product can be split among threads."""
     if len(product.domain) > 2:
         return 1
-    return units_of(_sizes(product, way), way in (DOTS, DOTS_TURNED))
+    sizes = _sizes(product, way, _is_in_panels(product, way, statements, panels))
+    return tiles.units_of(sizes) if way in (COLUMNS, ROWS) else dots.units_of(sizes)
 
 
-def _sizes(product: Product, way: str) -> Contraction:
+def _sizes(product: Product, way: str, in_panels: bool) -> Contraction:
     """A product's sizes alone."""
-    m, n = product.domain
+    m, n = product.domain[-2:]
     lanes, kind = lanes_of(product), kind_of(product.store.buffer.dtype)
     rows, columns = (m, n) if way in (COLUMNS, DOTS) else (n, m)
     nothing = Matrix("", 0, 0)
-    return Contraction(rows, columns, product.k, nothing, nothing, kind, lanes)
+    return Contraction(rows, columns, product.k, nothing, nothing, kind, lanes, in_panels=in_panels)
 
 
 def _batches(

@@ -9,13 +9,16 @@ barrier; what is computed does not depend on the number of threads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from rushlight.compile.body import Spare
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.entry import HEAD, NEEDED
+from rushlight.compile.expr import kind_of
 from rushlight.compile.group import Group
+from rushlight.compile.layout import Shape
 from rushlight.compile.llvm import ATTRIBUTES, vector_bytes
 from rushlight.compile.loops import emit_loops, loop_units
 from rushlight.compile.products import emit_product, product_units
@@ -23,6 +26,9 @@ from rushlight.compile.program import Window
 from rushlight.compile.statements import Product, Statement
 from rushlight.compile.twister import Draws
 from rushlight.compile.vmath import in_order
+
+if TYPE_CHECKING:
+    from rushlight.compile.plan import Plan
 
 WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
 
@@ -84,12 +90,12 @@ def cost(group: Group) -> float:
     return total
 
 
-def units_of_group(group: Group, ways: dict[Product, str]) -> int:
+def units_of_group(group: Group, ways: dict[Product, str], panels: Collection[int]) -> int:
     """Into how many units a group is split: 1 if that is not worth it."""
     if group.single is not None or cost(group) < WORTH_SPLITTING:
         return 1
     if group.product is not None:
-        return product_units(group.product, ways[group.product])
+        return product_units(group.product, ways[group.product], group.statements, panels)
     return loop_units(group.statements)
 
 
@@ -144,19 +150,21 @@ PART = (Reg("%first", "i8", 1), Reg("%last", "i8", 1))
 
 
 def emit_group(
-    group: Group,
-    numbers: Sequence[int],
-    split: bool,
-    ways: dict[Product, str],
-    stored: set[object],
-    spared: set[int],
+    plan: Plan, group: Group, numbers: Sequence[int], split: bool, shapes: Mapping[int, Shape]
 ) -> Emitter:
     """The code of a group; its buffers are the parameters ``%b0``, ``%b1``, ... in the order of `numbers`.
 
-    What it stores in buffers among the `spared` is left out if their address is null.
+    What it stores in buffers that are spared is left out if their address is null. Those with `shapes` lie
+    in panels.
     """
+    stored, spared = plan.stored, plan.spared
     e = Emitter()
     pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
+    panels = {
+        number: shapes[number].panels(kind_of(plan.buffers[number].dtype))
+        for number in numbers
+        if number in shapes
+    }
     part = PART if split else None
 
     storing = group.storing(stored)
@@ -169,8 +177,10 @@ def emit_group(
         if spare is not None and all(each.store.buffer.number in spared for each in storing):
             stack.enter_context(e.when(spare.wanted))
         if group.product is not None:
-            way, keeps = ways[group.product], group.product in stored
-            emit_product(e, group.product, way, group.statements, pointers, kept, keeps, part, spare)
+            way, keeps = plan.ways[group.product], group.product in stored
+            emit_product(
+                e, group.product, way, group.statements, pointers, kept, keeps, part, spare, panels=panels
+            )
         else:
             emit_loops(e, group.statements, pointers, kept, part, spare)
     return e

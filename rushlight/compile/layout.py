@@ -1,0 +1,89 @@
+"""Where the elements of a large matrix lie while many steps run: row by row, or in panels.
+
+A row of a large matrix fills a page, so that a tile of a product, a few elements of many rows, meets a page
+at every turn: memory is slow to begin on each. While ``run`` works (see `many`), such weights, and what the
+optimizer keeps for each of them, lie in panels of a few vectors' width, one panel after another, in each of
+which the rows follow each other without gaps. All other code sees them row by row, single steps among it, for
+which it would not be worth while to bring them into panels and back. Which matrices these are `panels`
+decides. Invariant: memory of the user's has its own order whenever ``run`` does not work.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.llvm import vector_bytes
+
+VECTORS = 4  # in the width of a panel, and of the register tiles that go through it
+
+
+class Panels(NamedTuple):
+    """Where elements of a matrix are: the one in row i and column j is ``j // width`` times `apart`, plus i
+    times `row`, plus ``j % width`` elements from the start. Row by row, `apart` would be `width`.
+    """
+
+    width: int
+    row: int
+    apart: int
+
+    def address(self, e: Emitter, start: str, row: Reg, column: Reg | int, kind: str) -> str:
+        """The address of an element."""
+        pointer = e.pointer(start, e.times(row, self.row), kind)
+        if isinstance(column, int):
+            assert column < self.width
+            return e.pointer(pointer, column, kind)
+        bits = self.width.bit_length() - 1
+        panel = e.op(f"lshr i64 {column.text}, {bits}", "i8", 1)
+        pointer = self.panel(e, pointer, panel, kind)
+        return e.pointer(pointer, e.op(f"and i64 {column.text}, {self.width - 1}", "i8", 1), kind)
+
+    def panel(self, e: Emitter, start: str, number: Reg, kind: str) -> str:
+        """The same place in a later panel."""
+        return e.pointer(start, e.times(number, self.apart), kind)
+
+
+class Shape(NamedTuple):
+    """A matrix that may lie in panels, and whether steps write it."""
+
+    rows: int
+    columns: int
+    is_written: bool
+
+    def panels(self, kind: str) -> Panels:
+        """Where its elements are in panels."""
+        width = width_of(kind)
+        return Panels(width, width, self.rows * width)
+
+    def elements(self, kind: str) -> int:
+        """How many it takes in panels, of which the last is filled up."""
+        return -(-self.columns // width_of(kind)) * width_of(kind) * self.rows
+
+
+def width_of(kind: str) -> int:
+    """The columns of a panel."""
+    return VECTORS * vector_bytes() // BYTES[kind]
+
+
+def copy_rows(e: Emitter, shape: Shape, kind: str, to_panels: bool, first: Reg, last: Reg) -> None:
+    """Copy some rows of a matrix: between ``%b0``, in panels, and ``%b1``, row by row."""
+    width, size = width_of(kind), BYTES[kind]
+    e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+
+    def piece(row: Reg, panel: Reg | int, count: int) -> None:
+        number = e.const(panel, "i8") if isinstance(panel, int) else panel
+        inside, outside = shape.panels(kind), Panels(width, shape.columns, width)
+        places = [
+            each.panel(e, each.address(e, start, row, 0, kind), number, kind)
+            for each, start in ((inside, "%b0"), (outside, "%b1"))
+        ]
+        target, source = places if to_panels else places[::-1]
+        e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {count * size}, i1 false)")
+
+    full, rest = divmod(shape.columns, width)
+    with e.loop(first, last) as row:
+        if full:
+            with e.loop(0, full) as panel:
+                piece(row.index, panel.index, width)
+        if rest:
+            piece(row.index, full, rest)

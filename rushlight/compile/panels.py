@@ -1,0 +1,76 @@
+"""Which large matrices lie in panels while many steps run (see `layout`).
+
+Invariant: a matrix in panels is met by no loop but those of products, and there only row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rushlight.compile.expr import is_float, kind_of
+from rushlight.compile.group import Group
+from rushlight.compile.layout import Shape
+from rushlight.compile.products import COLUMNS, FAR_BYTES, ROWS, factors
+from rushlight.compile.program import STATE, Buffer
+from rushlight.compile.statements import Access, Product, Statement
+
+if TYPE_CHECKING:
+    from rushlight.compile.plan import Plan
+
+
+def panelled(plan: Plan) -> dict[int, Shape]:
+    """The buffers of a plan that lie in panels while many steps run, by number: large matrices that last, of
+    which no loop wants anything but an operand of a product, or what goes with a product's result.
+    """
+    found = {each.number: _shape(plan, each) for each in plan.buffers}
+    return {number: shape for number, shape in found.items() if shape is not None}
+
+
+def _shape(plan: Plan, buffer: Buffer) -> Shape | None:
+    large = buffer.kind == STATE and is_float(kind_of(buffer.dtype)) and buffer.nbytes > FAR_BYTES
+    if not large or buffer.number in plan.kept:
+        return None
+    seen: set[tuple[int, int] | None] = set()
+    is_written = False
+    for group in plan.groups:
+        touched = group.touched.get(buffer.number, ())
+        uses = _uses(group, buffer, plan.ways) if touched else []
+        if len(touched) != len(uses):
+            return None
+        seen.update(uses)
+        is_written |= any(each.writes for each in touched)
+    if len(seen) != 1:
+        return None
+    (shape,) = seen
+    if shape is None or shape[0] * shape[1] != buffer.size:
+        return None
+    return Shape(*shape, is_written)
+
+
+def _uses(group: Group, buffer: Buffer, ways: Mapping[Product, str]) -> list[tuple[int, int] | None]:
+    """For every use of a buffer in a group the shape of the matrix as which it is met row by row, or None."""
+    product = group.product
+    if product is None or len(product.domain) != 2 or ways[product] not in (COLUMNS, ROWS):
+        return []
+    way = ways[product]
+    found = [each.met_by_rows() for each in factors(product, way) if each.access.buffer is buffer]
+    if product.store.buffer is buffer:
+        found.append(None)
+    lanes_along_rows = way == COLUMNS and product.store.strides[-1] == 1
+    for statement in group.statements:
+        for access in (*statement.reads(), statement.store):
+            if access.buffer is buffer:
+                follows = lanes_along_rows and _follows(statement, product)
+                found.append(_met_by_rows(access, product.domain) if follows else None)
+    return found
+
+
+def _follows(statement: Statement, product: Product) -> bool:
+    return statement.domain == product.domain and not statement.fold and not statement.add
+
+
+def _met_by_rows(access: Access, domain: tuple[int, ...]) -> tuple[int, int] | None:
+    rows, columns = domain
+    by_rows = (access.offset, access.strides, access.picks) == (0, (columns, 1), ())
+    return (rows, columns) if by_rows else None

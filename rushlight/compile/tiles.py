@@ -1,0 +1,343 @@
+"""Contractions in register tiles, with lanes along the columns of the result (see `contract`).
+
+Invariant: every element of the result is one sum in the order of k, whichever tile it falls into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rushlight.compile.contract import Contraction, Finish, Matrix, Part, divisor, in_units, plus
+from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.layout import VECTORS, Panels
+from rushlight.storage import LINE
+
+REGISTERS = 28  # accumulators, of 32 vector registers
+FEW_ROWS, MANY_ROWS = 6, 32
+PANEL_ROWS = 6  # of tiles that go through panels
+SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
+NEAR = 32 << 10  # bytes that stay in the nearest cache beside what streams through it
+
+
+class Stream(NamedTuple):
+    """A large matrix in memory that is met from top to bottom, once, as rows of tiles follow each other: the
+    operand whose numbers are broadcast, or what the finished pieces are wanted with. Its rows, of `length`
+    elements, follow each other without gaps.
+
+    While a row of tiles is computed, memory is asked for the rows of the next, in the order of addresses:
+    left to itself the CPU meets a page it knows nothing of at every turn, and waits. In `panels` it is asked,
+    while a tile is computed, for the one after the next below it.
+    """
+
+    pointer: str
+    length: int
+    kind: str
+    panels: Panels | None = None
+
+
+def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
+    """Rows and vectors of the register tile for lanes along j.
+
+    What holds a tile back is the loads, of which two are done in a cycle: one for a row and one for a vector,
+    and fewest where these are about as many. So tiles are low and wide where the result is wide, or as wide
+    as four vectors; else two vectors wide, so that the operand in lanes is read in narrow panels, which stay
+    in near caches; wider again where rows are so few that there would be too few sums under way to hide how
+    long each takes. A small product gets tiles that leave no ragged ones, which are code of their own.
+    """
+    if k > 4 and rows >= MANY_ROWS and 3 * lanes < columns <= 4 * lanes:
+        return 6, 4
+    if k > 4 and rows % 8 == 0:
+        if columns >= 8 * lanes:
+            return 8, 3
+        if columns > lanes and rows * columns * k <= SMALL:
+            return 8, 2
+    nv = min(max(1, -(-columns // lanes)), 2 if rows > FEW_ROWS else 4)
+    limit = max(1, REGISTERS // nv)
+    mi = divisor(rows, limit)
+    if rows > limit and rows % mi:  # an even number of tiles, so that two threads have the same to do
+        mi = -(-rows // (2 * -(-rows // (2 * limit))))
+    return mi, nv
+
+
+class Nesting(NamedTuple):
+    """How tiles follow each other where lanes run along j.
+
+    Args:
+        rows, columns: of a tile.
+        rows_first: one row of tiles after another, so that the result is written from top to bottom as one
+            stream; jumping between its rows would cost a page each.
+        by_columns: whether threads share the columns of tiles, or their rows.
+        units: how many there are of what they share.
+    """
+
+    rows: int
+    columns: int
+    rows_first: bool
+    by_columns: bool
+    units: int
+
+
+def units_of(spec: Contraction) -> int:
+    """Into how many units the nest can be split among threads."""
+    return _nesting(spec).units
+
+
+def _nesting(spec: Contraction) -> Nesting:
+    if spec.k <= 4 and spec.m > 1:  # little is summed: a tile gains nothing over a row
+        return Nesting(1, 4 * spec.lanes, True, False, spec.m)
+    mi, nv = tile_of(spec.m, spec.n, spec.k, spec.lanes)
+    if spec.in_panels:
+        mi, nv = min(PANEL_ROWS, spec.m), VECTORS
+    width = nv * spec.lanes
+    blocks, tiles = -(-spec.n // width), -(-spec.m // mi)
+    stays_near = spec.k * spec.n * BYTES[spec.kind] <= 1 << 20  # the operand in lanes, in the second cache
+
+    def balance(count: int) -> float:
+        return count / (2 * -(-count // 2)) + min(count, 16) / 100
+
+    by_columns = balance(blocks) > balance(tiles)
+    if spec.in_panels:
+        return Nesting(mi, width, False, by_columns, blocks if by_columns else tiles)
+    if not (tiles >= 4 and stays_near) and by_columns:
+        return Nesting(mi, width, False, True, blocks)
+    return Nesting(mi, width, stays_near, False, tiles)
+
+
+def lanes_along_j(
+    e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None, streams: Sequence[Stream] = ()
+) -> None:
+    """Emit the nest with register tiles; `part` bounds the units this thread computes."""
+    nesting = _nesting(spec)
+    shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
+    if not nesting.rows_first:
+        streams = [each for each in streams if each.panels is not None]
+
+    def all_rows(piece: Callable[[Reg, int], None]) -> None:
+        in_units(e, spec.m, nesting.rows, shared_rows, piece)
+
+    def all_columns(piece: Callable[[Reg, int], None]) -> None:
+        in_units(e, spec.n, nesting.columns, shared_columns, piece)
+
+    if nesting.rows_first:
+
+        def row_of_tiles(row: Reg, rows: int) -> None:
+            def tile(column: Reg, columns: int) -> None:
+                right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
+                _tile(e, spec, finish, row, rows, column, columns, right, streams)
+
+            all_columns(tile)
+
+        all_rows(row_of_tiles)
+        return
+
+    size = spec.k * nesting.columns * BYTES[spec.kind]
+    is_copied = spec.in_panels and spec.b.panels is None and size <= NEAR
+    near = e.stack(spec.kind, spec.lanes, spec.k * VECTORS) if is_copied else ""
+
+    def column_of_tiles(column: Reg, columns: int) -> None:
+        right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
+        if is_copied:
+            right = _copied(e, spec, right, near, columns)
+        all_rows(lambda row, rows: _tile(e, spec, finish, row, rows, column, columns, right, streams))
+
+    all_columns(column_of_tiles)
+
+
+def _copied(e: Emitter, spec: Contraction, right: Matrix, near: str, columns: int) -> Matrix:
+    """Some columns of an operand, copied to where they lie without gaps."""
+    with e.loop(0, spec.k) as loop:
+        target = e.pointer(near, e.times(loop.index, VECTORS * spec.lanes), spec.kind)
+        for v, each in enumerate(_vectors(e, spec, _row_of(e, spec, right, loop.index), columns)):
+            e.store(each, e.pointer(target, v * spec.lanes, spec.kind))
+    return Matrix(near, VECTORS * spec.lanes, 1)
+
+
+def _row_of(e: Emitter, spec: Contraction, matrix: Matrix, row: Reg | int) -> str:
+    return spec.element(e, matrix, row, 0)
+
+
+def _vectors(e: Emitter, spec: Contraction, start: str, columns: int) -> list[Reg]:
+    """So many neighbouring elements."""
+    count, tail = -(-columns // spec.lanes), columns % spec.lanes
+    mask = e.mask(tail, spec.lanes) if tail else None
+    masks = [None] * (count - 1) + [mask]
+    return [
+        e.load(e.pointer(start, v * spec.lanes, spec.kind), spec.kind, spec.lanes, each)
+        for v, each in enumerate(masks)
+    ]
+
+
+def _tile(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    row: Reg,
+    mi: int,
+    column: Reg,
+    columns: int,
+    right: Matrix,
+    streams: Sequence[Stream],
+) -> None:
+    """One register tile: the loop over k and what is done with its results. `right` is B from `column` on."""
+    kind, lanes = spec.kind, spec.lanes
+    nv, tail = -(-columns // lanes), columns % lanes
+    sums = _summed(e, spec, row, mi, column, columns, right, streams)
+    mask = e.mask(tail, lanes) if tail else None
+    if mi == 1:
+        _finish_row(e, spec, finish, row, column, sums, mask)
+        return
+    # The finished tile goes through the stack, so that what follows is written once and not for every row.
+    tile = e.stack(kind, lanes, mi * nv)
+    for place, each in enumerate(sums):
+        e.store(each, e.pointer(tile, place * lanes, kind))
+    if spec.turned:
+        _finish_columns(e, spec, finish, tile, row, mi, column, columns)
+        return
+    with e.loop(0, mi) as rows:
+        offset = e.op(f"mul nsw i64 {rows.index.text}, {nv * lanes}", "i8", 1)
+        start = e.pointer(tile, offset, kind)
+        values = [e.load(e.pointer(start, v * lanes, kind), kind, lanes) for v in range(nv)]
+        at = e.op(f"add nsw i64 {row.text}, {rows.index.text}", "i8", 1)
+        _finish_row(e, spec, finish, at, column, values, mask)
+
+
+def _summed(
+    e: Emitter,
+    spec: Contraction,
+    row: Reg,
+    mi: int,
+    column: Reg,
+    columns: int,
+    right: Matrix,
+    streams: Sequence[Stream],
+) -> list[Reg]:
+    """The sums over k of a tile, vector by vector."""
+    kind, lanes = spec.kind, spec.lanes
+    nv = -(-columns // lanes)
+
+    def step(starts: list[str], k: Reg | int, b_row: str, sums: list[Reg]) -> list[Reg]:
+        vectors = _vectors(e, spec, b_row, columns)
+        following = []
+        for i in range(mi):
+            number = e.load(spec.element(e, Matrix(starts[i], spec.a.column, 1), k, 0), kind)
+            spread = e.splat(number, lanes)
+            following += [e.intrinsic("fma", spread, vectors[v], sums[i * nv + v]) for v in range(nv)]
+        return following
+
+    a_rows = [spec.element(e, spec.a, plus(e, row, i), 0) for i in range(mi)]
+    sums = [e.const(0.0, kind, lanes)] * (mi * nv)
+    if spec.k <= 4:
+        for few in range(spec.k):
+            sums = step(a_rows, few, _row_of(e, spec, right, few), sums)
+        return sums
+    coming: list[_Coming | _Below] = []
+    for each in streams:
+        if each.panels is not None:
+            coming.append(_Below(e, each.pointer, each.panels, each.kind, spec, row, mi, column, spec.k))
+        else:
+            coming.append(_Coming(e, each, spec, row, mi, column, columns))
+    panels = spec.a.panels
+    if panels is None:
+        with e.loop(0, spec.k, 1, sums) as loop:
+            for share in coming:
+                share.fetch(loop.index)
+            loop.next = step(a_rows, loop.index, _row_of(e, spec, right, loop.index), loop.carry)
+        return loop.carry
+    with e.loop(0, -(-spec.k // panels.width), 1, sums) as outer:
+        begin = e.times(outer.index, panels.width)
+        starts = [panels.panel(e, each, outer.index, kind) for each in a_rows]
+        below = _Below(e, spec.a.pointer, panels, kind, spec, row, mi, begin, panels.width)
+        rest = e.binary("sub", e.const(spec.k, "i8"), begin)
+        with e.loop(0, e.least(rest, panels.width), 1, outer.carry) as loop:
+            below.fetch(loop.index)
+            k = e.binary("add nsw", begin, loop.index)
+            loop.next = step(starts, loop.index, _row_of(e, spec, right, k), loop.carry)
+        outer.next = loop.carry
+    return outer.carry
+
+
+class _Below:
+    """What a tile asks memory for: the same of the tile after the next below it in a panel."""
+
+    def __init__(
+        self,
+        e: Emitter,
+        start: str,
+        panels: Panels,
+        kind: str,
+        spec: Contraction,
+        row: Reg,
+        mi: int,
+        column: Reg,
+        rounds: int,
+    ) -> None:
+        self.e, self.kind = e, kind
+        self.start = panels.address(e, start, plus(e, row, 2 * mi), column, kind)
+        self.each_round = -(-mi * panels.width // rounds)
+
+    def fetch(self, k: Reg) -> None:
+        """What falls to round `k`."""
+        e = self.e
+        e.prefetch(e.pointer(self.start, e.times(k, self.each_round), self.kind))
+
+
+class _Coming:
+    """What a tile asks memory for: its share of a stream's next rows, a piece in every round of k."""
+
+    def __init__(
+        self, e: Emitter, stream: Stream, spec: Contraction, row: Reg, mi: int, column: Reg, columns: int
+    ) -> None:
+        self.e, self.kind = e, stream.kind
+        below = e.pointer(stream.pointer, e.times(plus(e, row, mi), stream.length), stream.kind)
+        each_column = -(-mi * stream.length // spec.n)
+        self.start = e.pointer(below, e.times(column, each_column), stream.kind)
+        self.each_round = -(-each_column * columns // spec.k)
+
+    def fetch(self, k: Reg) -> None:
+        """What falls to round `k`."""
+        at = self.e.pointer(self.start, self.e.times(k, self.each_round), self.kind)
+        for done in range(0, self.each_round, LINE // BYTES[self.kind]):
+            self.e.prefetch(self.e.pointer(at, done, self.kind))
+
+
+def _finish_row(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    row: Reg,
+    column: Reg,
+    values: list[Reg],
+    mask: Reg | None,
+) -> None:
+    """Hand over one row of a tile."""
+    for v, value in enumerate(values):
+        last = mask if v == len(values) - 1 else None
+        finish(row, plus(e, column, v * spec.lanes), value, last, False)
+
+
+def _finish_columns(
+    e: Emitter, spec: Contraction, finish: Finish, tile: str, row: Reg, mi: int, column: Reg, columns: int
+) -> None:
+    """Hand over the columns of a tile in memory, one after another, once its blocks are turned."""
+    kind = spec.kind
+    apart = -(-columns // spec.lanes) * spec.lanes
+    for first in range(0, mi, spec.lanes):
+        count = min(spec.lanes, mi - first)
+        lanes = spec.lanes
+        while lanes // 2 >= count:
+            lanes //= 2
+        mask = e.mask(count, lanes) if count < lanes else None
+        turned = e.stack(kind, lanes, apart)
+        with e.loop(0, columns, lanes) as loop:
+            start = e.pointer(tile, loop.index, kind)
+            rows = [
+                e.load(e.pointer(start, i * apart, kind), kind, lanes) for i in range(first, first + count)
+            ]
+            rows += [e.const(0.0, kind, lanes)] * (lanes - count)
+            start = e.pointer(turned, e.times(loop.index, lanes), kind)
+            for place, each in enumerate(e.turned(rows)):
+                e.store(each, e.pointer(start, place * lanes, kind))
+        with e.loop(0, columns) as loop:
+            value = e.load(e.pointer(turned, e.times(loop.index, lanes), kind), kind, lanes)
+            finish(plus(e, row, first), e.binary("add", column, loop.index), value, mask, True)

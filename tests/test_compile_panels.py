@@ -1,0 +1,195 @@
+"""Large weights, which lie in panels while many steps run: the same numbers, row by row again afterwards."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+import rushlight as rl
+from rushlight import nn, optim
+from rushlight.nn import functional as F
+from rushlight.utils.data import DataLoader, TensorDataset
+
+pytest.importorskip("llvmlite", reason="native code needs llvmlite")
+
+plan = importlib.import_module("rushlight.compile.plan")
+
+ROWS, BATCH = 96, 32
+# of a weight with more than half a megabyte; the last have no whole last panel, or no whole last vector
+SIZES = [(512, 320), (300, 528), (331, 457)]
+
+
+@pytest.fixture
+def shapes(monkeypatch):
+    """What the plans that are made have in panels."""
+    monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
+    found = []
+    real = plan.panelled
+
+    def noted(*args):
+        found.append(real(*args))
+        return found[-1]
+
+    monkeypatch.setattr(plan, "panelled", noted)
+    return found
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request, monkeypatch):
+    before = rl.get_num_threads()
+    rl.set_num_threads(request.param)
+    native = importlib.import_module("rushlight.compile.native")
+    real = native.Native.run_many
+    monkeypatch.setattr(
+        native.Native, "run_many", lambda self, data, rows, live: real(self, data, rows, live, request.param)
+    )
+    yield request.param
+    rl.set_num_threads(before)
+
+
+def data(inputs, dtype=rl.float32):
+    rl.manual_seed(0)
+    return rl.randn(ROWS, inputs, dtype=dtype), rl.randn(ROWS, 7, dtype=dtype)
+
+
+def network(inputs, width, dtype=rl.float32):
+    rl.manual_seed(1)
+    layers = nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, inputs), nn.Tanh(), nn.Linear(inputs, 7)
+    return nn.Sequential(*layers).to(dtype)
+
+
+def training(model, optimizer, frozen=()):
+    for place in frozen:
+        model[place].weight.requires_grad_(False)
+
+    def step(x, y):
+        loss = F.mse_loss(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return rl.compile(step)
+
+
+def sgd(parameters):
+    return optim.SGD(parameters, lr=0.05)
+
+
+OPTIMIZERS = {
+    "SGD": sgd,
+    "momentum": lambda parameters: optim.SGD(parameters, lr=0.02, momentum=0.9, weight_decay=1e-2),
+    "AdamW": lambda parameters: optim.AdamW(parameters, lr=1e-3),
+}
+
+
+def ends(model_of, make_optimizer, together, frozen=(), dtype=rl.float32):
+    """The losses, the state and the gradients after two epochs."""
+    model = model_of()
+    optimizer = make_optimizer(model.parameters())
+    step = training(model, optimizer, frozen)
+    x, y = data(model[0].in_features, dtype)
+    for _ in range(2):  # recorded, with the optimizer's state there
+        step(x[:BATCH], y[:BATCH])
+    losses = []
+    for _ in range(2):
+        loader = DataLoader(TensorDataset(x, y), batch_size=BATCH)
+        losses += step.over(loader).tolist() if together else [step(*batch).item() for batch in loader]
+    state = [each.detach().numpy().copy() for each in model.parameters()]
+    state += [each.grad.numpy().copy() for each in model.parameters() if each.grad is not None]
+    for kept in optimizer.state.values():
+        state += [each.numpy().copy() for each in kept.values() if isinstance(each, rl.Tensor)]
+    return losses, state
+
+
+def assert_equal_runs(model_of, make_optimizer, **given):
+    found, expected = (ends(model_of, make_optimizer, together, **given) for together in (True, False))
+    assert found[0] == expected[0]
+    assert len(found[1]) == len(expected[1])
+    for mine, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_many_steps_are_the_single_steps(optimizer, shapes, threads):
+    assert_equal_runs(lambda: network(512, 320), OPTIMIZERS[optimizer])
+    found = next(each for each in reversed(shapes) if each)
+    each_weight = {"SGD": 1, "momentum": 2, "AdamW": 3}[optimizer]
+    assert len(found) == 2 * each_weight
+    assert {(each.rows, each.columns) for each in found.values()} == {(320, 512), (512, 320)}
+
+
+@pytest.mark.parametrize(("inputs", "width"), SIZES)
+def test_sizes_that_fill_no_panel(inputs, width, shapes, threads):
+    assert_equal_runs(lambda: network(inputs, width), sgd)
+    assert any(shapes)
+
+
+def test_float64(shapes):
+    assert_equal_runs(lambda: network(260, 300, rl.float64), OPTIMIZERS["AdamW"], dtype=rl.float64)
+    assert any(shapes)
+
+
+def test_frozen_weights_are_only_read(shapes):
+    frozen = network(512, 320)[2].weight.detach().numpy()
+
+    def model_of():
+        model = network(512, 320)
+        model[2].weight.requires_grad_(False)
+        values = model[2].weight.detach().numpy()
+        values.flags.writeable = False
+        return model
+
+    assert_equal_runs(model_of, sgd, frozen=(2,))
+    (found,) = {tuple(sorted(each.is_written for each in some.values())) for some in shapes if some}
+    assert found == (False, True)
+    np.testing.assert_array_equal(model_of()[2].weight.detach().numpy(), frozen)
+
+
+def test_weights_met_otherwise_stay_where_they_are(shapes):
+    model = network(512, 320)
+    optimizer = sgd(model.parameters())
+
+    @rl.compile
+    def step(x, y):
+        loss = F.mse_loss(model(x), y) + 1e-4 * model[0].weight.abs().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x, y = data(512)
+    step.over(DataLoader(TensorDataset(x, y), batch_size=BATCH))
+    found = [each for each in shapes if each]
+    assert [{(shape.rows, shape.columns) for shape in each.values()} for each in found] == [{(512, 320)}]
+
+
+def test_a_step_that_fails_leaves_the_weights_in_their_own_order():
+    def run(bad):
+        rl.manual_seed(1)
+        model = nn.Sequential(nn.Linear(512, 320), nn.ReLU(), nn.Linear(320, 10))
+        optimizer = sgd(model.parameters())
+
+        @rl.compile
+        def step(x, y):
+            loss = F.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        rl.manual_seed(0)
+        x, y = rl.randn(ROWS, 512), rl.randint(10, (ROWS,))
+        step(x[:BATCH], y[:BATCH])
+        step(x[:BATCH], y[:BATCH])
+        if not bad:
+            step(x[:BATCH], y[:BATCH])
+            return model[0].weight.detach().numpy().copy()
+        y[BATCH] = 10
+        with pytest.raises(IndexError, match="out of bounds"):
+            step.over(DataLoader(TensorDataset(x, y), batch_size=BATCH))
+        return model[0].weight.detach().numpy().copy()
+
+    np.testing.assert_array_equal(run(bad=True), run(bad=False))
