@@ -49,6 +49,7 @@ class Built:
         panels: (number, elements) of states that lie in panels while many steps run (see `layout`).
         segments: what to run in order: functions of the code by name, calls for NumPy by place.
         checks: places of the calls to which failed checks belong.
+        meeting: bytes of the memory where threads meet.
         is_split: whether there is work for several threads.
         runs_many: whether the code has a function that runs many steps.
         has_entry: whether it has a function of the form that Python calls without ctypes.
@@ -66,6 +67,7 @@ class Built:
     panels: list[tuple[int, int]]
     segments: list[str | int]
     checks: list[int]
+    meeting: int
     is_split: bool
     runs_many: bool
     has_entry: bool
@@ -157,6 +159,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
     """Compile a program."""
     from rushlight.compile.places import places
     from rushlight.compile.plan import Plan
+    from rushlight.compile.schedule import meeting_bytes
 
     plan = Plan(program, kept)
     shared = [each for each in plan.buffers if each.number in plan.spans and each.number not in plan.kept]
@@ -179,6 +182,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         ],
         segments=[each if isinstance(each, str) else place_of_call[id(each)] for each in segments],
         checks=[place_of_call[id(each.call)] for each in plan.checks],
+        meeting=meeting_bytes(plan.shared),
         is_split=any(units > 1 for units in plan.split.values()),
         runs_many=plan.runs_many,
         has_entry=plan.has_entry,

@@ -55,7 +55,7 @@ class Native:
         self._copies = [self.memory.view(each).copy for each in program.results]
         self.code = Code(self.built.code)
         self.table = self.memory.table
-        self.sync = aligned(256)
+        self.sync = aligned(self.built.meeting)
         self._table_at, self._sync_at = self.table.ctypes.data, self.sync.ctypes.data
         self.error = self.sync[128:132].view(np.int32)
         segments = self.built.segments

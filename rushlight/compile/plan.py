@@ -29,8 +29,10 @@ from rushlight.compile.panels import panelled
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
+    WORTH_SHARING,
     Function,
     Kernels,
+    cost,
     emit_group,
     entry_function,
     module_text,
@@ -61,6 +63,7 @@ class Plan:
         self.split = {group: units_of_group(group, self.ways, {}) for group in self.groups}
         self.groups = ordered(self.groups, self.split)
         self.has_entry = False
+        self.shared = 0  # at most so many groups of a function are shared as threads go
         self.crossing: Crossing | None = None
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
@@ -227,6 +230,8 @@ class Segment:
         self.pointers: dict[int, str] = {}
         # what was touched since threads met: by split or not, writing or not, and memory
         self.since: dict[tuple[bool, bool, Any], Extents] = {}
+        self.has_met = False
+        self.shared = 0  # groups whose pieces threads take as they go
         self.pending = False  # a check was made whose outcome not all threads know
         self.flushing = False  # denormal numbers count as zero
         # the two groups that are one loop across steps
@@ -256,13 +261,18 @@ class Segment:
         given = [f"ptr {self._pointer(number)}" for number in numbers]
         self._flush(plan.fades(group))
         if split > 1:
-            first, last = f.part(split)
-            call = f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})"
+
+            def call(first: str, last: str) -> str:
+                return f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})"
+
             if plan.crossing is not None and group in (plan.crossing.first, plan.crossing.last):
                 self.crossing_calls.append(GroupCall(name, numbers, split))
-                f.unless_crossing(call)
+                f.unless_crossing(call(*f.part(split)))
+            elif self.has_met and cost(group) > WORTH_SHARING:
+                f.share(call, split, self.shared)
+                self.shared += 1
             else:
-                f.line(call)
+                f.line(call(*f.part(split)))
             return
         after = f.only_first()
         f.line(f"call void @{name}({', '.join(given)})")
@@ -332,6 +342,7 @@ class Segment:
     def _meet(self) -> None:
         f = self.f
         f.barrier()
+        self.has_met = True
         self.since.clear()
         if self.pending:
             self.pending = False
@@ -350,6 +361,9 @@ class Segment:
         self._flush(False)
         self._meet()
         self.f.line("ret i32 0")
+        if self.shared:
+            self.f.begin_sharing(self.shared)
+            self.plan.shared = max(self.plan.shared, self.shared)
         return self.f.text()
 
 

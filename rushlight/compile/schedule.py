@@ -9,7 +9,7 @@ barrier; what is computed does not depend on the number of threads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,19 @@ from rushlight.compile.program import Window
 from rushlight.compile.statements import Product, Statement
 from rushlight.compile.twister import Draws
 from rushlight.compile.vmath import in_order
+from rushlight.storage import LINE
 
 if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
 
 WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
 
+WORTH_SHARING = 100_000  # cycles, many times what it costs to ask which piece is next
+PIECES = 32  # into which a group is cut whose pieces threads take as they go
+MOST_SHARING = 64  # threads that do so
+
 CROSSING = 192  # where `sync` says that the first and last loops of steps are not its own
+SHARES = 256  # where the lines begin that say, for a thread and a group, how much of its share is taken
 
 # Threads meet here. `sync` holds the round at 0 and the number of those that have come at 64; after a bounded
 # number of looks a waiting thread lets others run, so that too few cores make it slow, not stuck.
@@ -97,6 +103,11 @@ def units_of_group(group: Group, ways: dict[Product, str], panels: Collection[in
     if group.product is not None:
         return product_units(group.product, ways[group.product], group.statements, panels)
     return loop_units(group.statements)
+
+
+def meeting_bytes(shared: int) -> int:
+    """How much memory `sync` takes, if threads share so many groups as they go."""
+    return SHARES + shared * MOST_SHARING * LINE
 
 
 def ordered(groups: Sequence[Group], split: dict[Group, int]) -> list[Group]:
@@ -229,11 +240,58 @@ class Function:
         at = self.op(f"getelementptr i64, ptr {table}, i64 {place}")
         return self.op(f"load i64, ptr {at}, align 8")
 
-    def part(self, units: int) -> tuple[str, str]:
-        """This thread's units."""
-        low = self.op(f"mul i64 %thread, {units}")
+    def part(self, units: int, thread: str = "%thread") -> tuple[str, str]:
+        """A thread's units."""
+        low = self.op(f"mul i64 {thread}, {units}")
         high = self.op(f"add i64 {low}, {units}")
         return self.op(f"udiv i64 {low}, %threads"), self.op(f"udiv i64 {high}, %threads")
+
+    def share(self, call: Callable[[str, str], str], units: int, place: int) -> None:
+        """Have threads do a group's units, of which `call` does those from a first one up to a last: each its
+        share, and who is done before the others takes pieces of theirs. `place` tells such groups apart.
+        """
+        self._count += 1
+        tag, piece = self._count, -(-units // PIECES)
+        others = self.op("sub i64 %threads, 2")
+        several = self.op(f"icmp ult i64 {others}, {MOST_SHARING - 1}")
+        self.line(f"br i1 {several}, label %several{tag}, label %own{tag}")
+        self.lines.append(f"own{tag}:")
+        self.line(call(*self.part(units)))
+        self.line(f"br label %shared{tag}")
+        self.lines += [f"several{tag}:", f"  br label %whose{tag}", f"whose{tag}:"]
+        self.line(f"%after{tag} = phi i64 [ 0, %several{tag} ], [ %further{tag}, %taken{tag} ]")
+        owner = self.op(f"urem i64 {self.op(f'add i64 %thread, %after{tag}')}, %threads")
+        first, last = self.part(units, owner)
+        line = self.op(f"add i64 {self.op(f'mul i64 {owner}, %groups')}, {place}")
+        line = self.op(f"shl i64 {line}, 6")
+        line = self.op(f"getelementptr i8, ptr %sync, i64 {self.op(f'add i64 {line}, {SHARES}')}")
+        self.line(f"br label %take{tag}")
+        self.lines.append(f"take{tag}:")
+        taken = self.op(f"atomicrmw add ptr {line}, i64 {piece} monotonic")
+        begin = self.op(f"add i64 {first}, {taken}")
+        left = self.op(f"icmp slt i64 {begin}, {last}")
+        self.line(f"br i1 {left}, label %do{tag}, label %taken{tag}")
+        self.lines.append(f"do{tag}:")
+        end = self.op(f"add i64 {begin}, {piece}")
+        end = self.op(f"select i1 {self.op(f'icmp slt i64 {end}, {last}')}, i64 {end}, i64 {last}")
+        self.line(call(begin, end))
+        self.line(f"br label %take{tag}")
+        self.lines.append(f"taken{tag}:")
+        self.line(f"%further{tag} = add i64 %after{tag}, 1")
+        more = self.op(f"icmp slt i64 %further{tag}, %threads")
+        self.line(f"br i1 {more}, label %whose{tag}, label %shared{tag}")
+        self.lines.append(f"shared{tag}:")
+
+    def begin_sharing(self, groups: int) -> None:
+        """Nothing is taken of so many groups: at the beginning, a barrier before they are shared."""
+        self.lines[2:2] = [
+            f"  %groups = add i64 0, {groups}",
+            f"  %lines = mul i64 %threads, {groups * LINE}",
+            "  %clears = icmp eq i64 %thread, 0",
+            "  %cleared = select i1 %clears, i64 %lines, i64 0",
+            f"  %shares = getelementptr i8, ptr %sync, i64 {SHARES}",
+            "  call void @llvm.memset.p0.i64(ptr %shares, i8 0, i64 %cleared, i1 false)",
+        ]
 
     def only_first(self) -> str:
         """Begin what only the first thread does; returns the label to go on at."""
@@ -309,6 +367,8 @@ def module_text(kernels: Kernels, functions: Sequence[str], pause: str) -> str:
         f"attributes #1 = {{ nounwind noinline {ATTRIBUTES} }}",
     ]
     declared = kernels.declared | kernels.draws.declared | {"declare i32 @sched_yield()"}
+    if any("llvm.memset" in each for each in functions):
+        declared.add("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
     if pause:
         declared.add(f"declare void @{pause}()")
     if any("mxcsr" in each for each in functions):

@@ -69,6 +69,7 @@ class Nesting(NamedTuple):
             stream; jumping between its rows would cost a page each.
         by_columns: whether threads share the columns of tiles, or their rows.
         units: how many there are of what they share.
+        parts: into how many parts each panel is cut, which are the units then; 0 if there are no panels.
     """
 
     rows: int
@@ -76,6 +77,7 @@ class Nesting(NamedTuple):
     rows_first: bool
     by_columns: bool
     units: int
+    parts: int = 0
 
 
 def units_of(spec: Contraction) -> int:
@@ -84,11 +86,11 @@ def units_of(spec: Contraction) -> int:
 
 
 def _nesting(spec: Contraction) -> Nesting:
+    if spec.in_panels:
+        return _panel_nesting(spec)
     if spec.k <= 4 and spec.m > 1:  # little is summed: a tile gains nothing over a row
         return Nesting(1, 4 * spec.lanes, True, False, spec.m)
     mi, nv = tile_of(spec.m, spec.n, spec.k, spec.lanes)
-    if spec.in_panels:
-        mi, nv = min(PANEL_ROWS, spec.m), VECTORS
     width = nv * spec.lanes
     blocks, tiles = -(-spec.n // width), -(-spec.m // mi)
     stays_near = spec.k * spec.n * BYTES[spec.kind] <= 1 << 20  # the operand in lanes, in the second cache
@@ -96,12 +98,19 @@ def _nesting(spec: Contraction) -> Nesting:
     def balance(count: int) -> float:
         return count / (2 * -(-count // 2)) + min(count, 16) / 100
 
-    by_columns = balance(blocks) > balance(tiles)
-    if spec.in_panels:
-        return Nesting(mi, width, False, by_columns, blocks if by_columns else tiles)
-    if not (tiles >= 4 and stays_near) and by_columns:
+    if not (tiles >= 4 and stays_near) and balance(blocks) > balance(tiles):
         return Nesting(mi, width, False, True, blocks)
     return Nesting(mi, width, stays_near, False, tiles)
+
+
+def _panel_nesting(spec: Contraction) -> Nesting:
+    """Each panel from top to bottom. Of panels that are the result a thread does the upper parts, as it does
+    where they are the left operand, so that they stay in its cache.
+    """
+    rows, width = min(PANEL_ROWS, spec.m), VECTORS * spec.lanes
+    tiles = -(-spec.m // rows)
+    parts = 4 if tiles >= 32 else 2 if tiles >= 8 else 1
+    return Nesting(rows, width, False, spec.k > spec.m, parts * -(-spec.n // width), parts)
 
 
 def lanes_along_j(
@@ -109,9 +118,16 @@ def lanes_along_j(
 ) -> None:
     """Emit the nest with register tiles; `part` bounds the units this thread computes."""
     nesting = _nesting(spec)
-    shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
     if not nesting.rows_first:
         streams = [each for each in streams if each.panels is not None]
+    if spec.in_panels:
+        _through_panels(e, spec, finish, nesting, part, streams)
+        return
+    shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
+
+    def tile(row: Reg, rows: int, column: Reg, columns: int) -> None:
+        right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
+        _tile(e, spec, finish, row, rows, column, columns, right, streams)
 
     def all_rows(piece: Callable[[Reg, int], None]) -> None:
         in_units(e, spec.m, nesting.rows, shared_rows, piece)
@@ -120,28 +136,55 @@ def lanes_along_j(
         in_units(e, spec.n, nesting.columns, shared_columns, piece)
 
     if nesting.rows_first:
+        all_rows(lambda row, rows: all_columns(lambda column, columns: tile(row, rows, column, columns)))
+    else:
+        all_columns(lambda column, columns: all_rows(lambda row, rows: tile(row, rows, column, columns)))
 
-        def row_of_tiles(row: Reg, rows: int) -> None:
-            def tile(column: Reg, columns: int) -> None:
-                right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
-                _tile(e, spec, finish, row, rows, column, columns, right, streams)
 
-            all_columns(tile)
-
-        all_rows(row_of_tiles)
-        return
-
-    size = spec.k * nesting.columns * BYTES[spec.kind]
-    is_copied = spec.in_panels and spec.b.panels is None and size <= NEAR
+def _through_panels(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    nesting: Nesting,
+    part: Part | None,
+    streams: Sequence[Stream],
+) -> None:
+    """The nest where B, or what goes with C, lies in panels: one part of a panel after another."""
+    width, parts = nesting.columns, nesting.parts
+    full, rest = divmod(spec.n, width)
+    tiles = -(-spec.m // nesting.rows)
+    is_copied = spec.b.panels is None and spec.k * width * BYTES[spec.kind] <= NEAR
     near = e.stack(spec.kind, spec.lanes, spec.k * VECTORS) if is_copied else ""
 
-    def column_of_tiles(column: Reg, columns: int) -> None:
+    def divided(value: Reg, by: int) -> tuple[Reg, Reg]:
+        return e.binary("udiv", value, e.const(by, "i8")), e.binary("urem", value, e.const(by, "i8"))
+
+    def tiles_below(column: Reg, columns: int, place: Reg) -> None:
         right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
         if is_copied:
             right = _copied(e, spec, right, near, columns)
-        all_rows(lambda row, rows: _tile(e, spec, finish, row, rows, column, columns, right, streams))
+        begin, _ = divided(e.times(place, tiles), parts)
+        end, _ = divided(e.times(plus(e, place, 1), tiles), parts)
 
-    all_columns(column_of_tiles)
+        def tile(row: Reg, rows: int) -> None:
+            _tile(e, spec, finish, row, rows, column, columns, right, streams)
+
+        in_units(e, spec.m, nesting.rows, (begin, end), tile)
+
+    first, last = part if part is not None else (0, nesting.units)
+    with e.loop(first, last) as unit:
+        if nesting.by_columns:
+            panel, place = divided(unit.index, parts)
+        else:
+            place, panel = divided(unit.index, full + bool(rest))
+        column = e.times(panel, width)
+        is_full = e.op(f"icmp ult i64 {panel.text}, {full}", "b1", 1)
+        if full:
+            with e.when(is_full):
+                tiles_below(column, width, place)
+        if rest:
+            with e.when(e.op(f"xor i1 {is_full.text}, true", "b1", 1)):
+                tiles_below(column, rest, place)
 
 
 def _copied(e: Emitter, spec: Contraction, right: Matrix, near: str, columns: int) -> Matrix:
