@@ -33,6 +33,9 @@ from rushlight.views import Geometry
 # What decides, besides the program, which code comes out; below the package's folder.
 SOURCES = ("compile", "ops", "dtype.py")
 
+# Functions of the code that bring large matrices into panels and back (see `layout`), if it has any.
+INTO_PANELS, FROM_PANELS = "into_panels", "from_panels"
+
 
 @dataclass
 class Built:

@@ -65,8 +65,8 @@ def width_of(kind: str) -> int:
     return VECTORS * vector_bytes() // BYTES[kind]
 
 
-def copy_rows(e: Emitter, shape: Shape, kind: str, to_panels: bool, first: Reg, last: Reg) -> None:
-    """Copy some rows of a matrix: between ``%b0``, in panels, and ``%b1``, row by row."""
+def copy_rows(e: Emitter, shape: Shape, kind: str, to_panels: bool) -> None:
+    """Copy a matrix: between ``%b0``, in panels, and ``%b1``, row by row."""
     width, size = width_of(kind), BYTES[kind]
     e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
 
@@ -81,7 +81,7 @@ def copy_rows(e: Emitter, shape: Shape, kind: str, to_panels: bool, first: Reg, 
         e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {count * size}, i1 false)")
 
     full, rest = divmod(shape.columns, width)
-    with e.loop(first, last) as row:
+    with e.loop(0, shape.rows) as row:
         if full:
             with e.loop(0, full) as panel:
                 piece(row.index, panel.index, width)

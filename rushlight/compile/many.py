@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rushlight.compile.built import FROM_PANELS, INTO_PANELS
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import kind_of
@@ -130,20 +131,6 @@ class _Run:
         f.lines.append("good:")
         return code
 
-    def copy_panels(self, plan: Plan, to_panels: bool) -> None:
-        """Copy large matrices from where they lie row by row, or back there those that have changed."""
-        f = self.f
-        shapes = {number: each for number, each in plan.panels.items() if to_panels or each.is_written}
-        for number, shape in shapes.items():
-            e = Emitter()
-            copy_rows(e, shape, kind_of(plan.buffers[number].dtype), to_panels, *PART)
-            name = self.kernels.add("into_panels" if to_panels else "from_panels", e, 2, True)
-            given = f"ptr {f.pointer(self.table, number)}, ptr {f.pointer('%table', number)}"
-            first, last = f.part(shape.rows)
-            f.line(f"call void @{name}({given}, i64 {first}, i64 {last})")
-        if shapes and to_panels:
-            f.barrier()
-
     def store_results(self) -> None:
         """Put the results of step ``%s`` where they are to be."""
         for window, target in zip(self.results, self.targets, strict=True):
@@ -163,22 +150,39 @@ class _Run:
         self.f.lines += ["next:", "  %following = add i64 %s, 1", "  br label %head"]
 
 
+def panel_functions(kernels: Kernels, plan: Plan) -> list[str]:
+    """The texts of ``into_panels``, which copies large matrices from where they lie row by row, and of
+    ``from_panels``, which copies those back that steps write. Their table is that of `run_function`.
+    """
+    texts = []
+    for name, to_panels in ((INTO_PANELS, True), (FROM_PANELS, False)):
+        f = Function(f"define void @{name}(ptr %table) #0 {{")
+        inside = f.op(f"getelementptr ptr, ptr %table, i64 {len(plan.buffers)}")
+        for number, shape in plan.panels.items():
+            if to_panels or shape.is_written:
+                e = Emitter()
+                copy_rows(e, shape, kind_of(plan.buffers[number].dtype), to_panels)
+                kernel = kernels.add("copy_panels", e, 2, False)
+                pointers = f.pointer(inside, number), f.pointer("%table", number)
+                f.line(f"call void @{kernel}(ptr {pointers[0]}, ptr {pointers[1]})")
+        f.line("ret void")
+        texts.append(f.text())
+    return texts
+
+
 def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer], has_alone: bool) -> str:
     """The text of ``run``; `has_alone` says that there is a ``run_alone``, for a single thread.
 
-    Its table is that of a single step, which those of other steps follow (see `_Run`); it is from there that
-    matrices come into panels.
+    Its table is that of a single step, which those of other steps follow (see `_Run`).
     """
     head = "define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
     run = _Run(head, kernels, plan, live, 1)
     f, fetched = run.f, run.fetched
-    run.copy_panels(plan, to_panels=True)
     if has_alone:
         alone = f.op("icmp eq i64 %threads, 1")
         f.line(f"br i1 {alone}, label %alone, label %together")
         f.lines.append("alone:")
         code = f.op(f"call i32 @run_alone(ptr {run.table}, ptr %job, ptr %sync)")
-        run.copy_panels(plan, to_panels=False)
         f.line(f"ret i32 {code}")
     else:
         f.line("br label %together")
@@ -208,10 +212,8 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer], has_alone
     run.next_step()
     f.lines.append("stopped:")
     f.line(f"store i64 %s, ptr {run.failed}, align 8")
-    f.line("br label %finished")
-    f.lines += ["finished:", f"  %code = phi i32 [ 0, %head ], [ {code}, %stopped ]"]
-    run.copy_panels(plan, to_panels=False)
-    f.line("ret i32 %code")
+    f.line(f"ret i32 {code}")
+    f.lines += ["finished:", "  ret i32 0"]
     return f.text()
 
 

@@ -12,12 +12,12 @@ import contextlib
 import ctypes
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from rushlight.compile.built import Built, built
+from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
 from rushlight.compile.entry import NEEDED, Entry
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
@@ -164,13 +164,28 @@ class Native:
         rows = np.ascontiguousarray(rows, np.int64)
         live = np.ascontiguousarray(live, np.float64)
         done = 0
-        while done < len(rows):
-            count, stop = self.pace.next(threads, len(rows) - done)
-            part = slice(done, done + stop)
-            with self.pace.measured(count, stop):
-                self._run_part(data, rows[part], live[part], [each[part] for each in found], count)
-            done += stop
+        with self._in_panels():
+            while done < len(rows):
+                count, stop = self.pace.next(threads, len(rows) - done)
+                part = slice(done, done + stop)
+                with self.pace.measured(count, stop):
+                    self._run_part(data, rows[part], live[part], [each[part] for each in found], count)
+                done += stop
         return found
+
+    @contextlib.contextmanager
+    def _in_panels(self) -> Iterator[None]:
+        """Large matrices lie in panels meanwhile."""
+        if not self.built.panels:
+            yield
+            return
+        into, back = (self.code.function(name, None, ctypes.c_void_p) for name in (INTO_PANELS, FROM_PANELS))
+        table = self.table.ctypes.data
+        into(table)
+        try:
+            yield
+        finally:
+            back(table)
 
     def _run_part(
         self,

@@ -24,7 +24,7 @@ from rushlight.compile.layout import Shape
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
-from rushlight.compile.many import run_alone_function, run_function
+from rushlight.compile.many import panel_functions, run_alone_function, run_function
 from rushlight.compile.panels import panelled
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
@@ -194,7 +194,7 @@ class Plan:
                 step = Segment(self, kernels, offsets, "step_in_panels", self.panels)
                 for group in self.groups:
                     step.add(group)
-                functions.append(step.close())
+                functions += [step.close(), *panel_functions(kernels, self)]
             functions.append(run_function(kernels, self, live, self.crossing is not None))
             if self.crossing is not None:
                 first, last = step.crossing_calls
