@@ -120,7 +120,7 @@ class CompiledFunction:
         for a dictionary, ``step(batch)`` for anything else.
 
         Data in memory (a `TensorDataset`, or `Subset` of one, in a `DataLoader` without workers) is picked by
-        rows and run in chunks of about a tenth of a second. Batches, their order and all random draws are
+        rows and run in chunks of about a fifth of a second. Batches, their order and all random draws are
         those of an ordinary loop. Ctrl-C takes effect between two steps.
 
         Args:

@@ -11,6 +11,8 @@ from rushlight.compile.contract import Contraction, Finish, Part, divisor, in_un
 from rushlight.compile.emit import Emitter, Reg
 
 SUPPLIED_ROWS, SUPPLIED_COLUMNS = 4, 4
+SUMS = 24  # under way at once
+MANY_UNITS = 8  # that threads share evenly enough, however many there are
 
 # Called with (first column, how many) before the dot products of some columns of B; what comes back is called
 # with (which of them, index along k, mask or None) and gives B's elements there.
@@ -24,7 +26,19 @@ def _group(spec: Contraction) -> int:
 
 def units_of(spec: Contraction) -> int:
     """Into how many units the nest can be split among threads."""
-    return -(-spec.n // _group(spec))
+    by_rows, by_columns = _units(spec)
+    return by_rows if _shares_rows(spec) else by_columns
+
+
+def _units(spec: Contraction) -> tuple[int, int]:
+    group = _group(spec)
+    return -(-spec.m // divisor(spec.m, SUMS // group)), -(-spec.n // group)
+
+
+def _shares_rows(spec: Contraction) -> bool:
+    """Whether threads share the rows of A: if there are too few columns of B to share them evenly."""
+    by_rows, by_columns = _units(spec)
+    return by_columns < MANY_UNITS <= by_rows
 
 
 def lanes_along_k(
@@ -35,20 +49,21 @@ def lanes_along_k(
     With `supply`, B is not read but given, once: for no more than `SUPPLIED_ROWS` rows of A.
     """
     group = _group(spec) if supply is None else min(SUPPLIED_COLUMNS, spec.n)
-    mi = divisor(spec.m, 24 // group)
+    mi = divisor(spec.m, SUMS // group)
+    shared_rows, shared_columns = (part, None) if supply is None and _shares_rows(spec) else (None, part)
 
     def dots(row: Reg, rows: int, column: Reg, columns: int) -> None:
         _dots(e, spec, finish, row, rows, column, columns, supply)
 
     def columns_from(column: Reg, columns: int) -> None:
         if columns == group:
-            in_units(e, spec.m, mi, None, lambda row, rows: dots(row, rows, column, group))
+            in_units(e, spec.m, mi, shared_rows, lambda row, rows: dots(row, rows, column, group))
             return
         with e.loop(0, columns) as loop:
             single = e.binary("add", column, loop.index)
-            in_units(e, spec.m, mi, None, lambda row, rows: dots(row, rows, single, 1))
+            in_units(e, spec.m, mi, shared_rows, lambda row, rows: dots(row, rows, single, 1))
 
-    in_units(e, spec.n, group, part, columns_from)
+    in_units(e, spec.n, group, shared_columns, columns_from)
 
 
 def _dots(

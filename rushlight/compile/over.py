@@ -1,7 +1,7 @@
 """`step.over(loader)`: an epoch through a compiled step, and what the steps returned as one tensor.
 
 Where the data lies in memory (a `TensorDataset`, or a `Subset` of one) only the sampler runs in Python:
-batches are picked by their row numbers, and steps run in chunks of about a tenth of a second (`run_many`),
+batches are picked by their row numbers, and steps run in chunks of about a fifth of a second (`run_many`),
 between which progress is told and Ctrl-C obeyed. Any other loader is iterated in the ordinary way. Invariant:
 the batches, their order and every random draw are those of ``for batch in loader: step(*batch)``, and an
 interrupt leaves everything as it is between two steps.
@@ -33,7 +33,7 @@ from rushlight.data.sampler import (
 from rushlight.optim import lr_scheduler
 from rushlight.tensor import Tensor, new_tensor
 
-CHUNK_SECONDS = 0.1
+CHUNK_SECONDS = 0.2
 
 # Samplers that look at nothing but their own random numbers, so that they may run ahead of the steps.
 _FORESEEABLE = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
