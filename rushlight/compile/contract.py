@@ -34,8 +34,8 @@ Finish = Callable[[Reg, Reg, Reg, "Reg | None", bool], None]
 class Contraction(NamedTuple):
     """One product: sizes, operands, element kind, lanes of a vector.
 
-    `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B, or what finished
-    pieces of C are wanted with, may lie in panels.
+    `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
+    what finished pieces of C are wanted with.
     """
 
     m: int

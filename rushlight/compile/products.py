@@ -202,7 +202,7 @@ def emit_product(
             for each in factors(product, way)
         )
         by_rows = way in (COLUMNS, DOTS)
-        sizes = _sizes(product, way, _is_in_panels(product, way, statements, panels))
+        sizes = _sizes(product, way, statements, panels)
         lies_turned = c_m == 1 and c_n != 1 if by_rows else c_n == 1 and c_m != 1
         spec = sizes._replace(a=left, b=right, turned=lies_turned)
 
@@ -241,35 +241,31 @@ def _streams(
     return found
 
 
-def _is_in_panels(
-    product: Product, way: str, statements: Sequence[Statement], panels: Collection[int]
-) -> bool:
-    """Whether tiles go through panels: of the right operand, or of what finished pieces are wanted with."""
-    if way not in (COLUMNS, ROWS):
-        return False
-    met = [factors(product, way)[1].access]
-    for each in statements:
-        met += [*each.loads, each.store]
-    return any(each.buffer.number in panels for each in met)
-
-
 def product_units(
     product: Product, way: str, statements: Sequence[Statement], panels: Collection[int]
 ) -> int:
     """Into how many units a product can be split among threads."""
     if len(product.domain) > 2:
         return 1
-    sizes = _sizes(product, way, _is_in_panels(product, way, statements, panels))
+    sizes = _sizes(product, way, statements, panels)
     return tiles.units_of(sizes) if way in (COLUMNS, ROWS) else dots.units_of(sizes)
 
 
-def _sizes(product: Product, way: str, in_panels: bool) -> Contraction:
+def _sizes(
+    product: Product, way: str, statements: Sequence[Statement], panels: Collection[int]
+) -> Contraction:
     """A product's sizes alone."""
     m, n = product.domain[-2:]
     lanes, kind = lanes_of(product), kind_of(product.store.buffer.dtype)
     rows, columns = (m, n) if way in (COLUMNS, DOTS) else (n, m)
     nothing = Matrix("", 0, 0)
-    return Contraction(rows, columns, product.k, nothing, nothing, kind, lanes, in_panels=in_panels)
+    spec = Contraction(rows, columns, product.k, nothing, nothing, kind, lanes)
+    if way not in (COLUMNS, ROWS):
+        return spec
+    met = [factors(product, way)[1].access]
+    for each in statements:
+        met += [*each.loads, each.store]
+    return spec._replace(in_panels=any(each.buffer.number in panels for each in met))
 
 
 def _batches(

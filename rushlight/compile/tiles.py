@@ -234,6 +234,16 @@ def _tile(
     tile = e.stack(kind, lanes, mi * nv)
     for place, each in enumerate(sums):
         e.store(each, e.pointer(tile, place * lanes, kind))
+    _hand_over(e, spec, finish, tile, row, mi, column, columns)
+
+
+def _hand_over(
+    e: Emitter, spec: Contraction, finish: Finish, tile: str, row: Reg, mi: int, column: Reg, columns: int
+) -> None:
+    """Hand over a finished tile that lies in memory."""
+    kind, lanes = spec.kind, spec.lanes
+    nv, tail = -(-columns // lanes), columns % lanes
+    mask = e.mask(tail, lanes) if tail else None
     if spec.turned:
         _finish_columns(e, spec, finish, tile, row, mi, column, columns)
         return
@@ -258,84 +268,81 @@ def _summed(
     """The sums over k of a tile, vector by vector."""
     kind, lanes = spec.kind, spec.lanes
     nv = -(-columns // lanes)
-
-    def step(starts: list[str], k: Reg | int, b_row: str, sums: list[Reg]) -> list[Reg]:
-        vectors = _vectors(e, spec, b_row, columns)
-        following = []
-        for i in range(mi):
-            number = e.load(spec.element(e, Matrix(starts[i], spec.a.column, 1), k, 0), kind)
-            spread = e.splat(number, lanes)
-            following += [e.intrinsic("fma", spread, vectors[v], sums[i * nv + v]) for v in range(nv)]
-        return following
-
-    a_rows = [spec.element(e, spec.a, plus(e, row, i), 0) for i in range(mi)]
     sums = [e.const(0.0, kind, lanes)] * (mi * nv)
+    starts = [spec.element(e, spec.a, plus(e, row, i), 0) for i in range(mi)]
     if spec.k <= 4:
         for few in range(spec.k):
-            sums = step(a_rows, few, _row_of(e, spec, right, few), sums)
+            sums = _step(e, spec, starts, few, _row_of(e, spec, right, few), columns, sums)
         return sums
-    coming: list[_Coming | _Below] = []
+    coming: list[_Ahead] = []
     for each in streams:
         if each.panels is not None:
-            coming.append(_Below(e, each.pointer, each.panels, each.kind, spec, row, mi, column, spec.k))
+            # the same of the tile after the next below it in the panel
+            below = each.panels.address(e, each.pointer, plus(e, row, 2 * mi), column, each.kind)
+            coming.append(_Ahead(e, below, each.kind, mi * each.panels.width, spec.k))
         else:
-            coming.append(_Coming(e, each, spec, row, mi, column, columns))
+            # this tile's share of the next rows
+            each_column = -(-mi * each.length // spec.n)
+            below = e.pointer(each.pointer, e.times(plus(e, row, mi), each.length), each.kind)
+            below = e.pointer(below, e.times(column, each_column), each.kind)
+            coming.append(_Ahead(e, below, each.kind, each_column * columns, spec.k))
     panels = spec.a.panels
     if panels is None:
-        with e.loop(0, spec.k, 1, sums) as loop:
-            for share in coming:
-                share.fetch(loop.index)
-            loop.next = step(a_rows, loop.index, _row_of(e, spec, right, loop.index), loop.carry)
-        return loop.carry
+        return _steps(e, spec, starts, right, columns, spec.k, sums, coming)
     with e.loop(0, -(-spec.k // panels.width), 1, sums) as outer:
-        begin = e.times(outer.index, panels.width)
-        starts = [panels.panel(e, each, outer.index, kind) for each in a_rows]
-        below = _Below(e, spec.a.pointer, panels, kind, spec, row, mi, begin, panels.width)
-        rest = e.binary("sub", e.const(spec.k, "i8"), begin)
-        with e.loop(0, e.least(rest, panels.width), 1, outer.carry) as loop:
-            below.fetch(loop.index)
-            k = e.binary("add nsw", begin, loop.index)
-            loop.next = step(starts, loop.index, _row_of(e, spec, right, k), loop.carry)
-        outer.next = loop.carry
+        first = e.times(outer.index, panels.width)
+        steps = e.least(e.binary("sub", e.const(spec.k, "i8"), first), panels.width)
+        here = right._replace(pointer=_row_of(e, spec, right, first))
+        there = [panels.panel(e, each, outer.index, kind) for each in starts]
+        below = panels.address(e, spec.a.pointer, plus(e, row, 2 * mi), first, kind)
+        coming = [_Ahead(e, below, kind, mi * panels.width, panels.width)]
+        outer.next = _steps(e, spec, there, here, columns, steps, outer.carry, coming)
     return outer.carry
 
 
-class _Below:
-    """What a tile asks memory for: the same of the tile after the next below it in a panel."""
-
-    def __init__(
-        self,
-        e: Emitter,
-        start: str,
-        panels: Panels,
-        kind: str,
-        spec: Contraction,
-        row: Reg,
-        mi: int,
-        column: Reg,
-        rounds: int,
-    ) -> None:
-        self.e, self.kind = e, kind
-        self.start = panels.address(e, start, plus(e, row, 2 * mi), column, kind)
-        self.each_round = -(-mi * panels.width // rounds)
-
-    def fetch(self, k: Reg) -> None:
-        """What falls to round `k`."""
-        e = self.e
-        e.prefetch(e.pointer(self.start, e.times(k, self.each_round), self.kind))
+def _steps(
+    e: Emitter,
+    spec: Contraction,
+    starts: Sequence[str],
+    right: Matrix,
+    columns: int,
+    count: Reg | int,
+    sums: Sequence[Reg],
+    coming: Sequence[_Ahead],
+) -> list[Reg]:
+    """A tile's sums after so many steps of k, from where rows of A and columns of B start."""
+    with e.loop(0, count, 1, sums) as loop:
+        for share in coming:
+            share.fetch(loop.index)
+        b_row = _row_of(e, spec, right, loop.index)
+        loop.next = _step(e, spec, starts, loop.index, b_row, columns, loop.carry)
+    return loop.carry
 
 
-class _Coming:
-    """What a tile asks memory for: its share of a stream's next rows, a piece in every round of k."""
+def _step(
+    e: Emitter,
+    spec: Contraction,
+    starts: Sequence[str],
+    k: Reg | int,
+    b_row: str,
+    columns: int,
+    sums: Sequence[Reg],
+) -> list[Reg]:
+    vectors = _vectors(e, spec, b_row, columns)
+    following: list[Reg] = []
+    for start in starts:
+        number = e.load(spec.element(e, Matrix(start, spec.a.column, 1), k, 0), spec.kind)
+        spread = e.splat(number, spec.lanes)
+        for vector in vectors:
+            following.append(e.intrinsic("fma", spread, vector, sums[len(following)]))
+    return following
 
-    def __init__(
-        self, e: Emitter, stream: Stream, spec: Contraction, row: Reg, mi: int, column: Reg, columns: int
-    ) -> None:
-        self.e, self.kind = e, stream.kind
-        below = e.pointer(stream.pointer, e.times(plus(e, row, mi), stream.length), stream.kind)
-        each_column = -(-mi * stream.length // spec.n)
-        self.start = e.pointer(below, e.times(column, each_column), stream.kind)
-        self.each_round = -(-each_column * columns // spec.k)
+
+class _Ahead:
+    """Elements without gaps that a tile asks memory for, a few in each of so many rounds."""
+
+    def __init__(self, e: Emitter, start: str, kind: str, count: int, rounds: int) -> None:
+        self.e, self.start, self.kind, self.each_round = e, start, kind, -(-count // rounds)
 
     def fetch(self, k: Reg) -> None:
         """What falls to round `k`."""
