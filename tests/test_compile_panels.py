@@ -17,8 +17,8 @@ pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 plan = importlib.import_module("rushlight.compile.plan")
 
 ROWS, BATCH = 96, 32
-# of a weight with more than half a megabyte; the last have no whole last panel, or no whole last vector
-SIZES = [(512, 320), (300, 528), (331, 457)]
+# of weights with more than half a megabyte and no whole last panel; the second have no whole last vector
+SIZES = [(300, 528), (331, 457)]
 
 
 @pytest.fixture
@@ -36,17 +36,16 @@ def shapes(monkeypatch):
     return found
 
 
-@pytest.fixture(params=[1, 2, 3])
-def threads(request, monkeypatch):
-    before = rl.get_num_threads()
-    rl.set_num_threads(request.param)
+@pytest.fixture
+def on_threads(monkeypatch):
+    """Have all runs of many steps use so many threads, whichever number were the fastest."""
     native = importlib.import_module("rushlight.compile.native")
     real = native.Native.run_many
-    monkeypatch.setattr(
-        native.Native, "run_many", lambda self, data, rows, live: real(self, data, rows, live, request.param)
-    )
-    yield request.param
-    rl.set_num_threads(before)
+
+    def choose(threads):
+        monkeypatch.setattr(native.Native, "run_many", lambda self, *given: real(self, *given, threads))
+
+    return choose
 
 
 def data(inputs, dtype=rl.float32):
@@ -112,8 +111,9 @@ def assert_equal_runs(model_of, make_optimizer, **given):
         np.testing.assert_array_equal(mine, other)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_many_steps_are_the_single_steps(optimizer, shapes, threads):
+@pytest.mark.parametrize(("optimizer", "threads"), [("SGD", 1), ("momentum", 3), ("AdamW", 2)])
+def test_many_steps_are_the_single_steps(optimizer, threads, shapes, on_threads):
+    on_threads(threads)
     assert_equal_runs(lambda: network(512, 320), OPTIMIZERS[optimizer])
     found = next(each for each in reversed(shapes) if each)
     each_weight = {"SGD": 1, "momentum": 2, "AdamW": 3}[optimizer]
@@ -122,7 +122,8 @@ def test_many_steps_are_the_single_steps(optimizer, shapes, threads):
 
 
 @pytest.mark.parametrize(("inputs", "width"), SIZES)
-def test_sizes_that_fill_no_panel(inputs, width, shapes, threads):
+def test_sizes_that_fill_no_panel(inputs, width, shapes, on_threads):
+    on_threads(2)
     assert_equal_runs(lambda: network(inputs, width), sgd)
     assert any(shapes)
 
@@ -146,6 +147,42 @@ def test_frozen_weights_are_only_read(shapes):
     (found,) = {tuple(sorted(each.is_written for each in some.values())) for some in shapes if some}
     assert found == (False, True)
     np.testing.assert_array_equal(model_of()[2].weight.detach().numpy(), frozen)
+
+
+def test_two_weights_in_one_product(shapes, on_threads):
+    on_threads(2)
+
+    class Factored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Linear(448, 320, bias=False), nn.Linear(512, 448, bias=False)
+            self.last = nn.Linear(320, 7)
+            self.in_features = 512
+
+        def __getitem__(self, place):
+            return self
+
+        def forward(self, x):
+            return self.last(x @ (self.left.weight @ self.right.weight).T)
+
+    def model_of():
+        rl.manual_seed(1)
+        return Factored()
+
+    assert_equal_runs(model_of, sgd)
+    (found,) = {frozenset((each.rows, each.columns) for each in some.values()) for some in shapes if some}
+    assert found == {(320, 448), (448, 512)}
+
+
+def test_more_threads_than_take_pieces(on_threads):
+    """Beyond `schedule.MOST_SHARING` each does a share of its own."""
+    found = []
+    for threads in (1, 65):
+        on_threads(threads)
+        found.append(ends(lambda: network(512, 320), sgd, together=True))
+    assert found[0][0] == found[1][0]
+    for mine, other in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 def test_weights_met_otherwise_stay_where_they_are(shapes):

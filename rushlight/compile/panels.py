@@ -5,7 +5,7 @@ Invariant: a matrix in panels is met by no loop but those of products, and there
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rushlight.compile.expr import is_float, kind_of
@@ -23,19 +23,29 @@ def panelled(plan: Plan) -> dict[int, Shape]:
     """The buffers of a plan that lie in panels while many steps run, by number: large matrices that last, of
     which no loop wants anything but an operand of a product, or what goes with a product's result.
     """
-    found = {each.number: _shape(plan, each) for each in plan.buffers}
-    return {number: shape for number, shape in found.items() if shape is not None}
+    met: dict[int, list[Group]] = {each.number: [] for each in plan.buffers if _is_large(each)}
+    for group in plan.groups:
+        for number in group.touched:
+            if number in met:
+                met[number].append(group)
+    found: dict[int, Shape] = {}
+    for number, groups in met.items():
+        shape = None if number in plan.kept else _shape(plan.buffers[number], groups, plan.ways)
+        if shape is not None:
+            found[number] = shape
+    return found
 
 
-def _shape(plan: Plan, buffer: Buffer) -> Shape | None:
-    large = buffer.kind == STATE and is_float(kind_of(buffer.dtype)) and buffer.nbytes > FAR_BYTES
-    if not large or buffer.number in plan.kept:
-        return None
+def _is_large(buffer: Buffer) -> bool:
+    return buffer.kind == STATE and is_float(kind_of(buffer.dtype)) and buffer.nbytes > FAR_BYTES
+
+
+def _shape(buffer: Buffer, groups: Sequence[Group], ways: Mapping[Product, str]) -> Shape | None:
+    """The shape of the matrix as which these groups meet a buffer, if it is one and they do so row by row."""
     seen: set[tuple[int, int] | None] = set()
     is_written = False
-    for group in plan.groups:
-        touched = group.touched.get(buffer.number, ())
-        uses = _uses(group, buffer, plan.ways) if touched else []
+    for group in groups:
+        touched, uses = group.touched[buffer.number], _uses(group, buffer, ways)
         if len(touched) != len(uses):
             return None
         seen.update(uses)

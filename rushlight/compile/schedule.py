@@ -287,7 +287,9 @@ class Function:
         self.lines[2:2] = [
             f"  %groups = add i64 0, {groups}",
             f"  %lines = mul i64 %threads, {groups * LINE}",
-            "  %clears = icmp eq i64 %thread, 0",
+            f"  %are_few = icmp ule i64 %threads, {MOST_SHARING}",
+            "  %is_first = icmp eq i64 %thread, 0",
+            "  %clears = and i1 %are_few, %is_first",
             "  %cleared = select i1 %clears, i64 %lines, i64 0",
             f"  %shares = getelementptr i8, ptr %sync, i64 {SHARES}",
             "  call void @llvm.memset.p0.i64(ptr %shares, i8 0, i64 %cleared, i1 false)",
