@@ -34,6 +34,7 @@ from rushlight.optim import lr_scheduler
 from rushlight.tensor import Tensor, new_tensor
 
 CHUNK_SECONDS = 0.2
+MOST_OF_CHUNK = 1.5  # what the last chunk may have of it
 
 # Samplers that look at nothing but their own random numbers, so that they may run ahead of the steps.
 _FORESEEABLE = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
@@ -206,11 +207,17 @@ class _Epoch:
                 batches.take(1, first)
                 self._call(given)
             else:
-                rows = batches.take(self.step.chunk if data.is_foreseeable(recording) else 1, first)
+                rows = batches.take(self._next_chunk() if data.is_foreseeable(recording) else 1, first)
                 done = self._run_rows(recording, data, rows)
                 batches.put_back(rows[done:])
             self._chunk_ended(0 if recording is None else self.count - count)
             interrupts.obey()
+
+    def _next_chunk(self) -> int:
+        """How many steps come next: a chunk, or somewhat more if these are the last."""
+        chunk: int = self.step.chunk
+        left = 0 if self.total is None else self.total - self.count
+        return left if chunk < left <= MOST_OF_CHUNK * chunk else chunk
 
     def _run_rows(self, recording: Recording, data: _Columns, rows: np.ndarray) -> int:
         """Steps on batches of equal size; how many were done."""
