@@ -233,3 +233,9 @@ def test_a_step_that_fails_leaves_the_weights_in_their_own_order():
         return model[0].weight.detach().numpy().copy()
 
     np.testing.assert_array_equal(run(bad=True), run(bad=False))
+
+
+def test_no_panels_where_memory_would_double(shapes, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("rushlight.compile.panels"), "MOST_BYTES", 1 << 20)
+    assert_equal_runs(lambda: network(512, 320), sgd)
+    assert not any(shapes)

@@ -18,6 +18,8 @@ from rushlight.compile.statements import Access, Product, Statement
 if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
 
+MOST_BYTES = 1 << 28  # of all matrices in panels
+
 
 def panelled(plan: Plan) -> dict[int, Shape]:
     """The buffers of a plan that lie in panels while many steps run, by number: large matrices that last, of
@@ -33,7 +35,9 @@ def panelled(plan: Plan) -> dict[int, Shape]:
         shape = None if number in plan.kept else _shape(plan.buffers[number], groups, plan.ways)
         if shape is not None:
             found[number] = shape
-    return found
+    # They are there twice, which should not decide whether a network fits into memory.
+    total = sum(plan.buffers[number].nbytes for number in found)
+    return found if total <= MOST_BYTES else {}
 
 
 def _is_large(buffer: Buffer) -> bool:
