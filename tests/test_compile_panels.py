@@ -84,17 +84,17 @@ OPTIMIZERS = {
 }
 
 
-def ends(model_of, make_optimizer, together, frozen=(), dtype=rl.float32):
+def ends(model_of, make_optimizer, together, frozen=(), dtype=rl.float32, size=BATCH):
     """The losses, the state and the gradients after two epochs."""
     model = model_of()
     optimizer = make_optimizer(model.parameters())
     step = training(model, optimizer, frozen)
     x, y = data(model[0].in_features, dtype)
     for _ in range(2):  # recorded, with the optimizer's state there
-        step(x[:BATCH], y[:BATCH])
+        step(x[:size], y[:size])
     losses = []
     for _ in range(2):
-        loader = DataLoader(TensorDataset(x, y), batch_size=BATCH)
+        loader = DataLoader(TensorDataset(x, y), batch_size=size)
         losses += step.over(loader).tolist() if together else [step(*batch).item() for batch in loader]
     state = [each.detach().numpy().copy() for each in model.parameters()]
     state += [each.grad.numpy().copy() for each in model.parameters() if each.grad is not None]
@@ -126,6 +126,16 @@ def test_sizes_that_fill_no_panel(inputs, width, shapes, on_threads):
     on_threads(2)
     assert_equal_runs(lambda: network(inputs, width), sgd)
     assert any(shapes)
+
+
+@pytest.mark.parametrize("size", [2, 8])
+def test_tiny_batches(size, shapes, on_threads, monkeypatch):
+    """Their forward passes are dot products with weights, beside which the optimizer keeps its matrices."""
+    monkeypatch.setattr(plan, "has_flush", lambda: False)  # so that updates may be joined to the next step
+    on_threads(1)
+    assert_equal_runs(lambda: network(512, 320), OPTIMIZERS["momentum"], size=size)
+    assert shapes
+    assert not any(shapes)
 
 
 def test_float64(shapes):

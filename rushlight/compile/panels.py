@@ -5,7 +5,7 @@ Invariant: a matrix in panels is met by no loop but those of products, and there
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rushlight.compile.expr import is_float, kind_of
@@ -35,9 +35,28 @@ def panelled(plan: Plan) -> dict[int, Shape]:
         shape = None if number in plan.kept else _shape(plan.buffers[number], groups, plan.ways)
         if shape is not None:
             found[number] = shape
+    _drop_what_is_alone(plan, found, met)
     # They are there twice, which should not decide whether a network fits into memory.
     total = sum(plan.buffers[number].nbytes for number in found)
     return found if total <= MOST_BYTES else {}
+
+
+def _drop_what_is_alone(plan: Plan, found: dict[int, Shape], large: Collection[int]) -> None:
+    """Leave out what a group writes beside a matrix that is not in panels: it cannot go through one
+    panel by panel and through the other row by row.
+    """
+    changed = True
+    while changed:
+        changed = False
+        for group in plan.groups:
+            loaded = {
+                access.buffer.number for each in group.statements for access in (*each.loads, each.store)
+            }
+            beside = {number for number in loaded if number in large}
+            if not beside <= found.keys() and beside & found.keys():
+                for number in beside:
+                    found.pop(number, None)
+                changed = True
 
 
 def _is_large(buffer: Buffer) -> bool:

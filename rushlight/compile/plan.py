@@ -170,6 +170,8 @@ class Plan:
         functions: list[str] = []
         if self.runs_many:
             self.crossing = crossing_of(self, offsets, {each.number for each in live})
+        if self.crossing is not None:
+            self.panels = {}  # its loops go row by row
         step: Segment | None = None
         for group in self.groups:
             if isinstance(group.single, Opaque):
