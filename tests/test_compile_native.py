@@ -15,6 +15,7 @@ pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
 from rushlight.compile.native import Native
 from rushlight.compile.replay import Replay
+from rushlight.compile.schedule import meeting_bytes
 
 
 def classifier(batch, optimizer):
@@ -128,14 +129,19 @@ def test_a_native_program_does_what_its_ops_do(make, batch, optimizer):
         np.testing.assert_allclose(native.memory.view(look), replay.memory.view(look), rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [classifier, lookup])
-def test_many_steps_in_one_call_are_the_same_bits_on_any_number_of_threads(make, monkeypatch):
+@pytest.mark.parametrize("as_they_go", [False, True])
+@pytest.mark.parametrize("make", [classifier, lookup, clipped])
+def test_many_steps_in_one_call_are_the_same_bits_on_any_number_of_threads(make, as_they_go, monkeypatch):
+    """Whether each does its own share or takes pieces as it goes."""
     monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
     monkeypatch.setattr(importlib.import_module("rushlight.compile.schedule"), "WORTH_SPLITTING", 0)
+    least = 0 if as_they_go else 1e9
+    monkeypatch.setattr(importlib.import_module("rushlight.compile.plan"), "WORTH_SHARING", least)
     recording, given = recorded(make, 20, adam)
     program = recording.program
     live = [buffer for buffer, _ in recording.live]
     native = Native(program, program.kept, live)
+    assert (native.built.meeting > meeting_bytes(1)) == as_they_go
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 20, (25, 20))
     rates = np.array([[read() for _, read in recording.live]] * len(rows), np.float64)
