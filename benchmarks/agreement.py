@@ -1,9 +1,9 @@
 """``python -m benchmarks agreement``: whether compiled training is eager training, workload by workload.
 
-A thousand steps (a hundred of the wide networks) compiled and eager, in float32 and in float64; compiled
-again, and on two threads. In float32 losses drift apart with every step wherever the order of a sum differs,
-so the drift of eager PyTorch from the same steps in float64 is printed beside it: what no implementation can
-stay below. Invariant: nothing is timed here.
+A thousand steps compiled and eager, in float32 and in float64; compiled again, and on two threads. In float32
+losses drift apart with every step wherever the order of a sum differs, so the drift of eager PyTorch from the
+same steps in float64 is printed beside it: what no implementation can stay below. Invariant: nothing is
+timed here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks import peers_torch
 from benchmarks.data import task_of
 from benchmarks.task import WORKLOADS, Task
 
-STEPS, STEPS_OF_WIDE = 1000, 100
+STEPS = 1000
 DOUBLE_TOLERANCE = 1e-5  # relative, of every loss
 
 
@@ -63,8 +63,7 @@ def all_agreements() -> dict[str, dict[str, Any]]:
     found = {}
     for workload in WORKLOADS:
         if workload.kind != "predict":
-            steps = STEPS_OF_WIDE if max(workload.sizes[1:]) == 512 else STEPS
-            found[workload.name] = agreement(task_of(workload), steps)
+            found[workload.name] = agreement(task_of(workload), STEPS)
     return found
 
 
