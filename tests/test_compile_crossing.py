@@ -12,6 +12,7 @@ from rushlight import nn, optim
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
+from tests.spying import returned
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -33,15 +34,7 @@ def one_thread(monkeypatch):
 def crossings(monkeypatch):
     """What the plans that are made say about it."""
     monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
-    found = []
-    real = plan.crossing_of
-
-    def noted(*args):
-        found.append(real(*args))
-        return found[-1]
-
-    monkeypatch.setattr(plan, "crossing_of", noted)
-    return found
+    return returned(monkeypatch, plan, "crossing_of")
 
 
 def data(labels=10):

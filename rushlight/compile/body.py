@@ -161,8 +161,7 @@ class Body:
         pointer = e.pointer(self.pointers[number], access.offset, kind)
         for at, stride in zip(place.indices, access.strides, strict=True):
             if stride:
-                step = at if stride == 1 else e.op(f"mul nsw i64 {at.text}, {stride}", "i8", 1)
-                pointer = e.pointer(pointer, step, kind)
+                pointer = e.pointer(pointer, e.times(at, stride), kind)
         return pointer
 
     def _picked(self, pick: Pick, place: Place) -> Reg:

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile import cache
-from rushlight.compile.expr import kind_of
 from rushlight.compile.llvm import object_code, target
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.dtype import dtype, get_default_dtype
@@ -160,6 +159,7 @@ def _alone(name: str) -> Iterator[None]:
 
 def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> Built:
     """Compile a program."""
+    from rushlight.compile.expr import kind_of
     from rushlight.compile.places import places
     from rushlight.compile.plan import Plan
     from rushlight.compile.schedule import meeting_bytes

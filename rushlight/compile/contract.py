@@ -57,11 +57,8 @@ class Contraction(NamedTuple):
         for index, stride in ((row, matrix.row), (column, matrix.column)):
             if isinstance(index, int):
                 pointer = e.pointer(pointer, index * stride, self.kind)
-            elif stride == 1:
-                pointer = e.pointer(pointer, index, self.kind)
             elif stride:
-                scaled = e.op(f"mul nsw i64 {index.text}, {stride}", "i8", 1)
-                pointer = e.pointer(pointer, scaled, self.kind)
+                pointer = e.pointer(pointer, e.times(index, stride), self.kind)
         return pointer
 
 

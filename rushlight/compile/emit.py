@@ -143,6 +143,11 @@ class Emitter:
         suffix = overload(first.kind, first.lanes)
         return self.call(f"llvm.{name}.{suffix}", (first.kind, first.lanes), *args)
 
+    def copy(self, target: str, source: str, size: int) -> None:
+        """Copy so many bytes."""
+        self.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        self.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {size}, i1 false)")
+
     def prefetch(self, pointer: str, near: int = 3) -> None:
         """Have memory bring a line to the nearest cache (3), or to the second (2)."""
         self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")

@@ -65,10 +65,9 @@ def width_of(kind: str) -> int:
     return VECTORS * vector_bytes() // BYTES[kind]
 
 
-def copy_rows(e: Emitter, shape: Shape, kind: str, to_panels: bool) -> None:
+def copy_matrix(e: Emitter, shape: Shape, kind: str, to_panels: bool) -> None:
     """Copy a matrix: between ``%b0``, in panels, and ``%b1``, row by row."""
     width, size = width_of(kind), BYTES[kind]
-    e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
 
     def piece(row: Reg, panel: Reg | int, count: int) -> None:
         number = e.const(panel, "i8") if isinstance(panel, int) else panel
@@ -78,7 +77,7 @@ def copy_rows(e: Emitter, shape: Shape, kind: str, to_panels: bool) -> None:
             for each, start in ((inside, "%b0"), (outside, "%b1"))
         ]
         target, source = places if to_panels else places[::-1]
-        e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {count * size}, i1 false)")
+        e.copy(target, source, count * size)
 
     full, rest = divmod(shape.columns, width)
     with e.loop(0, shape.rows) as row:

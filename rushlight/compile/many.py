@@ -14,7 +14,7 @@ from rushlight.compile.built import FROM_PANELS, INTO_PANELS
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import kind_of
-from rushlight.compile.layout import copy_rows
+from rushlight.compile.layout import copy_matrix
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.schedule import CROSSING, PART, Function, Kernels
 from rushlight.storage import LINE
@@ -40,8 +40,7 @@ def _fetch_kernel(kernels: Kernels, window: Window) -> str:
     with e.loop(PART[0], PART[1]) as loop:
         source = _row(e, window, "%b1", "%b2", loop.index)
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
-        e.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-        e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {row}, i1 false)")
+        e.copy(target, source, row)
     return kernels.add("fetch", e, 3, True)
 
 
@@ -161,7 +160,7 @@ def panel_functions(kernels: Kernels, plan: Plan) -> list[str]:
         for number, shape in plan.panels.items():
             if to_panels or shape.is_written:
                 e = Emitter()
-                copy_rows(e, shape, kind_of(plan.buffers[number].dtype), to_panels)
+                copy_matrix(e, shape, kind_of(plan.buffers[number].dtype), to_panels)
                 kernel = kernels.add("copy_panels", e, 2, False)
                 pointers = f.pointer(inside, number), f.pointer("%table", number)
                 f.line(f"call void @{kernel}(ptr {pointers[0]}, ptr {pointers[1]})")

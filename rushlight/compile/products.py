@@ -20,12 +20,11 @@ from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import vector_bytes
-from rushlight.compile.program import Buffer
-from rushlight.compile.statements import Access, Product, Statement, Work
+from rushlight.compile.program import Buffer, Window
+from rushlight.compile.statements import Access, Product, Statement, Work, at
 from rushlight.compile.tiles import Stream, lanes_along_j, tile_of
 
 FAR_BYTES = 1 << 19  # more than that does not stay in the second cache until it is wanted again
-
 MANY_STEPS = 16  # of a sum
 
 COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
@@ -112,33 +111,12 @@ def prepare(
         if isinstance(each, Product):
             way, packed = way_of(each)
             if packed:
-                made.append(_packed(each, way, temporary))
+                made.append(_by_rows(each, way, False, temporary))
             if _is_worth_turning(each, way):
-                made.append(_turned_left(each, way, temporary))
+                made.append(_by_rows(each, way, True, temporary))
             ways[each] = way
         made.append(each)
     return made, ways
-
-
-def _packed(product: Product, way: str, temporary: Callable[[int, object, str], Buffer]) -> Statement:
-    """The copy that puts an operand's lanes side by side; the product reads it from then on."""
-    m, n = product.domain
-    operand, along, step = (
-        (product.b, product.b.strides[1], product.b_k)
-        if way == COLUMNS
-        else (product.a, product.a.strides[0], product.a_k)
-    )
-    extent = n if way == COLUMNS else m
-    aside = temporary(product.k * extent, operand.buffer.dtype, "packed")
-    kind = kind_of(operand.buffer.dtype)
-    domain = (product.k, extent)
-    source = Access(operand.buffer, operand.offset, (step if product.k > 1 else 0, along))
-    target = Access(aside, 0, (extent if product.k > 1 else 0, 1))
-    if way == COLUMNS:
-        product.b, product.b_k = Access(aside, 0, (0, 1)), extent
-    else:
-        product.a, product.a_k = Access(aside, 0, (1, 0)), extent
-    return Statement(domain, (source,), Symbols().load(0, kind), target, product.call)
 
 
 def _is_worth_turning(product: Product, way: str) -> bool:
@@ -150,18 +128,24 @@ def _is_worth_turning(product: Product, way: str) -> bool:
     return large and left.row == 1 and left.column > 1 and product.k >= MANY_STEPS
 
 
-def _turned_left(product: Product, way: str, temporary: Callable[[int, object, str], Buffer]) -> Statement:
-    """The copy of the left operand in which elements that follow each other along k lie side by side."""
-    left = factors(product, way)[0]
-    aside = temporary(product.k * left.rows, left.access.buffer.dtype, "turned")
-    source = Access(left.access.buffer, left.access.offset, (left.row, left.column))
-    if way == COLUMNS:
-        product.a, product.a_k = Access(aside, 0, (product.k, 0)), 1
+def _by_rows(
+    product: Product, way: str, is_left: bool, temporary: Callable[[int, object, str], Buffer]
+) -> Statement:
+    """The copy of the left or the right operand in which it lies row by row, as the nest of loops sees it;
+    the product reads that from then on.
+    """
+    factor = factors(product, way)[0 if is_left else 1]
+    rows, columns, buffer = factor.rows, factor.columns, factor.access.buffer
+    aside = temporary(rows * columns, buffer.dtype, "turned" if is_left else "packed")
+    domain = rows, columns
+    source = at(Window(buffer, factor.access.offset, (), ()), (factor.row, factor.column), domain)
+    target = at(Window(aside, 0, (), ()), (columns, 1), domain)
+    along, apart = (columns, 1) if is_left else (1, columns)  # how far apart what follows along m or n, and k
+    if is_left == (way == COLUMNS):
+        product.a, product.a_k = Access(aside, 0, (along, 0)), apart
     else:
-        product.b, product.b_k = Access(aside, 0, (0, product.k)), 1
-    kind = kind_of(left.access.buffer.dtype)
-    target = Access(aside, 0, (product.k, 1))
-    return Statement((left.rows, product.k), (source,), Symbols().load(0, kind), target, product.call)
+        product.b, product.b_k = Access(aside, 0, (0, along)), apart
+    return Statement(domain, (source,), Symbols().load(0, kind_of(buffer.dtype)), target, product.call)
 
 
 def emit_product(

@@ -234,22 +234,11 @@ def _tile(
     tile = e.stack(kind, lanes, mi * nv)
     for place, each in enumerate(sums):
         e.store(each, e.pointer(tile, place * lanes, kind))
-    _hand_over(e, spec, finish, tile, row, mi, column, columns)
-
-
-def _hand_over(
-    e: Emitter, spec: Contraction, finish: Finish, tile: str, row: Reg, mi: int, column: Reg, columns: int
-) -> None:
-    """Hand over a finished tile that lies in memory."""
-    kind, lanes = spec.kind, spec.lanes
-    nv, tail = -(-columns // lanes), columns % lanes
-    mask = e.mask(tail, lanes) if tail else None
     if spec.turned:
         _finish_columns(e, spec, finish, tile, row, mi, column, columns)
         return
     with e.loop(0, mi) as rows:
-        offset = e.op(f"mul nsw i64 {rows.index.text}, {nv * lanes}", "i8", 1)
-        start = e.pointer(tile, offset, kind)
+        start = e.pointer(tile, e.times(rows.index, nv * lanes), kind)
         values = [e.load(e.pointer(start, v * lanes, kind), kind, lanes) for v in range(nv)]
         at = e.op(f"add nsw i64 {row.text}, {rows.index.text}", "i8", 1)
         _finish_row(e, spec, finish, at, column, values, mask)
