@@ -66,7 +66,11 @@ class SpelledOut:
 
 
 def spelled_out(step: Step) -> Step:
-    """The plain step, without fused ops."""
+    """The plain step, without fused ops.
+
+    A backward pass that comes after a step is recorded along with it, so where results are compared bit for
+    bit, `step` is to be the whole: what calls the step, and the backward pass.
+    """
 
     def run(*args: Any) -> Any:
         state.recorder = SpelledOut()

@@ -12,7 +12,7 @@ import rushlight as rl
 from rushlight import nn, optim
 from rushlight.compile.record import RecordingError
 from rushlight.nn import functional as F
-from tests.footguns import batches, small_model
+from tests.footguns import batches, small_model, spelled_out
 
 
 def train(wrap: Callable[[nn.Module], Any]) -> tuple[list[float], dict[str, np.ndarray]]:
@@ -112,6 +112,29 @@ def test_gradients_flow_through_compiled_functions(name: str) -> None:
                 assert ours.requires_grad == theirs.requires_grad
                 np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), 1e-12)
     assert "1 recorded" in repr(compiled)
+
+
+def test_backward_outside_sums_in_the_order_of_the_plain_pass_spelled_out() -> None:
+    """Bit by bit, where that order hangs on how memory is laid out.
+
+    The gradient of a sum is a view that takes on the layout of what it is multiplied with: here not row by
+    row. In the ordinary pass a small one is a row-major copy, so that the sum to the shape of `b` may round
+    otherwise: to be compared bit by bit, the pass outside must be spelled out like the function.
+    """
+
+    def function(a: rl.Tensor, b: rl.Tensor) -> rl.Tensor:
+        turned = a.transpose(0, 2) + b
+        return (turned * turned).sum()
+
+    compiled = rl.compile(function, backend="replay")
+    for number in range(3):
+        rng = np.random.default_rng(number)
+        leaves = [rl.tensor(rng.uniform(-1, 1, shape), requires_grad=True) for shape in [(5, 5, 3), (5, 1)]]
+        ours = gradients(compiled, *leaves)
+        for mine, other in zip(ours, spelled_out(gradients)(function, *leaves), strict=True):
+            np.testing.assert_array_equal(mine.detach().numpy(), other.detach().numpy())
+        for mine, other in zip(ours, gradients(function, *leaves), strict=True):
+            np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), 1e-12)
 
 
 def test_backward_goes_on_beyond_the_function() -> None:
