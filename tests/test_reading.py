@@ -45,7 +45,7 @@ def rows(table: Table) -> list[tuple]:
         'a,b\n1,"x"\n2,""\n',
         ",a,b\n0,1,x\n1,2,\n",
         "a,b\n1,x\n2,\n".encode("utf-16"),
-        gzip.compress(b"a,b\n1,x\n2,\n"),
+        gzip.compress(b"a,b\n1,x\n2,\n", mtime=0),
     ],
     ids=["comma", "semicolon", "tab", "bar", "colons", "spaces", "quotes", "row-numbers", "utf-16", "gzip"],
 )
@@ -115,8 +115,8 @@ def test_numbers_are_float64_with_nan_where_missing(written):
         (b"PK\x03\x04\x00\x00\x88", "is an Excel or zip file"),
         (b"a,b\0\0\0", "is no text but a binary file"),
         (b"PAR1 and no more", "is a damaged Parquet file"),
-        (gzip.compress(LONG)[:60], "cannot be read: Compressed file ended"),
-        (gzip.compress(NOISE)[:-9], "is damaged: Compressed file ended|cannot be read"),
+        (gzip.compress(LONG, mtime=0)[:60], "cannot be read: Compressed file ended"),
+        (gzip.compress(NOISE, mtime=0)[:-9], "is damaged: Compressed file ended|cannot be read"),
     ],
 )
 def test_a_broken_file_is_one_sentence(written, content, sentence):
