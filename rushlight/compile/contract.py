@@ -1,10 +1,11 @@
 """Contractions: ``C[i, j] = sum over k of A[i, k] * B[k, j]`` for fixed sizes and strides.
 
-Two ways to compute one, chosen by shape. *Lanes along j* (`tiles`): a tile of C lives in registers, each step
-of k loads vectors of B and broadcasts numbers of A; right when one operand is contiguous along an output
-index. *Lanes along k* (`dots`): every element of C is a dot product of two contiguous rows; right for tiny
-batches, where the weights are read once and nothing is worth packing. What happens to a finished piece of C
-(bias, activation, mask, the optimizer's update) is the caller's, as `Finish`. Here is what both share.
+Three ways to compute one, chosen by shape and CPU. *Lanes along j* (`tiles`): a tile of C lives in registers,
+each step of k loads vectors of B and broadcasts numbers of A; right when one operand is contiguous along an
+output index. *Lanes along k* (`dots`): every element of C is a dot product of two contiguous rows; right for
+tiny batches, where the weights are read once and nothing is worth packing. *Blocks* (`blocks`): on the CPU's
+matrix unit, if it has one, right for large products of float32. What happens to a finished piece of C
+(bias, activation, mask, the optimizer's update) is the caller's, as `Finish`. Here is what they share.
 Invariant: the order of summation depends on the sizes alone, never on threads.
 """
 
@@ -18,12 +19,21 @@ from rushlight.compile.layout import Panels
 
 
 class Matrix(NamedTuple):
-    """An operand: where it starts, and how many elements apart rows and columns lie, if not in panels."""
+    """An operand: where it starts, and how many elements apart rows and columns lie, if not in panels, nor
+    `in_pieces` for the matrix unit.
+    """
 
     pointer: str
     row: int
     column: int
     panels: Panels | None = None
+    in_pieces: bool = False
+
+    def step(self) -> tuple[int, bool]:
+        """How far neighbouring rows of the memory lie apart, and whether columns follow each other there."""
+        if self.panels is not None:
+            return self.panels.row, True
+        return (self.row, True) if self.column == 1 else (self.column, False)
 
 
 # Called with (first row, first column, vector of values, mask or None, whether the lanes run along a column)

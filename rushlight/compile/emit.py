@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 SCALARS = {
@@ -98,6 +98,15 @@ class Emitter:
         self.line("ret void")
         self.lines.append("}")
 
+    def shared(self) -> set[str]:
+        """End a function that others of a module call: what the module must have for it, its own text among
+        that.
+        """
+        self.end()
+        head, entry, *rest = self.lines
+        head = head.replace("define void", "define internal void", 1).replace("#0", "#1")
+        return {*self.declared, "\n".join([head, entry, *self.rooms, *rest])}
+
     def module(self, attributes: str = "") -> str:
         """The whole module."""
         return "\n".join(
@@ -148,10 +157,12 @@ class Emitter:
         self.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
         self.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {size}, i1 false)")
 
-    def prefetch(self, pointer: str, near: int = 3) -> None:
-        """Have memory bring a line to the nearest cache (3), or to the second (2)."""
+    def prefetch(self, pointer: str, near: int = 3, to_write: bool = False) -> None:
+        """Have memory bring a line to the nearest cache (3), or to the second (2); one that is to be written
+        is taken from other cores.
+        """
         self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {near}, i32 1)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(to_write)}, i32 {near}, i32 1)")
 
     def splat(self, value: Reg, lanes: int) -> Reg:
         """A scalar in all lanes of a vector."""
@@ -387,6 +398,22 @@ class Emitter:
         self.label(f"join{tag}")
         ways = f"[ {otherwise.text}, %{before} ], [ {choice.value.text}, %{last} ]"
         choice.value = self.op(f"phi {otherwise.type} {ways}", otherwise.kind, otherwise.lanes)
+
+    @contextlib.contextmanager
+    def either(self, condition: Reg) -> Iterator[Callable[[], None]]:
+        """Code for when a condition holds, and, once what comes back was called, for when it does not."""
+        self._count += 1
+        tag = self._count
+        self.line(f"br i1 {condition.text}, label %yes{tag}, label %no{tag}")
+        self.label(f"yes{tag}")
+
+        def otherwise() -> None:
+            self.line(f"br label %after{tag}")
+            self.label(f"no{tag}")
+
+        yield otherwise
+        self.line(f"br label %after{tag}")
+        self.label(f"after{tag}")
 
     @contextlib.contextmanager
     def when(self, condition: Reg) -> Iterator[None]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from rushlight.compile.order import Ordered, connect, depends, merge
-from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement, Work
+from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Split, Statement, Work
 
 
 class Group(Ordered):
@@ -44,6 +44,11 @@ class Group(Ordered):
                 return each.dims
         return None
 
+    def split(self) -> Split | None:
+        """The statement, if it is one that splits an operand into pieces."""
+        first = self.statements[0] if self.statements else None
+        return first if isinstance(first, Split) else None
+
     def work(self) -> list[Work]:
         """Everything in it, in order."""
         first: list[Work] = [] if self.product is None else [self.product]
@@ -58,7 +63,11 @@ class Group(Ordered):
     def ops(self) -> list[str]:
         """The names of its ops, in order, each once."""
         found = [each.call.op.name for each in self.work()]
-        return list(dict.fromkeys(["check", *found] if isinstance(self.single, Check) else found))
+        if isinstance(self.single, Check):
+            found.insert(0, "check")
+        elif self.split() is not None:
+            found.insert(0, "split")
+        return list(dict.fromkeys(found))
 
     def places(self) -> list[str]:
         """The lines of code it comes from, in order, each once."""
@@ -128,7 +137,7 @@ class Fusion:
         own = Group(len(self.groups), work.domain if not isinstance(work, Opaque) else ())
         found = touches(own, work)
         needed = self._needed(found)
-        if isinstance(work, Statement) and not work.add:
+        if isinstance(work, Statement) and not work.add and not isinstance(work, Split):
             home = self._home(work, own.domain, found, needed)
             if home is not None:
                 self._join(home, work, found, needed)
@@ -142,6 +151,7 @@ class Fusion:
             own.single = work
         for each in needed.values():
             connect(each, own)
+        _split_late(needed.values())
         if self.barrier is not None:
             connect(self.barrier, own)
         self._note(own, found)
@@ -209,7 +219,7 @@ class Fusion:
         """Whether a statement may run in a group's loops."""
         if group.single is not None or group.domain != domain:
             return False
-        if group.statements and group.statements[0].add:  # which is alone
+        if group.split() or (group.statements and group.statements[0].add):  # which are alone
             return False
         if work.fold:
             folded = group.folded()
@@ -244,6 +254,18 @@ class Fusion:
             if each is not home:
                 connect(each, home)
         self._note(home, found)
+
+
+def _split_late(needed: Iterable[Group]) -> None:
+    """Have operands of a product split when all it needs is there, not long before: they would leave the
+    caches, where they lie in no little space.
+    """
+    splits = [each for each in needed if each.split() is not None]
+    awaited = {each: None for split in splits for each in split.before}
+    awaited.update((each, None) for each in needed if each.split() is None and splits)
+    for split in splits:
+        for each in awaited:
+            connect(each, split)
 
 
 def _in_step(mine: Touch, group: Group, domain: tuple[int, ...]) -> bool:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import sys
 from typing import Any
+
+# Linux on x86-64: the call that asks, what for, and the number of the state that tiles are.
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
 
 
 @functools.cache
@@ -37,6 +42,23 @@ def _features() -> str:
     return str(binding().get_host_cpu_features().flatten()) + ",-prefer-256-bit"
 
 
+@functools.cache
+def has_matrix_unit() -> bool:
+    """Whether this process may use a unit that multiplies tiles of bfloat16: on Linux it has to ask for that.
+
+    ``RUSHLIGHT_MATRIX_UNIT=0`` goes without it.
+    """
+    if os.environ.get("RUSHLIGHT_MATRIX_UNIT", "").lower() in ("0", "off"):
+        return False
+    features = binding().get_host_cpu_features()
+    if not all(features.get(each) for each in ("amx-tile", "amx-bf16", "avx512bf16", "avx512bw")):
+        return False
+    if vector_bytes() != 64 or not sys.platform.startswith("linux") or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    system_call = ctypes.CDLL(None, use_errno=True).syscall
+    return bool(system_call(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
+
+
 def new_machine() -> Any:
     """A target machine for this CPU. An execution engine takes its own over."""
     llvm = binding()
@@ -51,7 +73,8 @@ def target() -> tuple[Any, ...]:
 
     llvm = binding()
     versions = llvmlite.__version__, llvm.llvm_version_info
-    return *versions, llvm.get_process_triple(), llvm.get_host_cpu_name(), _features()
+    unit = has_matrix_unit()
+    return *versions, llvm.get_process_triple(), llvm.get_host_cpu_name(), _features(), unit
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rushlight.compile.expr import is_float, kind_of
 from rushlight.compile.group import Group
 from rushlight.compile.layout import Shape
-from rushlight.compile.products import COLUMNS, FAR_BYTES, ROWS, factors
+from rushlight.compile.products import BLOCKS, BLOCKS_TURNED, COLUMNS, DOTS, DOTS_TURNED, FAR_BYTES, factors
 from rushlight.compile.program import STATE, Buffer
 from rushlight.compile.statements import Access, Product, Statement
 
@@ -84,13 +84,13 @@ def _shape(buffer: Buffer, groups: Sequence[Group], ways: Mapping[Product, str])
 def _uses(group: Group, buffer: Buffer, ways: Mapping[Product, str]) -> list[tuple[int, int] | None]:
     """For every use of a buffer in a group the shape of the matrix as which it is met row by row, or None."""
     product = group.product
-    if product is None or len(product.domain) != 2 or ways[product] not in (COLUMNS, ROWS):
+    if product is None or len(product.domain) != 2 or ways[product] in (DOTS, DOTS_TURNED):
         return []
     way = ways[product]
     found = [each.met_by_rows() for each in factors(product, way) if each.access.buffer is buffer]
     if product.store.buffer is buffer:
         found.append(None)
-    lanes_along_rows = way == COLUMNS and product.store.strides[-1] == 1
+    lanes_along_rows = way in (COLUMNS, BLOCKS, BLOCKS_TURNED) and product.store.strides[-1] == 1
     for statement in group.statements:
         for access in (*statement.reads(), statement.store):
             if access.buffer is buffer:

@@ -244,13 +244,15 @@ class Segment:
         """Run one group."""
         plan, f = self.plan, self.f
         split = plan.split[group] if not self.shapes else units_of_group(group, plan.ways, self.shapes)
+        operand = group.split()
+        is_split = split > 1 or operand is not None  # of which every thread needs its copy
         touched = group.touches()
         places = [(each.writes, plan.place(each, self.offsets)) for each in touched]
         writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)
-        if (self.pending and writes_state) or self._conflict(split > 1, places):
+        if (self.pending and writes_state) or self._conflict(is_split, places):
             self._meet()
         for writes, (memory, low, high) in places:
-            self.since.setdefault((split > 1, writes, memory), Extents()).add(low, high)
+            self.since.setdefault((is_split, writes, memory), Extents()).add(low, high)
         if isinstance(group.single, Check):
             self._check(group.single)
             return
@@ -258,11 +260,11 @@ class Segment:
             self._draw(group.single)
             return
         numbers = _buffers(group.statements, group.product, plan.stored)
-        e = emit_group(plan, group, numbers, split > 1, self.shapes)
-        name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), split > 1)
+        e = emit_group(plan, group, numbers, is_split, self.shapes)
+        name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), is_split)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
         self._flush(plan.fades(group))
-        if split > 1:
+        if is_split:
 
             def call(first: str, last: str) -> str:
                 return f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})"
@@ -270,6 +272,8 @@ class Segment:
             if plan.crossing is not None and group in (plan.crossing.first, plan.crossing.last):
                 self.crossing_calls.append(GroupCall(name, numbers, split))
                 f.unless_crossing(call(*f.part(split)))
+            elif operand is not None:
+                f.line(call(*self._all_or_part(split, operand.store.buffer)))
             elif self.has_met and cost(group) > WORTH_SHARING:
                 f.share(call, split, self.shared)
                 self.shared += 1
@@ -280,15 +284,33 @@ class Segment:
         f.line(f"call void @{name}({', '.join(given)})")
         f.everybody(after)
 
+    def _all_or_part(self, units: int, pieces: Buffer) -> tuple[str, str]:
+        """The units of an operand that this thread splits: all for itself, or its part."""
+        f = self.f
+        alone = f.op(f"icmp ule i64 %threads, {pieces.copies}")
+        first, last = f.part(units)
+        first = f.op(f"select i1 {alone}, i64 0, i64 {first}")
+        return first, f.op(f"select i1 {alone}, i64 {units}, i64 {last}")
+
     def _pointer(self, number: int) -> str:
         # Loaded once, in the entry block, where every later block can use it.
         found = self.pointers.get(number)
         if found is None:
             found = self.pointers[number] = f"%p{number}"
-            self.f.lines[2:2] = [
+            buffer = self.plan.buffers[number]
+            whole = f"%r{number}" if buffer.in_pieces else found
+            lines = [
                 f"  %q{number} = getelementptr ptr, ptr %table, i64 {number}",
-                f"  {found} = load ptr, ptr %q{number}, align 8",
+                f"  {whole} = load ptr, ptr %q{number}, align 8",
             ]
+            if buffer.in_pieces:
+                lines += [
+                    f"  %f{number} = icmp ule i64 %threads, {buffer.copies}",
+                    f"  %o{number} = select i1 %f{number}, i64 %thread, i64 0",
+                    f"  %d{number} = mul i64 %o{number}, {buffer.nbytes // buffer.copies}",
+                    f"  {found} = getelementptr i8, ptr {whole}, i64 %d{number}",
+                ]
+            self.f.lines[2:2] = lines
         return found
 
     def _flush(self, wanted: bool) -> None:

@@ -1,9 +1,9 @@
 """Contractions: which way each product is computed, what is packed for it, and its loops with epilogue.
 
-Three ways (see `contract`): lanes along the columns, lanes along the rows (the transposed product), and dot
-products with lanes along the contracted index. `prepare` chooses by a count of cycles and adds the copies
-that bring an operand into the order a way needs; `emit_product` writes the loops. Invariant: the way depends
-on sizes and strides alone.
+Four ways (see `contract`): lanes along the columns, lanes along the rows (the transposed product), dot
+products with lanes along the contracted index, and blocks on the matrix unit. `prepare` chooses by a count of
+cycles and adds the copies that bring an operand into the form a way needs; `emit_product` writes the loops.
+Invariant: the way depends on sizes, strides and the CPU alone.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rushlight.compile import dots, tiles
+from rushlight.compile import blocks, dots, tiles
 from rushlight.compile.body import Body, Place, Spare
 from rushlight.compile.contract import Contraction, Matrix, Part
 from rushlight.compile.dots import Supply, lanes_along_k
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.layout import Panels
-from rushlight.compile.llvm import vector_bytes
+from rushlight.compile.llvm import has_matrix_unit, vector_bytes
+from rushlight.compile.pieces import bytes_of, copies_of
 from rushlight.compile.program import Buffer, Window
-from rushlight.compile.statements import Access, Product, Statement, Work, at
+from rushlight.compile.statements import Access, Product, Split, Statement, Work, at
 from rushlight.compile.tiles import Stream, lanes_along_j, tile_of
 
 FAR_BYTES = 1 << 19  # more than that does not stay in the second cache until it is wanted again
 MANY_STEPS = 16  # of a sum
+MANY_PRODUCTS = 1 << 23  # of numbers, that are worth splitting operands for the matrix unit
 
 COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
+BLOCKS, BLOCKS_TURNED = "blocks", "blocks turned"
 
 
 class Factor(NamedTuple):
@@ -50,7 +53,7 @@ def factors(product: Product, way: str) -> tuple[Factor, Factor]:
     m, n = product.domain[-2:]
     a = product.a, product.a.strides[-2], product.a_k, m, product.k
     b = product.b, product.b_k, product.b.strides[-1], product.k, n
-    if way in (COLUMNS, DOTS):
+    if way in (COLUMNS, DOTS, BLOCKS):
         return Factor(*a), Factor(*b)
     return _turned(Factor(*b)), _turned(Factor(*a))
 
@@ -97,8 +100,35 @@ def way_of(product: Product) -> tuple[str, bool]:
         found.append((dots + apart_m + 0.5 * m * n, DOTS_TURNED, False))
     if not found:
         raise NotImplementedError("a batch of products of this layout is left to NumPy")
-    _, way, packed = min(found)
+    cheapest, way, packed = min(found)
+    if _suits_the_unit(product) and blocks.cycles(m, n, k) < 0.8 * cheapest:
+        return _way_in_blocks(product), False
     return way, packed
+
+
+def _suits_the_unit(product: Product) -> bool:
+    """Whether a product can be computed in blocks, and is large enough to be worth it."""
+    if len(product.domain) > 2 or kind_of(product.store.buffer.dtype) != "f4" or not has_matrix_unit():
+        return False
+    m, n = product.domain
+    is_regular = all(
+        not each.access.picks and 1 in (each.row, each.column) for each in factors(product, BLOCKS)
+    )
+    return is_regular and m * n * product.k >= MANY_PRODUCTS
+
+
+def _way_in_blocks(product: Product) -> str:
+    """Which operand is to be on the left: where one is split on the way that in whose rows numbers along k
+    lie side by side; else the one along whose rows the result is contiguous.
+    """
+    m, n = product.domain
+    first = blocks.split_before(m, n)
+    if all(first):
+        return BLOCKS_TURNED if product.store.strides[-1] != 1 and product.store.strides[-2] == 1 else BLOCKS
+    a, b = factors(product, BLOCKS)
+    if first[1]:  # a is split on the way
+        return BLOCKS if a.column == 1 else BLOCKS_TURNED
+    return BLOCKS_TURNED if b.row == 1 else BLOCKS
 
 
 def prepare(
@@ -112,6 +142,8 @@ def prepare(
             way, packed = way_of(each)
             if packed:
                 made.append(_by_rows(each, way, False, temporary))
+            if way in (BLOCKS, BLOCKS_TURNED):
+                made += _splits(each, way, temporary)
             if _is_worth_turning(each, way):
                 made.append(_by_rows(each, way, True, temporary))
             ways[each] = way
@@ -126,6 +158,33 @@ def _is_worth_turning(product: Product, way: str) -> bool:
     left = factors(product, way)[0]
     large = product.domain[0] * product.domain[1] * BYTES[kind_of(product.store.buffer.dtype)] > FAR_BYTES
     return large and left.row == 1 and left.column > 1 and product.k >= MANY_STEPS
+
+
+def _splits(product: Product, way: str, temporary: Callable[[int, object, str], Buffer]) -> list[Statement]:
+    """What splits the operands into pieces that are not split on the way; the product reads these."""
+    m, n = product.domain
+    found: list[Statement] = []
+    for is_a, wanted in zip((True, False), blocks.split_before(m, n), strict=True):
+        if not wanted:
+            continue
+        is_left = is_a == (way == BLOCKS)
+        factor = factors(product, way)[0 if is_left else 1]
+        if not is_left:
+            factor = _turned(factor)
+        length, k = factor.rows, factor.columns
+        dtype = factor.access.buffer.dtype
+        copies = copies_of(length, k)
+        aside = temporary(copies * bytes_of(length, k) // dtype.itemsize, dtype, "pieces")
+        aside.copies = copies
+        source = Access(factor.access.buffer, factor.access.offset, (factor.row, factor.column))
+        target = Access(aside, 0, (k, 1))
+        value = Symbols().load(0, kind_of(dtype))
+        found.append(Split((length, k), (source,), value, target, product.call, is_left=is_left))
+        if is_a:
+            product.a, product.a_k = Access(aside, 0, (k, 0)), 1
+        else:
+            product.b, product.b_k = Access(aside, 0, (0, k)), 1
+    return found
 
 
 def _by_rows(
@@ -181,11 +240,15 @@ def emit_product(
         c_m, c_n = product.store.strides[-2:]
         left, right = (
             Matrix(
-                body.address(each.access, start), each.row, each.column, panels.get(each.access.buffer.number)
+                body.address(each.access, start),
+                each.row,
+                each.column,
+                panels.get(each.access.buffer.number),
+                each.access.buffer.in_pieces,
             )
             for each in factors(product, way)
         )
-        by_rows = way in (COLUMNS, DOTS)
+        by_rows = way in (COLUMNS, DOTS, BLOCKS)
         sizes = _sizes(product, way, statements, panels)
         lies_turned = c_m == 1 and c_n != 1 if by_rows else c_n == 1 and c_m != 1
         spec = sizes._replace(a=left, b=right, turned=lies_turned)
@@ -196,9 +259,11 @@ def emit_product(
             else:
                 done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
+        streams = [] if batch else _streams(spec, body, start, statements, way)
         if way in (COLUMNS, ROWS):
-            streams = [] if batch else _streams(spec, body, start, statements, way)
             lanes_along_j(e, spec, finish, part, streams)
+        elif way in (BLOCKS, BLOCKS_TURNED):
+            blocks.in_blocks(e, spec, finish, part, streams)
         else:
             lanes_along_k(e, spec, finish, part, supply)
 
@@ -209,7 +274,7 @@ def _streams(
     spec: Contraction, body: Body, start: Place, statements: Sequence[Statement], way: str
 ) -> list[Stream]:
     """What of a product comes from far away in long rows."""
-    row, column = (0, 1) if way == COLUMNS else (1, 0)
+    row, column = (0, 1) if way in (COLUMNS, BLOCKS) else (1, 0)
     read = [
         each for each in body.streams(statements) if (each.strides[row], each.strides[column]) == (spec.n, 1)
     ]
@@ -219,6 +284,8 @@ def _streams(
             kind, panels = kind_of(each.buffer.dtype), body.panels.get(each.buffer.number)
             if panels is not None or not spec.in_panels:
                 found.append(Stream(body.pointers[each.buffer.number], spec.n, kind, panels))
+    if way in (BLOCKS, BLOCKS_TURNED):
+        return found
     by_rows = spec.a.panels is None and (spec.a.row, spec.a.column) == (spec.k, 1)
     if by_rows and not spec.in_panels and spec.m * spec.k * BYTES[spec.kind] > FAR_BYTES:
         found.append(Stream(spec.a.pointer, spec.k, spec.kind))
@@ -232,6 +299,9 @@ def product_units(
     if len(product.domain) > 2:
         return 1
     sizes = _sizes(product, way, statements, panels)
+    if way in (BLOCKS, BLOCKS_TURNED):
+        left, right = (each.access.buffer.in_pieces for each in factors(product, way))
+        return blocks.units_of(sizes, left, right)
     return tiles.units_of(sizes) if way in (COLUMNS, ROWS) else dots.units_of(sizes)
 
 
@@ -241,7 +311,7 @@ def _sizes(
     """A product's sizes alone."""
     m, n = product.domain[-2:]
     lanes, kind = lanes_of(product), kind_of(product.store.buffer.dtype)
-    rows, columns = (m, n) if way in (COLUMNS, DOTS) else (n, m)
+    rows, columns = (m, n) if way in (COLUMNS, DOTS, BLOCKS) else (n, m)
     nothing = Matrix("", 0, 0)
     spec = Contraction(rows, columns, product.k, nothing, nothing, kind, lanes)
     if way not in (COLUMNS, ROWS):

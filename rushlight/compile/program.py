@@ -27,9 +27,12 @@ class Buffer:
         dtype: NumPy type of the elements.
         name: for people: a parameter's path, an argument's name.
         array: the memory itself, for STATE.
+
+    A temporary may hold an operand of a product in pieces for the matrix unit (see `pieces`), in so many
+    `copies`, of which threads take one each. An access to it may touch all of it.
     """
 
-    __slots__ = ("array", "dtype", "kind", "name", "number", "size")
+    __slots__ = ("array", "copies", "dtype", "kind", "name", "number", "size")
 
     def __init__(
         self,
@@ -42,6 +45,12 @@ class Buffer:
     ) -> None:
         self.number, self.kind, self.size, self.dtype = number, kind, size, dtype
         self.name, self.array = name, array
+        self.copies = 0
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether it holds an operand in pieces."""
+        return self.copies > 0
 
     @property
     def nbytes(self) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from rushlight.compile.blocks import emit_split, units_of_split
 from rushlight.compile.body import Spare
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.entry import HEAD, NEEDED
@@ -98,6 +99,9 @@ def cost(group: Group) -> float:
 
 def units_of_group(group: Group, ways: dict[Product, str], panels: Collection[int]) -> int:
     """Into how many units a group is split: 1 if that is not worth it."""
+    operand = group.split()
+    if operand is not None:
+        return units_of_split(operand)
     if group.single is not None or cost(group) < WORTH_SPLITTING:
         return 1
     if group.product is not None:
@@ -177,6 +181,7 @@ def emit_group(
         if number in shapes
     }
     part = PART if split else None
+    operand = group.split()
 
     storing = group.storing(stored)
     kept: set[Statement] = {each for each in group.statements if each in stored}
@@ -192,6 +197,8 @@ def emit_group(
             emit_product(
                 e, group.product, way, group.statements, pointers, kept, keeps, part, spare, panels=panels
             )
+        elif operand is not None:
+            emit_split(e, operand, pointers, part)
         else:
             emit_loops(e, group.statements, pointers, kept, part, spare)
     return e

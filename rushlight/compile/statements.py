@@ -46,7 +46,7 @@ class Access:
 
     def extent(self, domain: Sequence[int]) -> tuple[int, int]:
         """The first and one past the last element it can reach."""
-        if self.picks:
+        if self.picks or self.buffer.in_pieces:
             return 0, self.buffer.size
         low = high = self.offset
         for n, stride in zip(domain, self.strides, strict=True):
@@ -123,6 +123,16 @@ class Statement:
         return (
             f"{self.store!r} {'+' if self.add else ''}= {fold}{self.expr!r} for {self.domain} of {self.loads}"
         )
+
+
+@dataclass(slots=True, eq=False)
+class Split(Statement):
+    """A copy of a matrix to a buffer where it lies in pieces for the matrix unit (see `pieces`).
+
+    The domain is that of rows (or columns, of a right operand) and steps of k. It shares no loops.
+    """
+
+    is_left: bool = True
 
 
 @dataclass(slots=True, eq=False)

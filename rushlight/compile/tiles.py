@@ -35,6 +35,18 @@ class Stream(NamedTuple):
     kind: str
     panels: Panels | None = None
 
+    def fetch_block(self, e: Emitter, row: Reg, rows: int, column: Reg, columns: int) -> None:
+        """Have memory bring a block nearer."""
+        with e.loop(0, rows) as loop:
+            at = e.binary("add", row, loop.index)
+            if self.panels is not None:
+                start = self.panels.address(e, self.pointer, at, column, self.kind)
+            else:
+                start = e.pointer(self.pointer, e.times(at, self.length), self.kind)
+                start = e.pointer(start, column, self.kind)
+            for done in range(0, columns, LINE // BYTES[self.kind]):
+                e.prefetch(e.pointer(start, done, self.kind), to_write=True)
+
 
 def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
     """Rows and vectors of the register tile for lanes along j.
@@ -234,14 +246,8 @@ def _tile(
     tile = e.stack(kind, lanes, mi * nv)
     for place, each in enumerate(sums):
         e.store(each, e.pointer(tile, place * lanes, kind))
-    if spec.turned:
-        _finish_columns(e, spec, finish, tile, row, mi, column, columns)
-        return
-    with e.loop(0, mi) as rows:
-        start = e.pointer(tile, e.times(rows.index, nv * lanes), kind)
-        values = [e.load(e.pointer(start, v * lanes, kind), kind, lanes) for v in range(nv)]
-        at = e.op(f"add nsw i64 {row.text}, {rows.index.text}", "i8", 1)
-        _finish_row(e, spec, finish, at, column, values, mask)
+    hand_over = finish_columns if spec.turned else finish_rows
+    hand_over(e, spec, finish, tile, nv * lanes, row, mi, column, columns)
 
 
 def _summed(
@@ -355,19 +361,47 @@ def _finish_row(
         finish(row, plus(e, column, v * spec.lanes), value, last, False)
 
 
-def _finish_columns(
-    e: Emitter, spec: Contraction, finish: Finish, tile: str, row: Reg, mi: int, column: Reg, columns: int
+def finish_rows(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    tile: str,
+    apart: int,
+    row: Reg,
+    mi: int,
+    column: Reg,
+    columns: int,
 ) -> None:
-    """Hand over the columns of a tile in memory, one after another, once its blocks are turned."""
+    """Hand over a tile in memory, whose rows begin so many elements apart, row by row."""
+    kind, lanes = spec.kind, spec.lanes
+    mask = e.mask(columns % lanes, lanes) if columns % lanes else None
+    with e.loop(0, mi) as rows:
+        start = e.pointer(tile, e.times(rows.index, apart), kind)
+        values = [e.load(e.pointer(start, v, kind), kind, lanes) for v in range(0, columns, lanes)]
+        at = e.op(f"add nsw i64 {row.text}, {rows.index.text}", "i8", 1)
+        _finish_row(e, spec, finish, at, column, values, mask)
+
+
+def finish_columns(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    tile: str,
+    apart: int,
+    row: Reg,
+    mi: int,
+    column: Reg,
+    columns: int,
+) -> None:
+    """Hand over the columns of such a tile, one after another, once its blocks are turned."""
     kind = spec.kind
-    apart = -(-columns // spec.lanes) * spec.lanes
     for first in range(0, mi, spec.lanes):
         count = min(spec.lanes, mi - first)
         lanes = spec.lanes
         while lanes // 2 >= count:
             lanes //= 2
         mask = e.mask(count, lanes) if count < lanes else None
-        turned = e.stack(kind, lanes, apart)
+        turned = e.stack(kind, lanes, -(-columns // spec.lanes) * spec.lanes)
         with e.loop(0, columns, lanes) as loop:
             start = e.pointer(tile, loop.index, kind)
             rows = [

@@ -119,6 +119,4 @@ def _block_function(kind: str, lanes: int) -> tuple[str, set[str]]:
         there = e.op(f"icmp slt i64 {at.text}, {rows.text}", "b1", 1)
         count = e.select(there, columns, e.const(0, "i8"))
         e.store(vector, apart("%target", at, target_step), mask(count))
-    e.end()
-    text = "\n".join(e.lines).replace("define void", "define internal void", 1)
-    return name, {*e.declared, text}
+    return name, e.shared()

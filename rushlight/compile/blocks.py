@@ -1,0 +1,217 @@
+"""Contractions in blocks of 32 x 32 on the CPU's matrix unit (see `contract`, `pieces` and `unit`).
+
+Both operands are split into pieces, each number once. If an operand meets no more than a few blocks of the
+other one, as weights do in a batch, it is split on the way, some chunks ahead of the unit, so that its pieces
+stay in the nearest cache. Otherwise, and for the operand that it meets, a `Split` did so before, and the
+pieces lie in memory chunk by chunk, one row (or column) of chunks after another. Invariant: every element of
+the result is one sum over the chunks in the order of k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rushlight.compile.body import Body, Place
+from rushlight.compile.contract import Contraction, Finish, Matrix, Part, in_units, plus
+from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, chunks, split
+from rushlight.compile.statements import Split
+from rushlight.compile.tiles import Stream, finish_columns, finish_rows
+from rushlight.compile.unit import begin, declare, end, multiply, multiply_and_split
+
+FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
+AHEAD = 2  # chunks that are split on the way before they are multiplied
+ROWS = 2  # of blocks, that go through the right operand together
+
+
+def cycles(m: int, n: int, k: int) -> float:
+    """About how many cycles a product takes, splitting included."""
+    splitting = (m + n) * k * 0.35
+    return chunks(m) * chunks(n) * chunks(k) * 500 + splitting + m * n * 0.3
+
+
+def split_before(m: int, n: int) -> tuple[bool, bool]:
+    """Which operands, left and right, are split before the product; if it need not be both, the smaller."""
+    left, right = chunks(n) > FEW_BLOCKS, chunks(m) > FEW_BLOCKS
+    return (left, right) if left or right else (m < n, m >= n)
+
+
+def units_of(spec: Contraction, left_in_pieces: bool, right_in_pieces: bool) -> int:
+    """Into how many units the nest can be split among threads."""
+    if left_in_pieces and right_in_pieces:
+        return -(-chunks(spec.m) // ROWS)
+    return chunks(spec.n if left_in_pieces else spec.m)
+
+
+def in_blocks(
+    e: Emitter, spec: Contraction, finish: Finish, part: Part | None, streams: Sequence[Stream]
+) -> None:
+    """Emit the nest; `part` bounds the units this thread computes, `streams` are wanted with the result."""
+    with declare(e):
+        if spec.a.in_pieces and spec.b.in_pieces:
+            _both_split(e, spec, finish, part, streams)
+        else:
+            _OnTheWay(e, spec, finish).emit(part)
+
+
+def _both_split(
+    e: Emitter, spec: Contraction, finish: Finish, part: Part | None, streams: Sequence[Stream]
+) -> None:
+    """Some rows of blocks after others, and in these column after column, so that the pieces of the left
+    operand stay near and those of the right one are met once for all these rows.
+    """
+    result = e.stack("f4", 1, RESULT)
+    count = chunks(spec.k)
+
+    def row_of_chunks(matrix: Matrix, at: Reg) -> str:
+        return e.pointer(matrix.pointer, e.times(at, count * CHUNK // SIDE), "u1")
+
+    def block(row: Reg, rows: int, column: Reg, columns: int) -> None:
+        for each in streams:
+            each.fetch_block(e, row, rows, column, columns)
+        left, right = row_of_chunks(spec.a, row), row_of_chunks(spec.b, column)
+        begin(e, result)
+        with e.loop(0, count) as chunk:
+            at = e.times(chunk.index, CHUNK)
+            multiply(e, e.pointer(left, at, "u1"), e.pointer(right, at, "u1"), result)
+        end(e, result)
+        _finish(e, spec, finish, result, row, rows, column, columns)
+
+    def some_rows(first: Reg, have: int) -> None:
+        def column_of_blocks(column: Reg, columns: int) -> None:
+            def one(at: Reg, rows: int) -> None:
+                block(e.binary("add", first, at), rows, column, columns)
+
+            in_units(e, have, SIDE, None, one)
+
+        in_units(e, spec.n, SIDE, None, column_of_blocks)
+
+    in_units(e, spec.m, ROWS * SIDE, part, some_rows)
+
+
+class _OnTheWay:
+    """The nest in which one operand, the streamed one, is split on the way: strip by strip, which are rows of
+    its chunks if it is the left one, else columns.
+    """
+
+    def __init__(self, e: Emitter, spec: Contraction, finish: Finish) -> None:
+        self.e, self.spec, self.finish = e, spec, finish
+        self.is_left = not spec.a.in_pieces
+        self.streamed, self.other = (spec.a, spec.b) if self.is_left else (spec.b, spec.a)
+        self.length, self.width = (spec.m, spec.n) if self.is_left else (spec.n, spec.m)
+        step, by_columns = self.streamed.step()
+        self.source = Source(step, by_columns == self.is_left, self.is_left)
+        self.count, self.blocks = chunks(spec.k), chunks(self.width)
+        self.ahead = min(AHEAD, self.count)
+        self.rooms = e.stack("u1", 1, 2 * self.ahead * CHUNK)
+        self.results = e.stack("f4", 1, self.blocks * RESULT)
+
+    def emit(self, part: Part | None) -> None:
+        """Write everything."""
+        in_units(self.e, self.length, SIDE, part, self._strip)
+
+    def _strip(self, at: Reg, have: int) -> None:
+        """So many rows (or columns) of the streamed operand. While some chunks are multiplied with all blocks
+        of the other one, the next ones are split.
+        """
+        e = self.e
+        with e.loop(0, self.ahead) as each:
+            self._split(at, have, each.index)
+        with e.loop(0, -(-self.count // self.ahead)) as turn:
+            first = e.times(turn.index, self.ahead)
+            is_fresh = e.op(f"icmp eq i64 {turn.index.text}, 0", "b1", 1)
+            here = _least(e, e.binary("sub", e.const(self.count, "i8"), first), self.ahead)
+            with e.loop(0, self.blocks) as block:
+                result = self._result(block.index)
+                begin(e, result, is_fresh)
+                with e.loop(0, here) as each:
+                    self._chunk(at, have, e.binary("add", first, each.index), block.index, result)
+                end(e, result)
+        in_units(e, self.width, SIDE, None, lambda other, width: self._done(at, have, other, width))
+
+    def _chunk(self, at: Reg, have: int, number: Reg, block: Reg, result: str) -> None:
+        """Multiply a chunk with one of another block, and split a part of one that is wanted later."""
+        e = self.e
+        place = e.binary("add", e.times(block, self.count), number)
+        other = e.pointer(self.other.pointer, e.times(place, CHUNK), "u1")
+        own = self._room(number)
+        left, right = (own, other) if self.is_left else (other, own)
+        later = plus(e, number, self.ahead)
+        parts = {1: 1, 2: 2, 3: 2, 4: 4}[self.blocks]  # one for each block, or for two of three
+        is_there = e.op(f"icmp slt i64 {later.text}, {self.count}", "b1", 1)
+        takes_part = e.op(f"icmp slt i64 {block.text}, {parts}", "b1", 1)
+        with e.either(e.binary("and", is_there, takes_part)) as otherwise:
+            if have == SIDE and self.source.along_k == self.is_left:
+                start, steps = self._start(at, later)
+                last = e.const((self.length - 1) // SIDE * SIDE, "i8")
+                below, _ = self._start(e.intrinsic("smin", plus(e, at, SIDE), last), later)
+                part = block, parts
+                target = self._room(later)
+                multiply_and_split(e, (left, right, result), self.source, part, start, below, steps, target)
+            else:
+                with e.when(e.op(f"icmp eq i64 {block.text}, 0", "b1", 1)):
+                    self._split(at, have, later)
+                multiply(e, left, right, result)
+            otherwise()
+            multiply(e, left, right, result)
+
+    def _split(self, at: Reg, have: int, number: Reg) -> None:
+        """Split a chunk that has so many rows (or columns)."""
+        start, steps = self._start(at, number)
+        split(self.e, start, self.source, (self.e.const(have, "i8"), steps), self._room(number))
+
+    def _start(self, at: Reg, number: Reg) -> tuple[str, Reg]:
+        """Where the chunk begins that has this number along k, and how many steps of k it has."""
+        e, spec = self.e, self.spec
+        k = e.times(number, SIDE)
+        steps = _least(e, e.binary("sub", e.const(spec.k, "i8"), k), SIDE)
+        return spec.element(e, self.streamed, *((at, k) if self.is_left else (k, at))), steps
+
+    def _room(self, number: Reg) -> str:
+        """Where the pieces of a chunk go: there is room for those at hand, and for the next ones."""
+        place = self.e.binary("urem", number, self.e.const(2 * self.ahead, "i8"))
+        return self.e.pointer(self.rooms, self.e.times(place, CHUNK), "u1")
+
+    def _result(self, block: Reg) -> str:
+        return self.e.pointer(self.results, self.e.times(block, RESULT), "f4")
+
+    def _done(self, at: Reg, have: int, other: Reg, width: int) -> None:
+        """Hand over the result of a strip with a block of the other operand."""
+        result = self._result(self.e.binary("udiv", other, self.e.const(SIDE, "i8")))
+        ends = (at, have, other, width) if self.is_left else (other, width, at, have)
+        _finish(self.e, self.spec, self.finish, result, *ends)
+
+
+def emit_split(e: Emitter, statement: Split, pointers: dict[int, str], part: Part | None) -> None:
+    """The loops of an operand that is split before its product; `part` bounds the units this thread does."""
+    body = Body(e, pointers, set())
+    (access,), target = statement.loads, pointers[statement.store.buffer.number]
+    length, k = statement.domain
+    count = chunks(k)
+    row, column = access.strides
+    source = Source(*Matrix("", row, column).step(), statement.is_left)
+    first, last = part if part is not None else (0, units_of_split(statement))
+    with e.loop(first, last) as unit:
+        at = e.times(e.binary("udiv", unit.index, e.const(count, "i8")), SIDE)
+        step = e.times(e.binary("urem", unit.index, e.const(count, "i8")), SIDE)
+        rows = _least(e, e.binary("sub", e.const(length, "i8"), at), SIDE)
+        steps = _least(e, e.binary("sub", e.const(k, "i8"), step), SIDE)
+        start = body.address(access, Place((at, step), -1, 1, None))
+        split(e, start, source, (rows, steps), e.pointer(target, e.times(unit.index, CHUNK), "u1"))
+
+
+def units_of_split(statement: Split) -> int:
+    """Into how many units the split can be shared among threads."""
+    return chunks(statement.domain[0]) * chunks(statement.domain[1])
+
+
+def _finish(
+    e: Emitter, spec: Contraction, finish: Finish, result: str, row: Reg, rows: int, column: Reg, columns: int
+) -> None:
+    """Hand over a block of the result."""
+    hand_over = finish_columns if spec.turned else finish_rows
+    hand_over(e, spec, finish, result, SIDE, row, rows, column, columns)
+
+
+def _least(e: Emitter, index: Reg, limit: int) -> Reg:
+    return e.intrinsic("smin", index, e.const(limit, "i8"))

@@ -1,0 +1,268 @@
+"""The CPU's unit that multiplies tiles of bfloat16 and adds in float32 (Intel's AMX), as products use it.
+
+Its eight registers hold a tile each: four the sums of a block of 32 x 32, two a piece of 32 rows of the left
+operand, two one of 32 columns of the right. A step of k adds the six products of pieces that `pieces` speaks
+of. All that takes a third of the time that products of float32 take, and comes out nearer to the true sum, as
+the unit adds up 32 terms before it rounds into a sum. Chunks with infinities or NaN are multiplied number by
+number. Numbers below 1e-38 count as zero. Invariant: a sum is taken in the order of k, whatever else happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
+from rushlight.compile.contract import plus
+from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.pieces import (
+    HALF,
+    ODD,
+    PIECE,
+    SIDE,
+    TILE,
+    Source,
+    place_of,
+    row_of,
+    split_pair,
+    splitting,
+    unpacked,
+)
+from rushlight.storage import LINE
+
+# Which pieces of the left and the right operand are multiplied, one after the other: small products first,
+# and never both operands new, so that one of them stays in the unit.
+PAIRS = ((2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0))
+
+
+@contextlib.contextmanager
+def declare(e: Emitter) -> Iterator[None]:
+    """Code that uses the unit: its tiles are to have 16 rows of 64 bytes, and are free afterwards."""
+    content = [1, *[0] * 15, *[LINE, 0] * 8, *[0] * 16, *[HALF] * 8, *[0] * 8]  # Intel's palette 1
+    sizes = ", ".join(f"i8 {each}" for each in content)
+    e.declared |= {
+        f"@tile_sizes = internal constant [{len(content)} x i8] [{sizes}], align 64",
+        "declare void @llvm.x86.ldtilecfg(ptr)",
+        "declare void @llvm.x86.tilerelease()",
+    }
+    e.line("call void @llvm.x86.ldtilecfg(ptr @tile_sizes)")
+    yield
+    e.line("call void @llvm.x86.tilerelease()")
+
+
+def begin(e: Emitter, result: str, is_fresh: Reg | None = None) -> None:
+    """Bring a result of `SIDE` times `SIDE` numbers into the unit, where products are added to it; or zeros,
+    if it is fresh, as it is without this condition.
+    """
+    if is_fresh is None:
+        _zero_result(e)
+        return
+    with e.either(is_fresh) as otherwise:
+        _zero_result(e)
+        otherwise()
+        _move_result(e, "tileloadd64", result)
+
+
+def end(e: Emitter, result: str) -> None:
+    """Bring the result back."""
+    _move_result(e, "tilestored64", result)
+
+
+def multiply(e: Emitter, left: str, right: str, result: str) -> None:
+    """Add the product of two chunks to the result in the unit, which is that at an address."""
+    name, needed = _multiplying()
+    e.declared |= needed
+    e.line(f"call void @{name}(ptr {left}, ptr {right}, ptr {result})")
+
+
+def multiply_and_split(
+    e: Emitter,
+    operands: tuple[str, str, str],
+    source: Source,
+    part: tuple[Reg, int],
+    start: str,
+    ahead: str,
+    steps: Reg,
+    target: str,
+) -> None:
+    """The same, and meanwhile split a part of a chunk: the unit leaves most of the CPU idle.
+
+    Args:
+        e: where to write the call.
+        operands: of `multiply`.
+        source: how the operand lies; a tile of it is not turned.
+        part: which part is split, of how many; 0 before all others.
+        start: address of the chunk's first number.
+        ahead: that of the chunk which memory is asked for.
+        steps: how many steps of k it has; rows (or columns) it has all.
+        target: where the chunk goes.
+    """
+    number, parts = part
+    name, needed = _multiplying_and_splitting(source.along_k, parts)
+    e.declared |= needed
+    given = f"ptr {start}, ptr {ahead}, i64 {source.step}, i64 {steps.text}, i64 {number.text}, ptr {target}"
+    left, right, result = operands
+    e.line(f"call void @{name}(ptr {left}, ptr {right}, ptr {result}, {given})")
+
+
+@functools.cache
+def _multiplying() -> tuple[str, set[str]]:
+    """The function that adds the product of two chunks: tiles 0 to 3 are the sums, 4 and 5 a piece of the
+    left operand, upper and lower half, 6 and 7 one of the right, left and right half.
+    """
+    e = Emitter()
+    e.begin("multiply_pieces", ["ptr %a", "ptr %b", "ptr %c"])
+    with e.either(_is_odd(e)) as otherwise:
+        _multiply_odd(e)
+        otherwise()
+        _multiply_tiles(e, lambda _: None)
+    return "multiply_pieces", e.shared()
+
+
+@functools.cache
+def _multiplying_and_splitting(along_k: bool, parts: int) -> tuple[str, set[str]]:
+    """The function that also splits one of so many parts of a chunk that has all rows: a few of them between
+    the instructions of the unit, as they come out of order anyway.
+    """
+    e = Emitter()
+    name = f"multiply_and_split_{'along' if along_k else 'across'}_k_{parts}"
+    own = ["ptr %source", "ptr %ahead", "i64 %step", "i64 %steps", "i64 %part", "ptr %target"]
+    e.begin(name, ["ptr %a", "ptr %b", "ptr %c", *own])
+    is_first = e.op("icmp eq i64 %part, 0", "b1", 1)
+    is_whole = e.op(f"icmp eq i64 %steps, {SIDE}", "b1", 1)
+    is_plain = e.op(f"xor i1 {_is_odd(e).text}, true", "b1", 1)
+    with e.either(e.binary("and", is_whole, is_plain)) as otherwise:
+        count = (SIDE if along_k else HALF) // parts
+        first = e.times(Reg("%part", "i8", 1), count)
+        at, place = row_of(e, first), place_of(e, first, 0)
+        later = row_of(e, first, "%ahead")
+        step = Reg("%step", "i8", 1)
+        before = e.load(e.pointer("%target", ODD, "u1"), "f4", HALF)
+        odd = e.select(is_first, e.const(0.0, "f4", HALF), before)
+        done = 0
+
+        def split_some(share: int) -> None:
+            nonlocal at, later, odd, done
+            while done < count * share // len(PAIRS):
+                for half, pair in enumerate(_pairs(e, at, step, along_k)):
+                    odd = split_pair(e, pair, e.pointer(place, done * LINE + half * TILE, "u1"), odd)
+                for row in (later,) if along_k else (later, e.pointer(later, e.times(step, HALF), "f4")):
+                    for half in (0, 1):
+                        e.prefetch(e.pointer(row, half * HALF, "f4"), near=2)
+                at, later = e.pointer(at, step, "f4"), e.pointer(later, step, "f4")
+                done += 1
+
+        _multiply_tiles(e, split_some)
+        e.store(odd, e.pointer("%target", ODD, "u1"))
+        otherwise()
+        # All of it, whichever part: what the other calls find may be plain.
+        split_name, needed = splitting(along_k)
+        e.declared |= needed
+        e.line(f"call void @{split_name}(ptr %source, i64 %step, i64 {SIDE}, i64 %steps, ptr %target)")
+        multiply(e, "%a", "%b", "%c")
+    return name, e.shared()
+
+
+def _pairs(e: Emitter, at: str, step: Reg, along_k: bool) -> list[list[Reg]]:
+    """The pairs of vectors that a row has, or two rows together."""
+    if along_k:
+        return [[e.load(e.pointer(at, HALF * half, "f4"), "f4", HALF) for half in (0, 1)]]
+    second = e.pointer(at, e.times(step, HALF), "f4")
+    return [
+        [e.load(e.pointer(row, HALF * half, "f4"), "f4", HALF) for row in (at, second)] for half in (0, 1)
+    ]
+
+
+def _is_odd(e: Emitter) -> Reg:
+    """Whether something in either chunk is not finite."""
+    odd = [e.load(e.pointer(each, ODD, "u1"), "f4", HALF) for each in ("%a", "%b")]
+    test = e.op(f"fcmp uno {odd[0].type} {odd[0].text}, {odd[1].text}", "b1", HALF)
+    bits = e.op(f"bitcast {test.type} {test.text} to i{HALF}", "i2", 1)
+    return e.op(f"icmp ne i{HALF} {bits.text}, 0", "b1", 1)
+
+
+def _multiply_odd(e: Emitter) -> None:
+    name, needed = _multiplying_slowly()
+    e.declared |= needed
+    end(e, "%c")
+    e.line(f"call void @{name}(ptr %a, ptr %b, ptr %c)")
+    _move_result(e, "tileloadd64", "%c")
+
+
+def _zero_result(e: Emitter) -> None:
+    for tile in range(4):
+        _unit(e, "tilezero", tile)
+
+
+def _multiply_tiles(e: Emitter, between: Callable[[int], None]) -> None:
+    """All products of pieces; `between` is called after each with how many there were."""
+    held: list[int | None] = [None, None]
+    for count, pair in enumerate(PAIRS, 1):
+        for side, (operand, first) in enumerate((("%a", 4), ("%b", 6))):
+            if held[side] != pair[side]:
+                for half in (0, 1):
+                    start = e.pointer(operand, pair[side] * PIECE + half * TILE, "u1")
+                    _unit(e, "tileloadd64", first + half, start, LINE)
+                held[side] = pair[side]
+        for tile in range(4):
+            _unit(e, "tdpbf16ps", tile, 4 + tile // 2, 6 + tile % 2)
+        between(count)
+
+
+def _move_result(e: Emitter, instruction: str, result: str) -> None:
+    """The four tiles of the result, from memory or to it."""
+    for tile in range(4):
+        start = e.pointer(result, tile // 2 * HALF * SIDE + tile % 2 * HALF, "f4")
+        _unit(e, instruction, tile, start, SIDE * 4)
+
+
+def _unit(e: Emitter, instruction: str, tile: int, *operands: str | int) -> None:
+    """An instruction of the unit: on tiles, or on a tile, an address and how far its rows lie apart."""
+    if instruction == "tdpbf16ps":
+        types, given = ["i8"] * 3, [tile, *operands]
+    elif operands:
+        types, given = ["i8", "ptr", "i64"], [tile, *operands]
+    else:
+        types, given = ["i8"], [tile]
+    e.declared.add(f"declare void @llvm.x86.{instruction}({', '.join(types)})".replace("i8", "i8 immarg"))
+    listed = ", ".join(f"{kind} {each}" for kind, each in zip(types, given, strict=True))
+    e.line(f"call void @llvm.x86.{instruction}({listed})")
+
+
+@functools.cache
+def _multiplying_slowly() -> tuple[str, set[str]]:
+    """The function that adds the product of two chunks in float32, for infinities and NaN."""
+    e = Emitter()
+    e.begin("multiply_slowly", ["ptr %a", "ptr %b", "ptr %c"])
+    left, right = e.stack("f4", HALF, 2 * SIDE), e.stack("f4", HALF, 2 * SIDE)
+    with e.loop(0, SIDE) as row:  # as they were: rows of the left, and of the right the halves of a row
+        for start, room in (("%a", left), ("%b", right)):
+            at = e.pointer(start, e.times(row.index, LINE), "u1")
+            pieces = [e.load(e.pointer(at, each * PIECE, "u1"), "i4", HALF) for each in range(3)]
+            for odd, numbers in enumerate(zip(*(unpacked(e, each) for each in pieces), strict=True)):
+                e.store(
+                    _whole(e, *numbers), e.pointer(room, plus(e, e.times(row.index, SIDE), odd * HALF), "f4")
+                )
+    with e.loop(0, SIDE) as row:
+        c = e.pointer("%c", e.times(row.index, SIDE), "f4")
+        sums = [e.load(e.pointer(c, half * HALF, "f4"), "f4", HALF) for half in range(2)]
+        own = e.pointer(left, e.times(row.index, SIDE), "f4")
+        with e.loop(0, SIDE, 1, sums) as loop:
+            number = e.splat(e.load(e.pointer(own, loop.index, "f4"), "f4"), HALF)
+            pair = e.times(e.binary("and", loop.index, e.const(HALF - 1, "i8")), SIDE)
+            odd_at = e.binary("and", loop.index, e.const(HALF, "i8"))
+            for half in range(2):
+                place = plus(e, e.binary("add", pair, odd_at), half * HALF * SIDE)
+                other = e.load(e.pointer(right, place, "f4"), "f4", HALF)
+                loop.next.append(e.intrinsic("fma", number, other, loop.carry[half]))
+        for half, total in enumerate(loop.carry):
+            e.store(total, e.pointer(c, half * HALF, "f4"))
+    return "multiply_slowly", e.shared()
+
+
+def _whole(e: Emitter, first: Reg, second: Reg, third: Reg) -> Reg:
+    """Numbers of their pieces, of which only the first means anything if it is not finite."""
+    total = e.binary("fadd", first, e.binary("fadd", second, third))
+    lost = e.binary("fsub", first, first)
+    is_finite = e.op(f"fcmp ord {lost.type} {lost.text}, {lost.text}", "b1", lost.lanes)
+    return e.select(is_finite, total, first)
