@@ -110,7 +110,22 @@ def test_numbers_that_have_no_pieces(value, rows, turned, ways):
 
 
 @needs_unit
-def test_both_odd_and_plain_numbers_in_a_strip(ways):
+@pytest.mark.parametrize(
+    ("left", "right"), [(1e30, 1e20), (3e25, 7e24), (1e38, -1e38), (2e19, 1e19), (1e19, 1e18)]
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the overflow that is tested
+def test_products_that_overflow(left, right, ways):
+    """The products of their pieces would be infinities of both signs."""
+    rl.manual_seed(0)
+    for factor in (1.0, 1.2345678, -1.00390625):
+        a, b = rl.zeros(64, 70), rl.full((70, 200), right)
+        a[0, 0] = a[40, 33] = left * factor
+        found, expected = twice(lambda a, b: a @ b, a, b), a.numpy() @ b.numpy()
+        np.testing.assert_allclose(found, expected, rtol=3e-7)
+
+
+@needs_unit
+def test_both_infinite_and_plain_numbers_in_a_strip(ways):
     """Of two blocks that a strip of weights meets, the second alone has an infinity: all of the strip is
     split all the same.
     """

@@ -1,10 +1,10 @@
 """Contractions in blocks of 32 x 32 on the CPU's matrix unit (see `contract`, `pieces` and `unit`).
 
-Both operands are split into pieces, each number once. If an operand meets no more than a few blocks of the
-other one, as weights do in a batch, it is split on the way, some chunks ahead of the unit, so that its pieces
-stay in the nearest cache. Otherwise, and for the operand that it meets, a `Split` did so before, and the
-pieces lie in memory chunk by chunk, one row (or column) of chunks after another. Invariant: every element of
-the result is one sum over the chunks in the order of k.
+Both operands are split into pieces. If one meets no more than a few blocks of the other, as weights do in a
+batch, it is split on the way, some chunks ahead of the unit, so that its pieces stay in the nearest cache.
+The other one, or both where each meets many blocks, is split by a `Split` before, and its pieces lie in
+memory chunk by chunk, one row (or column) of chunks after another. Invariant: every element of the result is
+one sum over the chunks in the order of k.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ output index. *Lanes along k* (`dots`): every element of C is a dot product of t
 tiny batches, where the weights are read once and nothing is worth packing. *Blocks* (`blocks`): on the CPU's
 matrix unit, if it has one, right for large products of float32. What happens to a finished piece of C
 (bias, activation, mask, the optimizer's update) is the caller's, as `Finish`. Here is what they share.
-Invariant: the order of summation depends on the sizes alone, never on threads.
+Invariant: the order of summation depends on sizes, and in blocks on infinities, but never on threads.
 """
 
 from __future__ import annotations

@@ -3,15 +3,16 @@
 A float32 has 24 significant bits and a bfloat16 the first 8 of these. The first piece of a number is that,
 the second what it lacks, rounded, and the third what is left, so that ``a == a1 + a2 + a3`` exactly. A
 product of two numbers is then the sum of six products of pieces, ``a1 b1 + a1 b2 + a2 b1 + a2 b2 + a1 b3 +
-a3 b1``: the three that are left out do not reach the last bit of ``a b``. (So proposed by Henry, Tang and
-Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations",
-2019.) How they are multiplied is `unit`'s affair.
+a3 b1``: the three that are left out come to two units in the last place of ``a b`` at most, mostly to far
+less. (So proposed by Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For
+Higher-Precision Computations", 2019.) How they are multiplied is `unit`'s affair.
 
 A *chunk* is 32 x 32 numbers of an operand: `SIDE` rows of the left or columns of the right one, times as
 many steps of k. It holds two tiles of each piece, in the order in which the unit takes that operand: two
 steps of k side by side, here those that are 16 apart, so that two vectors become one of pairs. Behind the
-tiles stand numbers that tell whether all of the chunk is finite: an infinity cannot be put together from
-products of pieces, since ``inf * 0`` is NaN. Invariant: what a chunk holds depends on its own numbers alone.
+tiles stand sums of squares, which are infinite or NaN if a number is, or exceeds 2**64: products of pieces
+of such numbers come to ``inf * 0`` or ``inf - inf``, where the number's own product does not. Invariant:
+what a chunk holds depends on its own numbers alone.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ SIDE = 32  # rows or columns, and steps of k, of a chunk
 HALF = SIDE // 2  # rows of a tile, and the numbers of float32 in each
 TILE = HALF * LINE  # bytes
 PIECE = 2 * TILE
-ODD = 3 * PIECE  # where a chunk has 16 numbers, one of which is NaN if not all of it is finite
-CHUNK = ODD + LINE  # bytes
+SQUARES = 3 * PIECE  # where a chunk has 16 sums of its numbers' squares
+CHUNK = SQUARES + LINE  # bytes
 RESULT = SIDE * SIDE  # numbers of float32 that two chunks multiply to
 
 # Two threads split what they need each for itself, if it is not large: to write what another one reads, and
@@ -92,10 +93,10 @@ def splitting(along_k: bool) -> tuple[str, set[str]]:
     name = "split_along_k" if along_k else "split_across_k"
     e.begin(name, ["ptr %source", "i64 %step", "i64 %rows", "i64 %steps", "ptr %target"])
     rows, steps = (Reg(each, "i8", 1) for each in ("%rows", "%steps"))
-    odd = e.const(0.0, "f4", HALF)
+    squares = e.const(0.0, "f4", HALF)
     if along_k:
         masks = _masks(e, steps)
-        with e.loop(0, rows, 1, [odd]) as loop:
+        with e.loop(0, rows, 1, [squares]) as loop:
             at = row_of(e, loop.index)
             pair = [e.load(e.pointer(at, HALF * place, "f4"), "f4", HALF, masks[place]) for place in (0, 1)]
             loop.next = [split_pair(e, pair, place_of(e, loop.index, 0), loop.carry[0])]
@@ -103,7 +104,7 @@ def splitting(along_k: bool) -> tuple[str, set[str]]:
     else:
         masks = _masks(e, rows)
         done = e.intrinsic("smin", steps, e.const(HALF, "i8"))
-        with e.loop(0, done, 1, [odd]) as loop:
+        with e.loop(0, done, 1, [squares]) as loop:
             second = plus(e, loop.index, HALF)
             is_there = e.op(f"icmp slt i64 {second.text}, %steps", "b1", 1)
             found = loop.carry[0]
@@ -116,11 +117,11 @@ def splitting(along_k: bool) -> tuple[str, set[str]]:
                 found = split_pair(e, pair, place_of(e, loop.index, half), found)
             loop.next = [found]
         tiles = 2
-    (odd,) = loop.carry
+    (squares,) = loop.carry
     with e.loop(done, SIDE // tiles) as loop:
         for half in range(tiles):
             _store_pieces(e, [e.const(0, "i4", HALF)] * 3, place_of(e, loop.index, half))
-    e.store(odd, e.pointer("%target", ODD, "u1"))
+    e.store(squares, e.pointer("%target", SQUARES, "u1"))
     return name, e.shared()
 
 
@@ -134,16 +135,16 @@ def _masks(e: Emitter, count: Reg) -> list[Reg]:
     return [e.mask(count, HALF), e.mask(e.binary("sub", count, e.const(HALF, "i8")), HALF)]
 
 
-def split_pair(e: Emitter, pair: list[Reg], place: str, odd: Reg) -> Reg:
-    """Store the pieces of two vectors; what comes back has NaN where `odd` has, or where either is not
-    finite, since ``inf - inf`` is NaN.
-    """
+def split_pair(e: Emitter, pair: list[Reg], place: str, squares: Reg) -> Reg:
+    """Store the pieces of two vectors; what comes back are the sums of squares with theirs."""
     firsts = [_high(e, each) for each in pair]
     rests = [e.binary("fsub", each, first) for each, first in zip(pair, firsts, strict=True)]
     seconds = [_high(e, each, is_rounded=True) for each in rests]
     thirds = [e.binary("fsub", each, second) for each, second in zip(rests, seconds, strict=True)]
     _store_pieces(e, [_packed(e, *each) for each in (firsts, seconds, thirds)], place)
-    return e.intrinsic("fma", *thirds, odd)
+    for each in pair:
+        squares = e.intrinsic("fma", each, each, squares)
+    return squares
 
 
 def place_of(e: Emitter, row: Reg, half: int) -> str:

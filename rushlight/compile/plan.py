@@ -245,7 +245,7 @@ class Segment:
         plan, f = self.plan, self.f
         split = plan.split[group] if not self.shapes else units_of_group(group, plan.ways, self.shapes)
         operand = group.split()
-        is_split = split > 1 or operand is not None  # of which every thread needs its copy
+        is_split = split > 1 or operand is not None  # which every thread splits, if there are copies
         touched = group.touches()
         places = [(each.writes, plan.place(each, self.offsets)) for each in touched]
         writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)

@@ -3,7 +3,7 @@
 Four ways (see `contract`): lanes along the columns, lanes along the rows (the transposed product), dot
 products with lanes along the contracted index, and blocks on the matrix unit. `prepare` chooses by a count of
 cycles and adds the copies that bring an operand into the form a way needs; `emit_product` writes the loops.
-Invariant: the way depends on sizes, strides and the CPU alone.
+Invariant: the way depends on sizes and strides alone, and on whether there is a matrix unit.
 """
 
 from __future__ import annotations

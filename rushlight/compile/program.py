@@ -29,7 +29,8 @@ class Buffer:
         array: the memory itself, for STATE.
 
     A temporary may hold an operand of a product in pieces for the matrix unit (see `pieces`), in so many
-    `copies`, of which threads take one each. An access to it may touch all of it.
+    `copies`: no more threads than these have one each, more threads share the first. An access to it may
+    touch all of it.
     """
 
     __slots__ = ("array", "copies", "dtype", "kind", "name", "number", "size")

@@ -2,9 +2,11 @@
 
 Its eight registers hold a tile each: four the sums of a block of 32 x 32, two a piece of 32 rows of the left
 operand, two one of 32 columns of the right. A step of k adds the six products of pieces that `pieces` speaks
-of. All that takes a third of the time that products of float32 take, and comes out nearer to the true sum, as
-the unit adds up 32 terms before it rounds into a sum. Chunks with infinities or NaN are multiplied number by
-number. Numbers below 1e-38 count as zero. Invariant: a sum is taken in the order of k, whatever else happens.
+of. All that takes a third of the time that products of float32 take, and long sums come out nearer to the
+true ones, as the unit adds up 32 terms before it rounds into a sum. Chunks with infinities, NaN or numbers
+beyond 2**64 are multiplied number by number. The unit counts pieces and their products as zero below
+1.2e-38. Invariant: a sum is taken chunk by chunk in the order of k; within a chunk its order depends on
+whether that is such a chunk, never on threads.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from rushlight.compile.contract import plus
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.pieces import (
     HALF,
-    ODD,
     PIECE,
     SIDE,
+    SQUARES,
     TILE,
     Source,
     place_of,
@@ -112,8 +114,8 @@ def _multiplying() -> tuple[str, set[str]]:
     """
     e = Emitter()
     e.begin("multiply_pieces", ["ptr %a", "ptr %b", "ptr %c"])
-    with e.either(_is_odd(e)) as otherwise:
-        _multiply_odd(e)
+    with e.either(_is_extreme(e)) as otherwise:
+        _multiply_extreme(e)
         otherwise()
         _multiply_tiles(e, lambda _: None)
     return "multiply_pieces", e.shared()
@@ -130,22 +132,23 @@ def _multiplying_and_splitting(along_k: bool, parts: int) -> tuple[str, set[str]
     e.begin(name, ["ptr %a", "ptr %b", "ptr %c", *own])
     is_first = e.op("icmp eq i64 %part, 0", "b1", 1)
     is_whole = e.op(f"icmp eq i64 %steps, {SIDE}", "b1", 1)
-    is_plain = e.op(f"xor i1 {_is_odd(e).text}, true", "b1", 1)
+    is_plain = e.op(f"xor i1 {_is_extreme(e).text}, true", "b1", 1)
     with e.either(e.binary("and", is_whole, is_plain)) as otherwise:
         count = (SIDE if along_k else HALF) // parts
         first = e.times(Reg("%part", "i8", 1), count)
         at, place = row_of(e, first), place_of(e, first, 0)
         later = row_of(e, first, "%ahead")
         step = Reg("%step", "i8", 1)
-        before = e.load(e.pointer("%target", ODD, "u1"), "f4", HALF)
-        odd = e.select(is_first, e.const(0.0, "f4", HALF), before)
+        before = e.load(e.pointer("%target", SQUARES, "u1"), "f4", HALF)
+        squares = e.select(is_first, e.const(0.0, "f4", HALF), before)
         done = 0
 
         def split_some(share: int) -> None:
-            nonlocal at, later, odd, done
+            nonlocal at, later, squares, done
             while done < count * share // len(PAIRS):
                 for half, pair in enumerate(_pairs(e, at, step, along_k)):
-                    odd = split_pair(e, pair, e.pointer(place, done * LINE + half * TILE, "u1"), odd)
+                    target = e.pointer(place, done * LINE + half * TILE, "u1")
+                    squares = split_pair(e, pair, target, squares)
                 for row in (later,) if along_k else (later, e.pointer(later, e.times(step, HALF), "f4")):
                     for half in (0, 1):
                         e.prefetch(e.pointer(row, half * HALF, "f4"), near=2)
@@ -153,7 +156,7 @@ def _multiplying_and_splitting(along_k: bool, parts: int) -> tuple[str, set[str]
                 done += 1
 
         _multiply_tiles(e, split_some)
-        e.store(odd, e.pointer("%target", ODD, "u1"))
+        e.store(squares, e.pointer("%target", SQUARES, "u1"))
         otherwise()
         # All of it, whichever part: what the other calls find may be plain.
         split_name, needed = splitting(along_k)
@@ -173,15 +176,16 @@ def _pairs(e: Emitter, at: str, step: Reg, along_k: bool) -> list[list[Reg]]:
     ]
 
 
-def _is_odd(e: Emitter) -> Reg:
-    """Whether something in either chunk is not finite."""
-    odd = [e.load(e.pointer(each, ODD, "u1"), "f4", HALF) for each in ("%a", "%b")]
-    test = e.op(f"fcmp uno {odd[0].type} {odd[0].text}, {odd[1].text}", "b1", HALF)
+def _is_extreme(e: Emitter) -> Reg:
+    """Whether something in either chunk is not finite, or so large that a product of pieces may not be."""
+    squares = [e.load(e.pointer(each, SQUARES, "u1"), "f4", HALF) for each in ("%a", "%b")]
+    total, limit = e.binary("fadd", *squares), e.const(float("inf"), "f4", HALF)
+    test = e.op(f"fcmp uge {total.type} {total.text}, {limit.text}", "b1", HALF)
     bits = e.op(f"bitcast {test.type} {test.text} to i{HALF}", "i2", 1)
     return e.op(f"icmp ne i{HALF} {bits.text}, 0", "b1", 1)
 
 
-def _multiply_odd(e: Emitter) -> None:
+def _multiply_extreme(e: Emitter) -> None:
     name, needed = _multiplying_slowly()
     e.declared |= needed
     end(e, "%c")
@@ -239,9 +243,9 @@ def _multiplying_slowly() -> tuple[str, set[str]]:
         for start, room in (("%a", left), ("%b", right)):
             at = e.pointer(start, e.times(row.index, LINE), "u1")
             pieces = [e.load(e.pointer(at, each * PIECE, "u1"), "i4", HALF) for each in range(3)]
-            for odd, numbers in enumerate(zip(*(unpacked(e, each) for each in pieces), strict=True)):
+            for half, numbers in enumerate(zip(*(unpacked(e, each) for each in pieces), strict=True)):
                 e.store(
-                    _whole(e, *numbers), e.pointer(room, plus(e, e.times(row.index, SIDE), odd * HALF), "f4")
+                    _whole(e, *numbers), e.pointer(room, plus(e, e.times(row.index, SIDE), half * HALF), "f4")
                 )
     with e.loop(0, SIDE) as row:
         c = e.pointer("%c", e.times(row.index, SIDE), "f4")
@@ -250,9 +254,9 @@ def _multiplying_slowly() -> tuple[str, set[str]]:
         with e.loop(0, SIDE, 1, sums) as loop:
             number = e.splat(e.load(e.pointer(own, loop.index, "f4"), "f4"), HALF)
             pair = e.times(e.binary("and", loop.index, e.const(HALF - 1, "i8")), SIDE)
-            odd_at = e.binary("and", loop.index, e.const(HALF, "i8"))
+            which = e.binary("and", loop.index, e.const(HALF, "i8"))
             for half in range(2):
-                place = plus(e, e.binary("add", pair, odd_at), half * HALF * SIDE)
+                place = plus(e, e.binary("add", pair, which), half * HALF * SIDE)
                 other = e.load(e.pointer(right, place, "f4"), "f4", HALF)
                 loop.next.append(e.intrinsic("fma", number, other, loop.carry[half]))
         for half, total in enumerate(loop.carry):
