@@ -16,7 +16,7 @@ from rushlight.compile.contract import Contraction, Finish, Matrix, Part, in_uni
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, chunks, split
 from rushlight.compile.statements import Split
-from rushlight.compile.tiles import Stream, finish_columns, finish_rows
+from rushlight.compile.tiles import Stream, Tile, finish_tile
 from rushlight.compile.unit import begin, declare, end, multiply, multiply_and_split
 
 FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
@@ -75,7 +75,7 @@ def _both_split(
             at = e.times(chunk.index, CHUNK)
             multiply(e, e.pointer(left, at, "u1"), e.pointer(right, at, "u1"), result)
         end(e, result)
-        _finish(e, spec, finish, result, row, rows, column, columns)
+        finish_tile(e, spec, finish, Tile(result, SIDE, row, rows, column, columns))
 
     def some_rows(first: Reg, have: int) -> None:
         def column_of_blocks(column: Reg, columns: int) -> None:
@@ -120,7 +120,7 @@ class _OnTheWay:
         with e.loop(0, -(-self.count // self.ahead)) as turn:
             first = e.times(turn.index, self.ahead)
             is_fresh = e.op(f"icmp eq i64 {turn.index.text}, 0", "b1", 1)
-            here = _least(e, e.binary("sub", e.const(self.count, "i8"), first), self.ahead)
+            here = e.least(e.binary("sub", e.const(self.count, "i8"), first), self.ahead)
             with e.loop(0, self.blocks) as block:
                 result = self._result(block.index)
                 begin(e, result, is_fresh)
@@ -143,8 +143,8 @@ class _OnTheWay:
         with e.either(e.binary("and", is_there, takes_part)) as otherwise:
             if have == SIDE and self.source.along_k == self.is_left:
                 start, steps = self._start(at, later)
-                last = e.const((self.length - 1) // SIDE * SIDE, "i8")
-                below, _ = self._start(e.intrinsic("smin", plus(e, at, SIDE), last), later)
+                last = (self.length - 1) // SIDE * SIDE
+                below, _ = self._start(e.least(plus(e, at, SIDE), last), later)
                 part = block, parts
                 target = self._room(later)
                 multiply_and_split(e, (left, right, result), self.source, part, start, below, steps, target)
@@ -164,7 +164,7 @@ class _OnTheWay:
         """Where the chunk begins that has this number along k, and how many steps of k it has."""
         e, spec = self.e, self.spec
         k = e.times(number, SIDE)
-        steps = _least(e, e.binary("sub", e.const(spec.k, "i8"), k), SIDE)
+        steps = e.least(e.binary("sub", e.const(spec.k, "i8"), k), SIDE)
         return spec.element(e, self.streamed, *((at, k) if self.is_left else (k, at))), steps
 
     def _room(self, number: Reg) -> str:
@@ -179,7 +179,7 @@ class _OnTheWay:
         """Hand over the result of a strip with a block of the other operand."""
         result = self._result(self.e.binary("udiv", other, self.e.const(SIDE, "i8")))
         ends = (at, have, other, width) if self.is_left else (other, width, at, have)
-        _finish(self.e, self.spec, self.finish, result, *ends)
+        finish_tile(self.e, self.spec, self.finish, Tile(result, SIDE, *ends))
 
 
 def emit_split(e: Emitter, statement: Split, pointers: dict[int, str], part: Part | None) -> None:
@@ -194,8 +194,8 @@ def emit_split(e: Emitter, statement: Split, pointers: dict[int, str], part: Par
     with e.loop(first, last) as unit:
         at = e.times(e.binary("udiv", unit.index, e.const(count, "i8")), SIDE)
         step = e.times(e.binary("urem", unit.index, e.const(count, "i8")), SIDE)
-        rows = _least(e, e.binary("sub", e.const(length, "i8"), at), SIDE)
-        steps = _least(e, e.binary("sub", e.const(k, "i8"), step), SIDE)
+        rows = e.least(e.binary("sub", e.const(length, "i8"), at), SIDE)
+        steps = e.least(e.binary("sub", e.const(k, "i8"), step), SIDE)
         start = body.address(access, Place((at, step), -1, 1, None))
         split(e, start, source, (rows, steps), e.pointer(target, e.times(unit.index, CHUNK), "u1"))
 
@@ -203,15 +203,3 @@ def emit_split(e: Emitter, statement: Split, pointers: dict[int, str], part: Par
 def units_of_split(statement: Split) -> int:
     """Into how many units the split can be shared among threads."""
     return chunks(statement.domain[0]) * chunks(statement.domain[1])
-
-
-def _finish(
-    e: Emitter, spec: Contraction, finish: Finish, result: str, row: Reg, rows: int, column: Reg, columns: int
-) -> None:
-    """Hand over a block of the result."""
-    hand_over = finish_columns if spec.turned else finish_rows
-    hand_over(e, spec, finish, result, SIDE, row, rows, column, columns)
-
-
-def _least(e: Emitter, index: Reg, limit: int) -> Reg:
-    return e.intrinsic("smin", index, e.const(limit, "i8"))

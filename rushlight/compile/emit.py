@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -325,6 +326,12 @@ class Emitter:
         numbers = "<" + ", ".join(f"i64 {i}" for i in range(lanes)) + ">"
         limit = self.splat(count, lanes)
         return self.op(f"icmp slt <{lanes} x i64> {numbers}, {limit.text}", "b1", lanes)
+
+    @typing.overload
+    def least(self, a: Reg, b: int) -> Reg: ...
+
+    @typing.overload
+    def least(self, a: Reg | int, b: int) -> Reg | int: ...
 
     def least(self, a: Reg | int, b: int) -> Reg | int:
         """The lesser of an index and a constant."""

@@ -103,7 +103,7 @@ def splitting(along_k: bool) -> tuple[str, set[str]]:
         tiles, done = 1, rows
     else:
         masks = _masks(e, rows)
-        done = e.intrinsic("smin", steps, e.const(HALF, "i8"))
+        done = e.least(steps, HALF)
         with e.loop(0, done, 1, [squares]) as loop:
             second = plus(e, loop.index, HALF)
             is_there = e.op(f"icmp slt i64 {second.text}, %steps", "b1", 1)

@@ -246,8 +246,7 @@ def _tile(
     tile = e.stack(kind, lanes, mi * nv)
     for place, each in enumerate(sums):
         e.store(each, e.pointer(tile, place * lanes, kind))
-    hand_over = finish_columns if spec.turned else finish_rows
-    hand_over(e, spec, finish, tile, nv * lanes, row, mi, column, columns)
+    finish_tile(e, spec, finish, Tile(tile, nv * lanes, row, mi, column, columns))
 
 
 def _summed(
@@ -361,51 +360,50 @@ def _finish_row(
         finish(row, plus(e, column, v * spec.lanes), value, last, False)
 
 
-def finish_rows(
-    e: Emitter,
-    spec: Contraction,
-    finish: Finish,
-    tile: str,
-    apart: int,
-    row: Reg,
-    mi: int,
-    column: Reg,
-    columns: int,
-) -> None:
-    """Hand over a tile in memory, whose rows begin so many elements apart, row by row."""
-    kind, lanes = spec.kind, spec.lanes
+class Tile(NamedTuple):
+    """A finished tile in memory: where it lies, how many elements its rows are apart there, and which piece
+    of the result it is.
+    """
+
+    pointer: str
+    apart: int
+    row: Reg
+    rows: int
+    column: Reg
+    columns: int
+
+
+def finish_tile(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -> None:
+    """Hand over a tile, along the direction in which the result is contiguous."""
+    (_finish_columns if spec.turned else _finish_rows)(e, spec, finish, tile)
+
+
+def _finish_rows(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -> None:
+    """Hand over a tile row by row."""
+    kind, lanes, columns = spec.kind, spec.lanes, tile.columns
     mask = e.mask(columns % lanes, lanes) if columns % lanes else None
-    with e.loop(0, mi) as rows:
-        start = e.pointer(tile, e.times(rows.index, apart), kind)
+    with e.loop(0, tile.rows) as rows:
+        start = e.pointer(tile.pointer, e.times(rows.index, tile.apart), kind)
         values = [e.load(e.pointer(start, v, kind), kind, lanes) for v in range(0, columns, lanes)]
-        at = e.op(f"add nsw i64 {row.text}, {rows.index.text}", "i8", 1)
-        _finish_row(e, spec, finish, at, column, values, mask)
+        at = e.op(f"add nsw i64 {tile.row.text}, {rows.index.text}", "i8", 1)
+        _finish_row(e, spec, finish, at, tile.column, values, mask)
 
 
-def finish_columns(
-    e: Emitter,
-    spec: Contraction,
-    finish: Finish,
-    tile: str,
-    apart: int,
-    row: Reg,
-    mi: int,
-    column: Reg,
-    columns: int,
-) -> None:
-    """Hand over the columns of such a tile, one after another, once its blocks are turned."""
-    kind = spec.kind
-    for first in range(0, mi, spec.lanes):
-        count = min(spec.lanes, mi - first)
+def _finish_columns(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -> None:
+    """Hand over the columns of a tile, one after another, once its blocks are turned."""
+    kind, row, column, columns = spec.kind, tile.row, tile.column, tile.columns
+    for first in range(0, tile.rows, spec.lanes):
+        count = min(spec.lanes, tile.rows - first)
         lanes = spec.lanes
         while lanes // 2 >= count:
             lanes //= 2
         mask = e.mask(count, lanes) if count < lanes else None
         turned = e.stack(kind, lanes, -(-columns // spec.lanes) * spec.lanes)
         with e.loop(0, columns, lanes) as loop:
-            start = e.pointer(tile, loop.index, kind)
+            start = e.pointer(tile.pointer, loop.index, kind)
             rows = [
-                e.load(e.pointer(start, i * apart, kind), kind, lanes) for i in range(first, first + count)
+                e.load(e.pointer(start, i * tile.apart, kind), kind, lanes)
+                for i in range(first, first + count)
             ]
             rows += [e.const(0.0, kind, lanes)] * (lanes - count)
             start = e.pointer(turned, e.times(loop.index, lanes), kind)
