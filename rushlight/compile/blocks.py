@@ -20,6 +20,7 @@ from rushlight.compile.tiles import Stream, Tile, finish_tile
 from rushlight.compile.unit import begin, declare, end, multiply, multiply_and_split
 
 FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
+FEW_CHUNKS = 4  # along k, of which some rows of the left operand stay in the nearest cache
 AHEAD = 2  # chunks that are split on the way before they are multiplied
 ROWS = 2  # of blocks, that go through the right operand together
 
@@ -30,15 +31,22 @@ def cycles(m: int, n: int, k: int) -> float:
     return chunks(m) * chunks(n) * chunks(k) * 500 + splitting + m * n * 0.3
 
 
-def split_before(m: int, n: int) -> tuple[bool, bool]:
-    """Which operands, left and right, are split before the product; if it need not be both, the smaller."""
-    left, right = chunks(n) > FEW_BLOCKS, chunks(m) > FEW_BLOCKS
-    return (left, right) if left or right else (m < n, m >= n)
+def has_many_blocks(m: int, n: int) -> bool:
+    """Whether each operand meets many blocks of the other one, so that none is split on the way."""
+    return min(chunks(m), chunks(n)) > FEW_BLOCKS
 
 
-def units_of(spec: Contraction, left_in_pieces: bool, right_in_pieces: bool) -> int:
+def split_before(m: int, n: int, k: int, a_is_left: bool) -> tuple[bool, bool]:
+    """Whether A, of m rows, and B, of n columns, are split before the product."""
+    if not has_many_blocks(m, n):
+        return (m < n, m >= n)
+    left = chunks(k) > FEW_CHUNKS
+    return (left, True) if a_is_left else (True, left)
+
+
+def units_of(spec: Contraction, left_in_pieces: bool) -> int:
     """Into how many units the nest can be split among threads."""
-    if left_in_pieces and right_in_pieces:
+    if has_many_blocks(spec.m, spec.n):
         return -(-chunks(spec.m) // ROWS)
     return chunks(spec.n if left_in_pieces else spec.m)
 
@@ -48,13 +56,13 @@ def in_blocks(
 ) -> None:
     """Emit the nest; `part` bounds the units this thread computes, `streams` are wanted with the result."""
     with declare(e):
-        if spec.a.in_pieces and spec.b.in_pieces:
-            _both_split(e, spec, finish, part, streams)
+        if has_many_blocks(spec.m, spec.n):
+            _many_blocks(e, spec, finish, part, streams)
         else:
             _OnTheWay(e, spec, finish).emit(part)
 
 
-def _both_split(
+def _many_blocks(
     e: Emitter, spec: Contraction, finish: Finish, part: Part | None, streams: Sequence[Stream]
 ) -> None:
     """Some rows of blocks after others, and in these column after column, so that the pieces of the left
@@ -62,14 +70,22 @@ def _both_split(
     """
     result = e.stack("f4", 1, RESULT)
     count = chunks(spec.k)
+    rooms = "" if spec.a.in_pieces else e.stack("u1", 1, ROWS * count * CHUNK)
 
-    def row_of_chunks(matrix: Matrix, at: Reg) -> str:
-        return e.pointer(matrix.pointer, e.times(at, count * CHUNK // SIDE), "u1")
+    def row_of_chunks(start: str, at: Reg) -> str:
+        return e.pointer(start, e.times(at, count * CHUNK // SIDE), "u1")
 
-    def block(row: Reg, rows: int, column: Reg, columns: int) -> None:
+    def split_row(row: Reg, rows: int, target: str) -> None:
+        source = _source(spec.a, is_left=True)
+        with e.loop(0, count) as chunk:
+            start, steps = _start_of(e, spec, spec.a, row, chunk.index)
+            at = e.pointer(target, e.times(chunk.index, CHUNK), "u1")
+            split(e, start, source, (e.const(rows, "i8"), steps), at)
+
+    def block(row: Reg, rows: int, column: Reg, columns: int, left: str) -> None:
         for each in streams:
             each.fetch_block(e, row, rows, column, columns)
-        left, right = row_of_chunks(spec.a, row), row_of_chunks(spec.b, column)
+        right = row_of_chunks(spec.b.pointer, column)
         begin(e, result)
         with e.loop(0, count) as chunk:
             at = e.times(chunk.index, CHUNK)
@@ -78,15 +94,42 @@ def _both_split(
         finish_tile(e, spec, finish, Tile(result, SIDE, row, rows, column, columns))
 
     def some_rows(first: Reg, have: int) -> None:
+        if spec.a.in_pieces:
+            left = row_of_chunks(spec.a.pointer, first)
+        else:
+            left = rooms
+            in_units(
+                e,
+                have,
+                SIDE,
+                None,
+                lambda at, rows: split_row(e.binary("add", first, at), rows, row_of_chunks(left, at)),
+            )
+
         def column_of_blocks(column: Reg, columns: int) -> None:
             def one(at: Reg, rows: int) -> None:
-                block(e.binary("add", first, at), rows, column, columns)
+                block(e.binary("add", first, at), rows, column, columns, row_of_chunks(left, at))
 
             in_units(e, have, SIDE, None, one)
 
         in_units(e, spec.n, SIDE, None, column_of_blocks)
 
     in_units(e, spec.m, ROWS * SIDE, part, some_rows)
+
+
+def _source(matrix: Matrix, is_left: bool) -> Source:
+    """How an operand lies."""
+    step, by_columns = matrix.step()
+    return Source(step, by_columns == is_left, is_left)
+
+
+def _start_of(
+    e: Emitter, spec: Contraction, matrix: Matrix, at: Reg, number: Reg, is_left: bool = True
+) -> tuple[str, Reg]:
+    """Where the chunk of an operand begins that has this number along k, and how many steps of k it has."""
+    k = e.times(number, SIDE)
+    steps = e.least(e.binary("sub", e.const(spec.k, "i8"), k), SIDE)
+    return spec.element(e, matrix, *((at, k) if is_left else (k, at))), steps
 
 
 class _OnTheWay:
@@ -99,8 +142,7 @@ class _OnTheWay:
         self.is_left = not spec.a.in_pieces
         self.streamed, self.other = (spec.a, spec.b) if self.is_left else (spec.b, spec.a)
         self.length, self.width = (spec.m, spec.n) if self.is_left else (spec.n, spec.m)
-        step, by_columns = self.streamed.step()
-        self.source = Source(step, by_columns == self.is_left, self.is_left)
+        self.source = _source(self.streamed, self.is_left)
         self.count, self.blocks = chunks(spec.k), chunks(self.width)
         self.ahead = min(AHEAD, self.count)
         self.rooms = e.stack("u1", 1, 2 * self.ahead * CHUNK)
@@ -162,10 +204,7 @@ class _OnTheWay:
 
     def _start(self, at: Reg, number: Reg) -> tuple[str, Reg]:
         """Where the chunk begins that has this number along k, and how many steps of k it has."""
-        e, spec = self.e, self.spec
-        k = e.times(number, SIDE)
-        steps = e.least(e.binary("sub", e.const(spec.k, "i8"), k), SIDE)
-        return spec.element(e, self.streamed, *((at, k) if self.is_left else (k, at))), steps
+        return _start_of(self.e, self.spec, self.streamed, at, number, self.is_left)
 
     def _room(self, number: Reg) -> str:
         """Where the pieces of a chunk go: there is room for those at hand, and for the next ones."""

@@ -142,12 +142,14 @@ class Body:
         return e.binary("add", at, Reg(steps, "i8", place.lanes))
 
     def streams(self, statements: Sequence[Statement]) -> list[Access]:
-        """What the statements read from memory that is another element at every place."""
+        """What the statements read from memory that is another element at every place. A buffer that is
+        spared may have no address, and what they read of it they stored themselves.
+        """
         read = dict.fromkeys(access for each in statements for access in each.loads)
+        spared = self.spare.buffers if self.spare is not None else ()
+        there = {each for each in self.pointers if each not in spared}
         return [
-            each
-            for each in read
-            if each.buffer.number in self.pointers and any(each.strides) and not each.picks
+            each for each in read if each.buffer.number in there and any(each.strides) and not each.picks
         ]
 
     # -- memory ----------------------------------------------------------------------------------------------

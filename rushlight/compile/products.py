@@ -122,11 +122,10 @@ def _way_in_blocks(product: Product) -> str:
     lie side by side; else the one along whose rows the result is contiguous.
     """
     m, n = product.domain
-    first = blocks.split_before(m, n)
-    if all(first):
+    if blocks.has_many_blocks(m, n):
         return BLOCKS_TURNED if product.store.strides[-1] != 1 and product.store.strides[-2] == 1 else BLOCKS
     a, b = factors(product, BLOCKS)
-    if first[1]:  # a is split on the way
+    if m >= n:  # a is split on the way
         return BLOCKS if a.column == 1 else BLOCKS_TURNED
     return BLOCKS_TURNED if b.row == 1 else BLOCKS
 
@@ -164,9 +163,8 @@ def _splits(product: Product, way: str, temporary: Callable[[int, object, str], 
     """What splits the operands into pieces that are not split on the way; the product reads these."""
     m, n = product.domain
     found: list[Statement] = []
-    for is_a, wanted in zip((True, False), blocks.split_before(m, n), strict=True):
-        if not wanted:
-            continue
+    wanted = blocks.split_before(m, n, product.k, way == BLOCKS)
+    for is_a in (is_a for is_a, is_wanted in zip((True, False), wanted, strict=True) if is_wanted):
         is_left = is_a == (way == BLOCKS)
         factor = factors(product, way)[0 if is_left else 1]
         if not is_left:
@@ -300,8 +298,7 @@ def product_units(
         return 1
     sizes = _sizes(product, way, statements, panels)
     if way in (BLOCKS, BLOCKS_TURNED):
-        left, right = (each.access.buffer.in_pieces for each in factors(product, way))
-        return blocks.units_of(sizes, left, right)
+        return blocks.units_of(sizes, factors(product, way)[0].access.buffer.in_pieces)
     return tiles.units_of(sizes) if way in (COLUMNS, ROWS) else dots.units_of(sizes)
 
 
