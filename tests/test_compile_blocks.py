@@ -25,6 +25,8 @@ needs_unit = pytest.mark.skipif(not llvm.has_matrix_unit(), reason="this CPU has
 # (rows, steps of k, columns): whole chunks and ragged ones, one operand split on the way, or none
 SIZES = [(1, 1, 1), (5, 3, 2), (31, 33, 32), (32, 32, 32), (33, 65, 97), (64, 784, 96), (64, 130, 200)]
 SIZES += [(300, 100, 200), (129, 64, 40), (100, 257, 160), (7, 32, 320), (96, 70, 33)]
+# of many blocks: more chunks along k, and a right operand that does not stay near
+SIZES += [(200, 140, 170), (170, 100, 700)]
 
 
 @pytest.fixture

@@ -14,15 +14,16 @@ from collections.abc import Sequence
 from rushlight.compile.body import Body, Place
 from rushlight.compile.contract import Contraction, Finish, Matrix, Part, in_units, plus
 from rushlight.compile.emit import Emitter, Reg
-from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, chunks, split
+from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, bytes_of, chunks, split
 from rushlight.compile.statements import Split
 from rushlight.compile.tiles import Stream, Tile, finish_tile
 from rushlight.compile.unit import begin, declare, end, multiply, multiply_and_split
 
 FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
+NEAR = 1 << 19  # bytes of pieces that stay in the second cache
 FEW_CHUNKS = 4  # along k, of which some rows of the left operand stay in the nearest cache
 AHEAD = 2  # chunks that are split on the way before they are multiplied
-ROWS = 2  # of blocks, that go through the right operand together
+ROWS = 2  # of blocks, that go through the right operand together if its pieces do not stay near
 
 
 def cycles(m: int, n: int, k: int) -> float:
@@ -47,8 +48,15 @@ def split_before(m: int, n: int, k: int, a_is_left: bool) -> tuple[bool, bool]:
 def units_of(spec: Contraction, left_in_pieces: bool) -> int:
     """Into how many units the nest can be split among threads."""
     if has_many_blocks(spec.m, spec.n):
-        return -(-chunks(spec.m) // ROWS)
+        return -(-chunks(spec.m) // _rows_of(spec))
     return chunks(spec.n if left_in_pieces else spec.m)
+
+
+def _rows_of(spec: Contraction) -> int:
+    """How many rows of blocks go through the right operand together: few are soon done, which threads like
+    that are not equally fast.
+    """
+    return 1 if bytes_of(spec.n, spec.k) <= NEAR else ROWS
 
 
 def in_blocks(
@@ -69,8 +77,8 @@ def _many_blocks(
     operand stay near and those of the right one are met once for all these rows.
     """
     result = e.stack("f4", 1, RESULT)
-    count = chunks(spec.k)
-    rooms = "" if spec.a.in_pieces else e.stack("u1", 1, ROWS * count * CHUNK)
+    count, together = chunks(spec.k), _rows_of(spec)
+    rooms = "" if spec.a.in_pieces else e.stack("u1", 1, together * count * CHUNK)
 
     def row_of_chunks(start: str, at: Reg) -> str:
         return e.pointer(start, e.times(at, count * CHUNK // SIDE), "u1")
@@ -114,7 +122,7 @@ def _many_blocks(
 
         in_units(e, spec.n, SIDE, None, column_of_blocks)
 
-    in_units(e, spec.m, ROWS * SIDE, part, some_rows)
+    in_units(e, spec.m, together * SIDE, part, some_rows)
 
 
 def _source(matrix: Matrix, is_left: bool) -> Source:

@@ -148,9 +148,7 @@ class Body:
         read = dict.fromkeys(access for each in statements for access in each.loads)
         spared = self.spare.buffers if self.spare is not None else ()
         there = {each for each in self.pointers if each not in spared}
-        return [
-            each for each in read if each.buffer.number in there and any(each.strides) and not each.picks
-        ]
+        return [each for each in read if each.buffer.number in there and any(each.strides) and not each.picks]
 
     # -- memory ----------------------------------------------------------------------------------------------
 
