@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from rushlight.compile.body import Body, Place
 from rushlight.compile.contract import Contraction, Finish, Matrix, Part, in_units, plus
 from rushlight.compile.emit import Emitter, Reg
-from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, bytes_of, chunks, split
+from rushlight.compile.pieces import CHUNK, HALF, RESULT, SIDE, Source, bytes_of, chunks, split
 from rushlight.compile.statements import Split
 from rushlight.compile.tiles import Stream, Tile, finish_tile
-from rushlight.compile.unit import begin, declare, end, multiply, multiply_and_split
+from rushlight.compile.unit import HALF_RESULT, begin, declare, end, multiply, multiply_and_split
 
 FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
 NEAR = 1 << 19  # bytes of pieces that stay in the second cache
@@ -94,11 +94,13 @@ def _many_blocks(
         for each in streams:
             each.fetch_block(e, row, rows, column, columns)
         right = row_of_chunks(spec.b.pointer, column)
-        begin(e, result)
-        with e.loop(0, count) as chunk:
-            at = e.times(chunk.index, CHUNK)
-            multiply(e, e.pointer(left, at, "u1"), e.pointer(right, at, "u1"), result)
-        end(e, result)
+        with e.loop(0, -(-rows // HALF)) as half:
+            sums = e.pointer(result, e.times(half.index, HALF_RESULT), "f4")
+            begin(e, sums)
+            with e.loop(0, count) as chunk:
+                at = e.times(chunk.index, CHUNK)
+                multiply(e, e.pointer(left, at, "u1"), e.pointer(right, at, "u1"), half.index, sums)
+            end(e, sums)
         finish_tile(e, spec, finish, Tile(result, SIDE, row, rows, column, columns))
 
     def some_rows(first: Reg, have: int) -> None:
@@ -171,39 +173,42 @@ class _OnTheWay:
             first = e.times(turn.index, self.ahead)
             is_fresh = e.op(f"icmp eq i64 {turn.index.text}, 0", "b1", 1)
             here = e.least(e.binary("sub", e.const(self.count, "i8"), first), self.ahead)
-            with e.loop(0, self.blocks) as block:
-                result = self._result(block.index)
-                begin(e, result, is_fresh)
+            with e.loop(0, 2 * self.blocks) as half:
+                sums = e.pointer(self.results, e.times(half.index, HALF_RESULT), "f4")
+                begin(e, sums, is_fresh)
                 with e.loop(0, here) as each:
-                    self._chunk(at, have, e.binary("add", first, each.index), block.index, result)
-                end(e, result)
+                    self._chunk(at, have, e.binary("add", first, each.index), half.index, sums)
+                end(e, sums)
         in_units(e, self.width, SIDE, None, lambda other, width: self._done(at, have, other, width))
 
-    def _chunk(self, at: Reg, have: int, number: Reg, block: Reg, result: str) -> None:
-        """Multiply a chunk with one of another block, and split a part of one that is wanted later."""
+    def _chunk(self, at: Reg, have: int, number: Reg, half: Reg, sums: str) -> None:
+        """Multiply a chunk with one of another block for half of the result, and split a part of one that is
+        wanted later.
+        """
         e = self.e
+        block, upper_or_lower = (e.binary(op, half, e.const(2, "i8")) for op in ("udiv", "urem"))
         place = e.binary("add", e.times(block, self.count), number)
         other = e.pointer(self.other.pointer, e.times(place, CHUNK), "u1")
         own = self._room(number)
         left, right = (own, other) if self.is_left else (other, own)
         later = plus(e, number, self.ahead)
-        parts = {1: 1, 2: 2, 3: 2, 4: 4}[self.blocks]  # one for each block, or for two of three
+        operands = left, right, upper_or_lower, sums
+        parts = {1: 2, 2: 4, 3: 4, 4: 8}[self.blocks]  # of three blocks, two take part
         is_there = e.op(f"icmp slt i64 {later.text}, {self.count}", "b1", 1)
-        takes_part = e.op(f"icmp slt i64 {block.text}, {parts}", "b1", 1)
+        takes_part = e.op(f"icmp slt i64 {half.text}, {parts}", "b1", 1)
         with e.either(e.binary("and", is_there, takes_part)) as otherwise:
             if have == SIDE and self.source.along_k == self.is_left:
                 start, steps = self._start(at, later)
                 last = (self.length - 1) // SIDE * SIDE
                 below, _ = self._start(e.least(plus(e, at, SIDE), last), later)
-                part = block, parts
                 target = self._room(later)
-                multiply_and_split(e, (left, right, result), self.source, part, start, below, steps, target)
+                multiply_and_split(e, operands, self.source, (half, parts), start, below, steps, target)
             else:
-                with e.when(e.op(f"icmp eq i64 {block.text}, 0", "b1", 1)):
+                with e.when(e.op(f"icmp eq i64 {half.text}, 0", "b1", 1)):
                     self._split(at, have, later)
-                multiply(e, left, right, result)
+                multiply(e, *operands)
             otherwise()
-            multiply(e, left, right, result)
+            multiply(e, *operands)
 
     def _split(self, at: Reg, have: int, number: Reg) -> None:
         """Split a chunk that has so many rows (or columns)."""
@@ -219,12 +224,9 @@ class _OnTheWay:
         place = self.e.binary("urem", number, self.e.const(2 * self.ahead, "i8"))
         return self.e.pointer(self.rooms, self.e.times(place, CHUNK), "u1")
 
-    def _result(self, block: Reg) -> str:
-        return self.e.pointer(self.results, self.e.times(block, RESULT), "f4")
-
     def _done(self, at: Reg, have: int, other: Reg, width: int) -> None:
         """Hand over the result of a strip with a block of the other operand."""
-        result = self._result(self.e.binary("udiv", other, self.e.const(SIDE, "i8")))
+        result = self.e.pointer(self.results, self.e.times(other, RESULT // SIDE), "f4")
         ends = (at, have, other, width) if self.is_left else (other, width, at, have)
         finish_tile(self.e, self.spec, self.finish, Tile(result, SIDE, *ends))
 

@@ -1,12 +1,17 @@
 """The CPU's unit that multiplies tiles of bfloat16 and adds in float32 (Intel's AMX), as products use it.
 
-Its eight registers hold a tile each: four the sums of a block of 32 x 32, two a piece of 32 rows of the left
-operand, two one of 32 columns of the right. A step of k adds the six products of pieces that `pieces` speaks
-of. All that takes a third of the time that products of float32 take, and long sums come out nearer to the
-true ones, as the unit adds up 32 terms before it rounds into a sum. Chunks with infinities, NaN or numbers
-beyond 2**64 are multiplied number by number. The unit counts pieces and their products as zero below
-1.2e-38. Invariant: a sum is taken chunk by chunk in the order of k; within a chunk its order depends on
-whether that is such a chunk, never on threads.
+A tile is 16 rows of 64 bytes. At a time the unit holds two of sums, which are 16 rows and 32 columns of a
+result, one piece of the left operand's rows, and one of half the columns of the right one. A step of k adds
+the six products of pieces that `pieces` speaks of. All that takes a third of the time that products of
+float32 take, and long sums come out nearer to the true ones, as the unit adds up 32 terms before it rounds
+into a sum. The unit has eight registers, and less would have to be loaded if all were in use. But what
+another program does on the same core, as its other hyperthread, halves the registers behind these: then
+there is none to spare, and every instruction waits for the one before. With four in use products take as
+long as with eight where the core is our own, and half as long where it is not.
+
+Chunks with infinities, NaN or numbers beyond 2**64 are multiplied number by number. The unit counts pieces
+and their products as zero below 1.2e-38. Invariant: a sum is taken chunk by chunk in the order of k; within a
+chunk its order depends on whether that is such a chunk, never on threads.
 """
 
 from __future__ import annotations
@@ -35,6 +40,8 @@ from rushlight.storage import LINE
 # Which pieces of the left and the right operand are multiplied, one after the other: small products first,
 # and never both operands new, so that one of them stays in the unit.
 PAIRS = ((2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0))
+LEFT, RIGHT = 2, 3  # the tiles of the operands; 0 and 1 are the sums
+HALF_RESULT = HALF * SIDE  # numbers
 
 
 @contextlib.contextmanager
@@ -53,8 +60,8 @@ def declare(e: Emitter) -> Iterator[None]:
 
 
 def begin(e: Emitter, result: str, is_fresh: Reg | None = None) -> None:
-    """Bring a result of `SIDE` times `SIDE` numbers into the unit, where products are added to it; or zeros,
-    if it is fresh, as it is without this condition.
+    """Bring half a result, of `HALF` times `SIDE` numbers, into the unit, where products are added to it; or
+    zeros, if it is fresh, as it is without this condition.
     """
     if is_fresh is None:
         _zero_result(e)
@@ -66,20 +73,22 @@ def begin(e: Emitter, result: str, is_fresh: Reg | None = None) -> None:
 
 
 def end(e: Emitter, result: str) -> None:
-    """Bring the result back."""
+    """Bring it back."""
     _move_result(e, "tilestored64", result)
 
 
-def multiply(e: Emitter, left: str, right: str, result: str) -> None:
-    """Add the product of two chunks to the result in the unit, which is that at an address."""
+def multiply(e: Emitter, left: str, right: str, half: Reg, result: str) -> None:
+    """Add the product of the upper (0) or lower (1) half of a left chunk with a right one to half a result,
+    which is in the unit and has its place at an address.
+    """
     name, needed = _multiplying()
     e.declared |= needed
-    e.line(f"call void @{name}(ptr {left}, ptr {right}, ptr {result})")
+    e.line(f"call void @{name}(ptr {left}, ptr {right}, i64 {half.text}, ptr {result})")
 
 
 def multiply_and_split(
     e: Emitter,
-    operands: tuple[str, str, str],
+    operands: tuple[str, str, Reg, str],
     source: Source,
     part: tuple[Reg, int],
     start: str,
@@ -103,17 +112,19 @@ def multiply_and_split(
     name, needed = _multiplying_and_splitting(source.along_k, parts)
     e.declared |= needed
     given = f"ptr {start}, ptr {ahead}, i64 {source.step}, i64 {steps.text}, i64 {number.text}, ptr {target}"
-    left, right, result = operands
-    e.line(f"call void @{name}(ptr {left}, ptr {right}, ptr {result}, {given})")
+    left, right, half, result = operands
+    e.line(f"call void @{name}(ptr {left}, ptr {right}, i64 {half.text}, ptr {result}, {given})")
+
+
+_HALF = Reg("%half", "i8", 1)
+_OPERANDS = ["ptr %a", "ptr %b", "i64 %half", "ptr %c"]  # of `multiply`
 
 
 @functools.cache
 def _multiplying() -> tuple[str, set[str]]:
-    """The function that adds the product of two chunks: tiles 0 to 3 are the sums, 4 and 5 a piece of the
-    left operand, upper and lower half, 6 and 7 one of the right, left and right half.
-    """
+    """The function that adds a product."""
     e = Emitter()
-    e.begin("multiply_pieces", ["ptr %a", "ptr %b", "ptr %c"])
+    e.begin("multiply_pieces", _OPERANDS)
     with e.either(_is_extreme(e)) as otherwise:
         _multiply_extreme(e)
         otherwise()
@@ -129,7 +140,7 @@ def _multiplying_and_splitting(along_k: bool, parts: int) -> tuple[str, set[str]
     e = Emitter()
     name = f"multiply_and_split_{'along' if along_k else 'across'}_k_{parts}"
     own = ["ptr %source", "ptr %ahead", "i64 %step", "i64 %steps", "i64 %part", "ptr %target"]
-    e.begin(name, ["ptr %a", "ptr %b", "ptr %c", *own])
+    e.begin(name, [*_OPERANDS, *own])
     is_first = e.op("icmp eq i64 %part, 0", "b1", 1)
     is_whole = e.op(f"icmp eq i64 %steps, {SIDE}", "b1", 1)
     is_plain = e.op(f"xor i1 {_is_extreme(e).text}, true", "b1", 1)
@@ -162,7 +173,7 @@ def _multiplying_and_splitting(along_k: bool, parts: int) -> tuple[str, set[str]
         split_name, needed = splitting(along_k)
         e.declared |= needed
         e.line(f"call void @{split_name}(ptr %source, i64 %step, i64 {SIDE}, i64 %steps, ptr %target)")
-        multiply(e, "%a", "%b", "%c")
+        multiply(e, "%a", "%b", _HALF, "%c")
     return name, e.shared()
 
 
@@ -189,35 +200,37 @@ def _multiply_extreme(e: Emitter) -> None:
     name, needed = _multiplying_slowly()
     e.declared |= needed
     end(e, "%c")
-    e.line(f"call void @{name}(ptr %a, ptr %b, ptr %c)")
+    e.line(f"call void @{name}({', '.join(_OPERANDS)})")
     _move_result(e, "tileloadd64", "%c")
 
 
 def _zero_result(e: Emitter) -> None:
-    for tile in range(4):
+    for tile in (0, 1):
         _unit(e, "tilezero", tile)
 
 
 def _multiply_tiles(e: Emitter, between: Callable[[int], None]) -> None:
     """All products of pieces; `between` is called after each with how many there were."""
-    held: list[int | None] = [None, None]
-    for count, pair in enumerate(PAIRS, 1):
-        for side, (operand, first) in enumerate((("%a", 4), ("%b", 6))):
-            if held[side] != pair[side]:
-                for half in (0, 1):
-                    start = e.pointer(operand, pair[side] * PIECE + half * TILE, "u1")
-                    _unit(e, "tileloadd64", first + half, start, LINE)
-                held[side] = pair[side]
-        for tile in range(4):
-            _unit(e, "tdpbf16ps", tile, 4 + tile // 2, 6 + tile % 2)
+    rows = e.pointer("%a", e.times(_HALF, TILE), "u1")
+    held: tuple[int, int] | None = None  # the piece of the left operand, and that of the right
+    column = 0
+    for count, (left, right) in enumerate(PAIRS, 1):
+        if held is None or held[0] != left:
+            _unit(e, "tileloadd64", LEFT, e.pointer(rows, left * PIECE, "u1"), LINE)
+        for place in (0, 1):
+            if place == 1 or held is None or held[1] != right:
+                column = 1 - column
+                start = e.pointer("%b", right * PIECE + column * TILE, "u1")
+                _unit(e, "tileloadd64", RIGHT, start, LINE)
+            _unit(e, "tdpbf16ps", column, LEFT, RIGHT)
+        held = left, right
         between(count)
 
 
 def _move_result(e: Emitter, instruction: str, result: str) -> None:
-    """The four tiles of the result, from memory or to it."""
-    for tile in range(4):
-        start = e.pointer(result, tile // 2 * HALF * SIDE + tile % 2 * HALF, "f4")
-        _unit(e, instruction, tile, start, SIDE * 4)
+    """The two tiles of half a result, from memory or to it."""
+    for tile in (0, 1):
+        _unit(e, instruction, tile, e.pointer(result, tile * HALF, "f4"), SIDE * 4)
 
 
 def _unit(e: Emitter, instruction: str, tile: int, *operands: str | int) -> None:
@@ -237,7 +250,7 @@ def _unit(e: Emitter, instruction: str, tile: int, *operands: str | int) -> None
 def _multiplying_slowly() -> tuple[str, set[str]]:
     """The function that adds the product of two chunks in float32, for infinities and NaN."""
     e = Emitter()
-    e.begin("multiply_slowly", ["ptr %a", "ptr %b", "ptr %c"])
+    e.begin("multiply_slowly", _OPERANDS)
     left, right = e.stack("f4", HALF, 2 * SIDE), e.stack("f4", HALF, 2 * SIDE)
     with e.loop(0, SIDE) as row:  # as they were: rows of the left, and of the right the halves of a row
         for start, room in (("%a", left), ("%b", right)):
@@ -247,10 +260,10 @@ def _multiplying_slowly() -> tuple[str, set[str]]:
                 e.store(
                     _whole(e, *numbers), e.pointer(room, plus(e, e.times(row.index, SIDE), half * HALF), "f4")
                 )
-    with e.loop(0, SIDE) as row:
+    with e.loop(0, HALF) as row:
         c = e.pointer("%c", e.times(row.index, SIDE), "f4")
         sums = [e.load(e.pointer(c, half * HALF, "f4"), "f4", HALF) for half in range(2)]
-        own = e.pointer(left, e.times(row.index, SIDE), "f4")
+        own = e.pointer(left, e.times(e.binary("add", e.times(_HALF, HALF), row.index), SIDE), "f4")
         with e.loop(0, SIDE, 1, sums) as loop:
             number = e.splat(e.load(e.pointer(own, loop.index, "f4"), "f4"), HALF)
             pair = e.times(e.binary("and", loop.index, e.const(HALF - 1, "i8")), SIDE)
