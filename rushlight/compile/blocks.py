@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from rushlight.compile.body import Body, Place
 from rushlight.compile.contract import Contraction, Finish, Matrix, Part, in_units, plus
 from rushlight.compile.emit import Emitter, Reg
-from rushlight.compile.pieces import CHUNK, HALF, RESULT, SIDE, Source, bytes_of, chunks, split
+from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, bytes_of, chunks, split
 from rushlight.compile.statements import Split
 from rushlight.compile.tiles import Stream, Tile, finish_tile
-from rushlight.compile.unit import HALF_RESULT, begin, declare, end, multiply, multiply_and_split
+from rushlight.compile.unit import QUARTERS, begin, declare, end, multiply, multiply_and_split, quarter_of
 
 FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
 NEAR = 1 << 19  # bytes of pieces that stay in the second cache
@@ -94,12 +94,12 @@ def _many_blocks(
         for each in streams:
             each.fetch_block(e, row, rows, column, columns)
         right = row_of_chunks(spec.b.pointer, column)
-        with e.loop(0, -(-rows // HALF)) as half:
-            sums = e.pointer(result, e.times(half.index, HALF_RESULT), "f4")
+        with e.loop(0, QUARTERS) as quarter:
+            sums = quarter_of(e, result, quarter.index)
             begin(e, sums)
             with e.loop(0, count) as chunk:
                 at = e.times(chunk.index, CHUNK)
-                multiply(e, e.pointer(left, at, "u1"), e.pointer(right, at, "u1"), half.index, sums)
+                multiply(e, e.pointer(left, at, "u1"), e.pointer(right, at, "u1"), quarter.index, sums)
             end(e, sums)
         finish_tile(e, spec, finish, Tile(result, SIDE, row, rows, column, columns))
 
@@ -173,38 +173,41 @@ class _OnTheWay:
             first = e.times(turn.index, self.ahead)
             is_fresh = e.op(f"icmp eq i64 {turn.index.text}, 0", "b1", 1)
             here = e.least(e.binary("sub", e.const(self.count, "i8"), first), self.ahead)
-            with e.loop(0, 2 * self.blocks) as half:
-                sums = e.pointer(self.results, e.times(half.index, HALF_RESULT), "f4")
+            with e.loop(0, QUARTERS * self.blocks) as part:
+                block, quarter = (
+                    e.binary(op, part.index, e.const(QUARTERS, "i8")) for op in ("udiv", "urem")
+                )
+                sums = quarter_of(e, e.pointer(self.results, e.times(block, RESULT), "f4"), quarter)
                 begin(e, sums, is_fresh)
                 with e.loop(0, here) as each:
-                    self._chunk(at, have, e.binary("add", first, each.index), half.index, sums)
+                    number = e.binary("add", first, each.index)
+                    self._chunk(at, have, number, (block, quarter), part.index, sums)
                 end(e, sums)
         in_units(e, self.width, SIDE, None, lambda other, width: self._done(at, have, other, width))
 
-    def _chunk(self, at: Reg, have: int, number: Reg, half: Reg, sums: str) -> None:
-        """Multiply a chunk with one of another block for half of the result, and split a part of one that is
-        wanted later.
+    def _chunk(self, at: Reg, have: int, number: Reg, place: tuple[Reg, Reg], part: Reg, sums: str) -> None:
+        """Multiply a chunk with one of another block, for a quarter of the result, and split a part of one
+        that is wanted later.
         """
-        e = self.e
-        block, upper_or_lower = (e.binary(op, half, e.const(2, "i8")) for op in ("udiv", "urem"))
-        place = e.binary("add", e.times(block, self.count), number)
-        other = e.pointer(self.other.pointer, e.times(place, CHUNK), "u1")
+        e, (block, quarter) = self.e, place
+        of_other = e.binary("add", e.times(block, self.count), number)
+        other = e.pointer(self.other.pointer, e.times(of_other, CHUNK), "u1")
         own = self._room(number)
         left, right = (own, other) if self.is_left else (other, own)
         later = plus(e, number, self.ahead)
-        operands = left, right, upper_or_lower, sums
-        parts = {1: 2, 2: 4, 3: 4, 4: 8}[self.blocks]  # of three blocks, two take part
+        operands = left, right, quarter, sums
+        parts = QUARTERS * {1: 1, 2: 2, 3: 2, 4: 4}[self.blocks]  # of three blocks, two take part
         is_there = e.op(f"icmp slt i64 {later.text}, {self.count}", "b1", 1)
-        takes_part = e.op(f"icmp slt i64 {half.text}, {parts}", "b1", 1)
+        takes_part = e.op(f"icmp slt i64 {part.text}, {parts}", "b1", 1)
         with e.either(e.binary("and", is_there, takes_part)) as otherwise:
             if have == SIDE and self.source.along_k == self.is_left:
                 start, steps = self._start(at, later)
                 last = (self.length - 1) // SIDE * SIDE
                 below, _ = self._start(e.least(plus(e, at, SIDE), last), later)
                 target = self._room(later)
-                multiply_and_split(e, operands, self.source, (half, parts), start, below, steps, target)
+                multiply_and_split(e, operands, self.source, (part, parts), start, below, steps, target)
             else:
-                with e.when(e.op(f"icmp eq i64 {half.text}, 0", "b1", 1)):
+                with e.when(e.op(f"icmp eq i64 {part.text}, 0", "b1", 1)):
                     self._split(at, have, later)
                 multiply(e, *operands)
             otherwise()

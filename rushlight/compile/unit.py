@@ -40,8 +40,8 @@ from rushlight.storage import LINE
 # Which pieces of the left and the right operand are multiplied, one after the other: small products first,
 # and never both operands new, so that one of them stays in the unit.
 PAIRS = ((2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0))
-LEFT, RIGHT = 2, 3  # the tiles of the operands; 0 and 1 are the sums
-HALF_RESULT = HALF * SIDE  # numbers
+SUMS, LEFT, RIGHT = range(3)  # the tiles in use
+QUARTERS = 4  # of a result: upper left, upper right, lower left, lower right
 
 
 @contextlib.contextmanager
@@ -60,30 +60,36 @@ def declare(e: Emitter) -> Iterator[None]:
 
 
 def begin(e: Emitter, result: str, is_fresh: Reg | None = None) -> None:
-    """Bring half a result, of `HALF` times `SIDE` numbers, into the unit, where products are added to it; or
-    zeros, if it is fresh, as it is without this condition.
+    """Bring a quarter of a result into the unit, where products are added to it; or zeros, if it is fresh, as
+    it is without this condition.
     """
     if is_fresh is None:
-        _zero_result(e)
+        _unit(e, "tilezero", SUMS)
         return
     with e.either(is_fresh) as otherwise:
-        _zero_result(e)
+        _unit(e, "tilezero", SUMS)
         otherwise()
-        _move_result(e, "tileloadd64", result)
+        _unit(e, "tileloadd64", SUMS, result, SIDE * 4)
 
 
 def end(e: Emitter, result: str) -> None:
     """Bring it back."""
-    _move_result(e, "tilestored64", result)
+    _unit(e, "tilestored64", SUMS, result, SIDE * 4)
 
 
-def multiply(e: Emitter, left: str, right: str, half: Reg, result: str) -> None:
-    """Add the product of the upper (0) or lower (1) half of a left chunk with a right one to half a result,
-    which is in the unit and has its place at an address.
+def quarter_of(e: Emitter, result: str, quarter: Reg) -> str:
+    """Where a quarter of a result begins."""
+    upper, left = (e.binary(op, quarter, e.const(2, "i8")) for op in ("udiv", "urem"))
+    return e.pointer(e.pointer(result, e.times(upper, HALF * SIDE), "f4"), e.times(left, HALF), "f4")
+
+
+def multiply(e: Emitter, left: str, right: str, quarter: Reg, result: str) -> None:
+    """Add a quarter of the product of two chunks to that of the result, which is in the unit and has its
+    place at an address.
     """
     name, needed = _multiplying()
     e.declared |= needed
-    e.line(f"call void @{name}(ptr {left}, ptr {right}, i64 {half.text}, ptr {result})")
+    e.line(f"call void @{name}(ptr {left}, ptr {right}, i64 {quarter.text}, ptr {result})")
 
 
 def multiply_and_split(
@@ -112,12 +118,12 @@ def multiply_and_split(
     name, needed = _multiplying_and_splitting(source.along_k, parts)
     e.declared |= needed
     given = f"ptr {start}, ptr {ahead}, i64 {source.step}, i64 {steps.text}, i64 {number.text}, ptr {target}"
-    left, right, half, result = operands
-    e.line(f"call void @{name}(ptr {left}, ptr {right}, i64 {half.text}, ptr {result}, {given})")
+    left, right, quarter, result = operands
+    e.line(f"call void @{name}(ptr {left}, ptr {right}, i64 {quarter.text}, ptr {result}, {given})")
 
 
-_HALF = Reg("%half", "i8", 1)
-_OPERANDS = ["ptr %a", "ptr %b", "i64 %half", "ptr %c"]  # of `multiply`
+_QUARTER = Reg("%quarter", "i8", 1)
+_OPERANDS = ["ptr %a", "ptr %b", "i64 %quarter", "ptr %c"]  # of `multiply`
 
 
 @functools.cache
@@ -173,7 +179,7 @@ def _multiplying_and_splitting(along_k: bool, parts: int) -> tuple[str, set[str]
         split_name, needed = splitting(along_k)
         e.declared |= needed
         e.line(f"call void @{split_name}(ptr %source, i64 %step, i64 {SIDE}, i64 %steps, ptr %target)")
-        multiply(e, "%a", "%b", _HALF, "%c")
+        multiply(e, "%a", "%b", _QUARTER, "%c")
     return name, e.shared()
 
 
@@ -201,36 +207,24 @@ def _multiply_extreme(e: Emitter) -> None:
     e.declared |= needed
     end(e, "%c")
     e.line(f"call void @{name}({', '.join(_OPERANDS)})")
-    _move_result(e, "tileloadd64", "%c")
-
-
-def _zero_result(e: Emitter) -> None:
-    for tile in (0, 1):
-        _unit(e, "tilezero", tile)
+    _unit(e, "tileloadd64", SUMS, "%c", SIDE * 4)
 
 
 def _multiply_tiles(e: Emitter, between: Callable[[int], None]) -> None:
     """All products of pieces; `between` is called after each with how many there were."""
-    rows = e.pointer("%a", e.times(_HALF, TILE), "u1")
-    held: tuple[int, int] | None = None  # the piece of the left operand, and that of the right
-    column = 0
-    for count, (left, right) in enumerate(PAIRS, 1):
-        if held is None or held[0] != left:
-            _unit(e, "tileloadd64", LEFT, e.pointer(rows, left * PIECE, "u1"), LINE)
-        for place in (0, 1):
-            if place == 1 or held is None or held[1] != right:
-                column = 1 - column
-                start = e.pointer("%b", right * PIECE + column * TILE, "u1")
-                _unit(e, "tileloadd64", RIGHT, start, LINE)
-            _unit(e, "tdpbf16ps", column, LEFT, RIGHT)
-        held = left, right
+    sides = [e.binary(op, _QUARTER, e.const(2, "i8")) for op in ("udiv", "urem")]
+    starts = [
+        e.pointer(operand, e.times(side, TILE), "u1")
+        for operand, side in zip(("%a", "%b"), sides, strict=True)
+    ]
+    held: list[int | None] = [None, None]
+    for count, pair in enumerate(PAIRS, 1):
+        for side, (start, tile) in enumerate(zip(starts, (LEFT, RIGHT), strict=True)):
+            if held[side] != pair[side]:
+                _unit(e, "tileloadd64", tile, e.pointer(start, pair[side] * PIECE, "u1"), LINE)
+                held[side] = pair[side]
+        _unit(e, "tdpbf16ps", SUMS, LEFT, RIGHT)
         between(count)
-
-
-def _move_result(e: Emitter, instruction: str, result: str) -> None:
-    """The two tiles of half a result, from memory or to it."""
-    for tile in (0, 1):
-        _unit(e, instruction, tile, e.pointer(result, tile * HALF, "f4"), SIDE * 4)
 
 
 def _unit(e: Emitter, instruction: str, tile: int, *operands: str | int) -> None:
@@ -260,20 +254,17 @@ def _multiplying_slowly() -> tuple[str, set[str]]:
                 e.store(
                     _whole(e, *numbers), e.pointer(room, plus(e, e.times(row.index, SIDE), half * HALF), "f4")
                 )
+    upper, first = (e.times(e.binary(op, _QUARTER, e.const(2, "i8")), HALF) for op in ("udiv", "urem"))
     with e.loop(0, HALF) as row:
         c = e.pointer("%c", e.times(row.index, SIDE), "f4")
-        sums = [e.load(e.pointer(c, half * HALF, "f4"), "f4", HALF) for half in range(2)]
-        own = e.pointer(left, e.times(e.binary("add", e.times(_HALF, HALF), row.index), SIDE), "f4")
-        with e.loop(0, SIDE, 1, sums) as loop:
+        own = e.pointer(left, e.times(e.binary("add", upper, row.index), SIDE), "f4")
+        with e.loop(0, SIDE, 1, [e.load(c, "f4", HALF)]) as loop:
             number = e.splat(e.load(e.pointer(own, loop.index, "f4"), "f4"), HALF)
-            pair = e.times(e.binary("and", loop.index, e.const(HALF - 1, "i8")), SIDE)
+            column = e.binary("add", e.binary("and", loop.index, e.const(HALF - 1, "i8")), first)
             which = e.binary("and", loop.index, e.const(HALF, "i8"))
-            for half in range(2):
-                place = plus(e, e.binary("add", pair, which), half * HALF * SIDE)
-                other = e.load(e.pointer(right, place, "f4"), "f4", HALF)
-                loop.next.append(e.intrinsic("fma", number, other, loop.carry[half]))
-        for half, total in enumerate(loop.carry):
-            e.store(total, e.pointer(c, half * HALF, "f4"))
+            other = e.load(e.pointer(right, e.binary("add", e.times(column, SIDE), which), "f4"), "f4", HALF)
+            loop.next = [e.intrinsic("fma", number, other, loop.carry[0])]
+        e.store(loop.carry[0], c)
     return "multiply_slowly", e.shared()
 
 
