@@ -17,7 +17,16 @@ from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, bytes_of, chunks, split
 from rushlight.compile.statements import Split
 from rushlight.compile.tiles import Stream, Tile, finish_tile
-from rushlight.compile.unit import QUARTERS, begin, declare, end, multiply, multiply_and_split, quarter_of
+from rushlight.compile.unit import (
+    QUARTERS,
+    Operands,
+    begin,
+    declare,
+    end,
+    multiply,
+    multiply_and_split,
+    quarter_of,
+)
 
 FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
 NEAR = 1 << 19  # bytes of pieces that stay in the second cache
@@ -160,15 +169,32 @@ class _OnTheWay:
 
     def emit(self, part: Part | None) -> None:
         """Write everything."""
-        in_units(self.e, self.length, SIDE, part, self._strip)
+        e, whole = self.e, self.length // SIDE
+        first, last = part if part is not None else (e.const(0, "i8"), e.const(chunks(self.length), "i8"))
+        start, end = e.times(first, SIDE), e.times(e.least(last, whole), SIDE)
 
-    def _strip(self, at: Reg, have: int) -> None:
+        def strip(at: Reg, have: int) -> None:
+            if have == SIDE:
+                follows = e.op(f"icmp slt i64 {plus(e, at, SIDE).text}, {end.text}", "b1", 1)
+                with e.when(e.op(f"icmp eq i64 {at.text}, {start.text}", "b1", 1)):
+                    self._split_first(at, have)
+            else:
+                follows = e.const(False, "b1")
+                self._split_first(at, have)
+            self._strip(at, have, follows)
+
+        in_units(e, self.length, SIDE, part, strip)
+
+    def _split_first(self, at: Reg, have: int) -> None:
+        """The chunks of a strip that are wanted at once."""
+        with self.e.loop(0, self.ahead) as each:
+            self._split(at, have, each.index, self._room(at, each.index))
+
+    def _strip(self, at: Reg, have: int, follows: Reg) -> None:
         """So many rows (or columns) of the streamed operand. While some chunks are multiplied with all blocks
-        of the other one, the next ones are split.
+        of the other one, the next ones are split: at the end those of the next strip, if one follows.
         """
         e = self.e
-        with e.loop(0, self.ahead) as each:
-            self._split(at, have, each.index)
         with e.loop(0, -(-self.count // self.ahead)) as turn:
             first = e.times(turn.index, self.ahead)
             is_fresh = e.op(f"icmp eq i64 {turn.index.text}, 0", "b1", 1)
@@ -181,51 +207,55 @@ class _OnTheWay:
                 begin(e, sums, is_fresh)
                 with e.loop(0, here) as each:
                     number = e.binary("add", first, each.index)
-                    self._chunk(at, have, number, (block, quarter), part.index, sums)
+                    place = e.binary("add", e.times(block, self.count), number)
+                    other = e.pointer(self.other.pointer, e.times(place, CHUNK), "u1")
+                    own = self._room(at, number)
+                    left, right = (own, other) if self.is_left else (other, own)
+                    self._chunk((left, right, quarter, sums), at, have, number, follows, part.index)
                 end(e, sums)
         in_units(e, self.width, SIDE, None, lambda other, width: self._done(at, have, other, width))
 
-    def _chunk(self, at: Reg, have: int, number: Reg, place: tuple[Reg, Reg], part: Reg, sums: str) -> None:
+    def _chunk(self, operands: Operands, at: Reg, have: int, number: Reg, follows: Reg, part: Reg) -> None:
         """Multiply a chunk with one of another block, for a quarter of the result, and split a part of one
         that is wanted later.
         """
-        e, (block, quarter) = self.e, place
-        of_other = e.binary("add", e.times(block, self.count), number)
-        other = e.pointer(self.other.pointer, e.times(of_other, CHUNK), "u1")
-        own = self._room(number)
-        left, right = (own, other) if self.is_left else (other, own)
+        e = self.e
         later = plus(e, number, self.ahead)
-        operands = left, right, quarter, sums
         parts = QUARTERS * {1: 1, 2: 2, 3: 2, 4: 4}[self.blocks]  # of three blocks, two take part
-        is_there = e.op(f"icmp slt i64 {later.text}, {self.count}", "b1", 1)
+        is_here = e.op(f"icmp slt i64 {later.text}, {self.count}", "b1", 1)
         takes_part = e.op(f"icmp slt i64 {part.text}, {parts}", "b1", 1)
+        is_there = e.binary("or", is_here, follows)
         with e.either(e.binary("and", is_there, takes_part)) as otherwise:
+            target = self._room(at, later)
+            strip = e.select(is_here, at, plus(e, at, SIDE))
+            later = e.select(is_here, later, plus(e, later, -self.count))
             if have == SIDE and self.source.along_k == self.is_left:
-                start, steps = self._start(at, later)
+                start, steps = self._start(strip, later)
                 last = (self.length - 1) // SIDE * SIDE
-                below, _ = self._start(e.least(plus(e, at, SIDE), last), later)
-                target = self._room(later)
+                below, _ = self._start(e.least(plus(e, strip, SIDE), last), later)
                 multiply_and_split(e, operands, self.source, (part, parts), start, below, steps, target)
             else:
                 with e.when(e.op(f"icmp eq i64 {part.text}, 0", "b1", 1)):
-                    self._split(at, have, later)
+                    self._split(strip, have, later, target)
                 multiply(e, *operands)
             otherwise()
             multiply(e, *operands)
 
-    def _split(self, at: Reg, have: int, number: Reg) -> None:
+    def _split(self, at: Reg, have: int, number: Reg, room: str) -> None:
         """Split a chunk that has so many rows (or columns)."""
         start, steps = self._start(at, number)
-        split(self.e, start, self.source, (self.e.const(have, "i8"), steps), self._room(number))
+        split(self.e, start, self.source, (self.e.const(have, "i8"), steps), room)
 
     def _start(self, at: Reg, number: Reg) -> tuple[str, Reg]:
         """Where the chunk begins that has this number along k, and how many steps of k it has."""
         return _start_of(self.e, self.spec, self.streamed, at, number, self.is_left)
 
-    def _room(self, number: Reg) -> str:
-        """Where the pieces of a chunk go: there is room for those at hand, and for the next ones."""
-        place = self.e.binary("urem", number, self.e.const(2 * self.ahead, "i8"))
-        return self.e.pointer(self.rooms, self.e.times(place, CHUNK), "u1")
+    def _room(self, at: Reg, number: Reg) -> str:
+        """Where the pieces of a strip's chunk go: there is room for those at hand, and for the next ones."""
+        e = self.e
+        place = e.binary("add", e.times(e.binary("udiv", at, e.const(SIDE, "i8")), self.count), number)
+        place = e.binary("urem", place, e.const(2 * self.ahead, "i8"))
+        return e.pointer(self.rooms, e.times(place, CHUNK), "u1")
 
     def _done(self, at: Reg, have: int, other: Reg, width: int) -> None:
         """Hand over the result of a strip with a block of the other operand."""

@@ -42,6 +42,7 @@ from rushlight.storage import LINE
 PAIRS = ((2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0))
 SUMS, LEFT, RIGHT = range(3)  # the tiles in use
 QUARTERS = 4  # of a result: upper left, upper right, lower left, lower right
+Operands = tuple[str, str, Reg, str]  # of `multiply`
 
 
 @contextlib.contextmanager
@@ -94,7 +95,7 @@ def multiply(e: Emitter, left: str, right: str, quarter: Reg, result: str) -> No
 
 def multiply_and_split(
     e: Emitter,
-    operands: tuple[str, str, Reg, str],
+    operands: Operands,
     source: Source,
     part: tuple[Reg, int],
     start: str,
@@ -175,10 +176,11 @@ def _multiplying_and_splitting(along_k: bool, parts: int) -> tuple[str, set[str]
         _multiply_tiles(e, split_some)
         e.store(squares, e.pointer("%target", SQUARES, "u1"))
         otherwise()
-        # All of it, whichever part: what the other calls find may be plain.
-        split_name, needed = splitting(along_k)
-        e.declared |= needed
-        e.line(f"call void @{split_name}(ptr %source, i64 %step, i64 {SIDE}, i64 %steps, ptr %target)")
+        # All of it: at the first part, and at any if only this call is not plain, as the others may be.
+        with e.when(e.binary("or", is_first, is_whole)):
+            split_name, needed = splitting(along_k)
+            e.declared |= needed
+            e.line(f"call void @{split_name}(ptr %source, i64 %step, i64 {SIDE}, i64 %steps, ptr %target)")
         multiply(e, "%a", "%b", _QUARTER, "%c")
     return name, e.shared()
 
