@@ -27,7 +27,7 @@ from rushlight.compile.tiles import Stream, lanes_along_j, tile_of
 
 FAR_BYTES = 1 << 19  # more than that does not stay in the second cache until it is wanted again
 MANY_STEPS = 16  # of a sum
-MANY_PRODUCTS = 1 << 23  # of numbers, that are worth splitting operands for the matrix unit
+MANY_PRODUCTS = 1 << 21  # of numbers, that are worth splitting operands for the matrix unit
 
 COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
 BLOCKS, BLOCKS_TURNED = "blocks", "blocks turned"
