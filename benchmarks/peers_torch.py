@@ -79,16 +79,7 @@ def contestant(way: str, task: Task, threads: int) -> Run:
     def forward(x: Any, y: Any) -> Any:
         return loss_of(model(x), y)
 
-    if how == "compile":
-        forward = lib.compile(forward)
-
-    def step(x: Any, y: Any) -> Any:
-        loss = forward(x, y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = step_of(lib.compile(forward) if how == "compile" else forward, optimizer)
     if how in ("compiled", "over"):
         step = lib.compile(step)
     if how == "over":
@@ -103,6 +94,19 @@ def contestant(way: str, task: Task, threads: int) -> Run:
         return lib.stack(losses).numpy()
 
     return run
+
+
+def step_of(forward: Any, optimizer: Any) -> Any:
+    """A training step: from a batch to its loss."""
+
+    def step(x: Any, y: Any) -> Any:
+        loss = forward(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
 
 
 def epochs(lib: Any, step: Any, inputs: Any, targets: Any, scheduler: Any, task: Task) -> Run:
