@@ -2,9 +2,10 @@
 
 Both operands are split into pieces. If one meets no more than a few blocks of the other, as weights do in a
 batch, it is split on the way, some chunks ahead of the unit, so that its pieces stay in the nearest cache.
-The other one, or both where each meets many blocks, is split by a `Split` before, and its pieces lie in
-memory chunk by chunk, one row (or column) of chunks after another. Invariant: every element of the result is
-one sum over the chunks in the order of k.
+The other one is split by a `Split` before, and its pieces lie in memory chunk by chunk, one row (or column) of
+chunks after another. Where each meets many blocks the right one is split before, and the left one row by row
+of chunks where they are wanted, if these are few, else before. Invariant: every element of the result is one
+sum over the chunks in the order of k.
 """
 
 from __future__ import annotations
@@ -92,12 +93,15 @@ def _many_blocks(
     def row_of_chunks(start: str, at: Reg) -> str:
         return e.pointer(start, e.times(at, count * CHUNK // SIDE), "u1")
 
-    def split_row(row: Reg, rows: int, target: str) -> None:
-        source = _source(spec.a, is_left=True)
-        with e.loop(0, count) as chunk:
-            start, steps = _start_of(e, spec, spec.a, row, chunk.index)
-            at = e.pointer(target, e.times(chunk.index, CHUNK), "u1")
-            split(e, start, source, (e.const(rows, "i8"), steps), at)
+    def split_rows(first: Reg, have: int) -> None:
+        def row_of(at: Reg, rows: int) -> None:
+            row, target = e.binary("add", first, at), row_of_chunks(rooms, at)
+            with e.loop(0, count) as chunk:
+                start, steps = _start_of(e, spec, spec.a, row, chunk.index)
+                room = e.pointer(target, e.times(chunk.index, CHUNK), "u1")
+                split(e, start, _source(spec.a, is_left=True), (e.const(rows, "i8"), steps), room)
+
+        in_units(e, have, SIDE, None, row_of)
 
     def block(row: Reg, rows: int, column: Reg, columns: int, left: str) -> None:
         for each in streams:
@@ -113,17 +117,9 @@ def _many_blocks(
         finish_tile(e, spec, finish, Tile(result, SIDE, row, rows, column, columns))
 
     def some_rows(first: Reg, have: int) -> None:
-        if spec.a.in_pieces:
-            left = row_of_chunks(spec.a.pointer, first)
-        else:
-            left = rooms
-            in_units(
-                e,
-                have,
-                SIDE,
-                None,
-                lambda at, rows: split_row(e.binary("add", first, at), rows, row_of_chunks(left, at)),
-            )
+        left = row_of_chunks(spec.a.pointer, first) if spec.a.in_pieces else rooms
+        if not spec.a.in_pieces:
+            split_rows(first, have)
 
         def column_of_blocks(column: Reg, columns: int) -> None:
             def one(at: Reg, rows: int) -> None:
