@@ -2,10 +2,10 @@
 
 Both operands are split into pieces. If one meets no more than a few blocks of the other, as weights do in a
 batch, it is split on the way, some chunks ahead of the unit, so that its pieces stay in the nearest cache.
-The other one is split by a `Split` before, and its pieces lie in memory chunk by chunk, one row (or column) of
-chunks after another. Where each meets many blocks the right one is split before, and the left one row by row
-of chunks where they are wanted, if these are few, else before. Invariant: every element of the result is one
-sum over the chunks in the order of k.
+The other one is split by a `Split` before, and its pieces lie in memory chunk by chunk, one row (or column)
+of chunks after another. Where each meets many blocks the right one is split before, and the left one row by
+row of chunks where they are wanted, if these are few, else before. Invariant: every element of the result is
+one sum over the chunks in the order of k.
 """
 
 from __future__ import annotations
