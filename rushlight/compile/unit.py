@@ -1,13 +1,13 @@
 """The CPU's unit that multiplies tiles of bfloat16 and adds in float32 (Intel's AMX), as products use it.
 
-A tile is 16 rows of 64 bytes. At a time the unit holds two of sums, which are 16 rows and 32 columns of a
-result, one piece of the left operand's rows, and one of half the columns of the right one. A step of k adds
-the six products of pieces that `pieces` speaks of. All that takes a third of the time that products of
-float32 take, and long sums come out nearer to the true ones, as the unit adds up 32 terms before it rounds
-into a sum. The unit has eight registers, and less would have to be loaded if all were in use. But what
-another program does on the same core, as its other hyperthread, halves the registers behind these: then
-there is none to spare, and every instruction waits for the one before. With four in use products take as
-long as with eight where the core is our own, and half as long where it is not.
+A tile is 16 rows of 64 bytes. At a time the unit holds one of sums, a quarter of a block's, and a piece of 16
+rows of the left and of 16 columns of the right operand. A step of k adds the six products of pieces that
+`pieces` speaks of. All that takes a third of the time that products of float32 take, and long sums come out
+nearer to the true ones, as the unit adds up 32 terms before it rounds into a sum. The unit has eight
+registers, and less would have to be loaded if all were in use. But what another program does on the same
+core, as its other hyperthread, halves the physical registers behind these: then with eight in use there is
+none to spare, and every instruction waits for the one before. With three in use products take as long as with
+eight where the core is our own, and less than half as long where it is not.
 
 Chunks with infinities, NaN or numbers beyond 2**64 are multiplied number by number. The unit counts pieces
 and their products as zero below 1.2e-38. Invariant: a sum is taken chunk by chunk in the order of k; within a
@@ -80,8 +80,13 @@ def end(e: Emitter, result: str) -> None:
 
 def quarter_of(e: Emitter, result: str, quarter: Reg) -> str:
     """Where a quarter of a result begins."""
-    upper, left = (e.binary(op, quarter, e.const(2, "i8")) for op in ("udiv", "urem"))
-    return e.pointer(e.pointer(result, e.times(upper, HALF * SIDE), "f4"), e.times(left, HALF), "f4")
+    row, column = _halves(e, quarter)
+    return e.pointer(e.pointer(result, e.times(row, HALF * SIDE), "f4"), e.times(column, HALF), "f4")
+
+
+def _halves(e: Emitter, quarter: Reg) -> list[Reg]:
+    """Which half of the rows a quarter has, and which of the columns."""
+    return [e.binary(op, quarter, e.const(2, "i8")) for op in ("udiv", "urem")]
 
 
 def multiply(e: Emitter, left: str, right: str, quarter: Reg, result: str) -> None:
@@ -214,10 +219,9 @@ def _multiply_extreme(e: Emitter) -> None:
 
 def _multiply_tiles(e: Emitter, between: Callable[[int], None]) -> None:
     """All products of pieces; `between` is called after each with how many there were."""
-    sides = [e.binary(op, _QUARTER, e.const(2, "i8")) for op in ("udiv", "urem")]
     starts = [
-        e.pointer(operand, e.times(side, TILE), "u1")
-        for operand, side in zip(("%a", "%b"), sides, strict=True)
+        e.pointer(operand, e.times(half, TILE), "u1")
+        for operand, half in zip(("%a", "%b"), _halves(e, _QUARTER), strict=True)
     ]
     held: list[int | None] = [None, None]
     for count, pair in enumerate(PAIRS, 1):
@@ -256,13 +260,13 @@ def _multiplying_slowly() -> tuple[str, set[str]]:
                 e.store(
                     _whole(e, *numbers), e.pointer(room, plus(e, e.times(row.index, SIDE), half * HALF), "f4")
                 )
-    upper, first = (e.times(e.binary(op, _QUARTER, e.const(2, "i8")), HALF) for op in ("udiv", "urem"))
+    first_row, first_column = (e.times(half, HALF) for half in _halves(e, _QUARTER))
     with e.loop(0, HALF) as row:
         c = e.pointer("%c", e.times(row.index, SIDE), "f4")
-        own = e.pointer(left, e.times(e.binary("add", upper, row.index), SIDE), "f4")
+        own = e.pointer(left, e.times(e.binary("add", first_row, row.index), SIDE), "f4")
         with e.loop(0, SIDE, 1, [e.load(c, "f4", HALF)]) as loop:
             number = e.splat(e.load(e.pointer(own, loop.index, "f4"), "f4"), HALF)
-            column = e.binary("add", e.binary("and", loop.index, e.const(HALF - 1, "i8")), first)
+            column = e.binary("add", e.binary("and", loop.index, e.const(HALF - 1, "i8")), first_column)
             which = e.binary("and", loop.index, e.const(HALF, "i8"))
             other = e.load(e.pointer(right, e.binary("add", e.times(column, SIDE), which), "f4"), "f4", HALF)
             loop.next = [e.intrinsic("fma", number, other, loop.carry[0])]
