@@ -47,8 +47,8 @@ def each_apart(task: Task, steps: int) -> float:
     lib.set_num_threads(1)
     inputs, targets = lib.from_numpy(task.inputs), lib.from_numpy(task.targets)
     eager_parts, parts = (peers_torch.parts(lib, task) for _ in range(2))
-    eager, compiled = (_step_of(each) for each in (eager_parts, parts))
-    compiled = lib.compile(compiled)
+    eager, step = (peers_torch.step_of(*each[:3]) for each in (eager_parts, parts))
+    compiled = lib.compile(step)
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for rows in lib.from_numpy(task.rows(0, steps)):
         _copy_state(lib, eager_parts, parts)
@@ -59,11 +59,6 @@ def each_apart(task: Task, steps: int) -> float:
                 scheduler.step()
     ours, theirs = (np.stack(each) for each in zip(*pairs, strict=True))
     return apart(ours, theirs)
-
-
-def _step_of(parts: tuple[Any, ...]) -> Any:
-    model, loss_of, optimizer, _ = parts
-    return peers_torch.step_of(lambda x, y: loss_of(model(x), y), optimizer)
 
 
 def _copy_state(lib: Any, source: tuple[Any, ...], target: tuple[Any, ...]) -> None:

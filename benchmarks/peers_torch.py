@@ -76,10 +76,7 @@ def contestant(way: str, task: Task, threads: int) -> Run:
     if task.workload.kind == "predict":
         return predictions(lib, how, model, inputs, task)
 
-    def forward(x: Any, y: Any) -> Any:
-        return loss_of(model(x), y)
-
-    step = step_of(lib.compile(forward) if how == "compile" else forward, optimizer)
+    step = step_of(model, loss_of, optimizer, lib.compile if how == "compile" else None)
     if how in ("compiled", "over"):
         step = lib.compile(step)
     if how == "over":
@@ -96,8 +93,14 @@ def contestant(way: str, task: Task, threads: int) -> Run:
     return run
 
 
-def step_of(forward: Any, optimizer: Any) -> Any:
-    """A training step: from a batch to its loss."""
+def step_of(model: Any, loss_of: Any, optimizer: Any, compiled: Any = None) -> Any:
+    """A training step, from a batch to its loss; `compiled` is what to call the forward pass through."""
+
+    def forward(x: Any, y: Any) -> Any:
+        return loss_of(model(x), y)
+
+    if compiled is not None:
+        forward = compiled(forward)
 
     def step(x: Any, y: Any) -> Any:
         loss = forward(x, y)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rushlight.compile.body import Body, Place
-from rushlight.compile.contract import Contraction, Finish, Matrix, Part, in_units, plus
+from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, in_units, plus
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, bytes_of, chunks, split
 from rushlight.compile.statements import Split
@@ -30,7 +30,6 @@ from rushlight.compile.unit import (
 )
 
 FEW_BLOCKS = 4  # of the other operand, that one is split for on the way
-NEAR = 1 << 19  # bytes of pieces that stay in the second cache
 FEW_CHUNKS = 4  # along k, of which some rows of the left operand stay in the nearest cache
 AHEAD = 2  # chunks that are split on the way before they are multiplied
 ROWS = 2  # of blocks, that go through the right operand together if its pieces do not stay near
@@ -66,7 +65,7 @@ def _rows_of(spec: Contraction) -> int:
     """How many rows of blocks go through the right operand together: few are soon done, which threads like
     that are not equally fast.
     """
-    return 1 if bytes_of(spec.n, spec.k) <= NEAR else ROWS
+    return 1 if bytes_of(spec.n, spec.k) <= FAR_BYTES else ROWS
 
 
 def in_blocks(
@@ -138,12 +137,17 @@ def _source(matrix: Matrix, is_left: bool) -> Source:
     return Source(step, by_columns == is_left, is_left)
 
 
+def _rest_of(e: Emitter, length: int, at: Reg) -> Reg:
+    """How much of a dimension a chunk has that begins there."""
+    return e.least(e.binary("sub", e.const(length, "i8"), at), SIDE)
+
+
 def _start_of(
     e: Emitter, spec: Contraction, matrix: Matrix, at: Reg, number: Reg, is_left: bool = True
 ) -> tuple[str, Reg]:
     """Where the chunk of an operand begins that has this number along k, and how many steps of k it has."""
     k = e.times(number, SIDE)
-    steps = e.least(e.binary("sub", e.const(spec.k, "i8"), k), SIDE)
+    steps = _rest_of(e, spec.k, k)
     return spec.element(e, matrix, *((at, k) if is_left else (k, at))), steps
 
 
@@ -272,8 +276,7 @@ def emit_split(e: Emitter, statement: Split, pointers: dict[int, str], part: Par
     with e.loop(first, last) as unit:
         at = e.times(e.binary("udiv", unit.index, e.const(count, "i8")), SIDE)
         step = e.times(e.binary("urem", unit.index, e.const(count, "i8")), SIDE)
-        rows = e.least(e.binary("sub", e.const(length, "i8"), at), SIDE)
-        steps = e.least(e.binary("sub", e.const(k, "i8"), step), SIDE)
+        rows, steps = _rest_of(e, length, at), _rest_of(e, k, step)
         start = body.address(access, Place((at, step), -1, 1, None))
         split(e, start, source, (rows, steps), e.pointer(target, e.times(unit.index, CHUNK), "u1"))
 

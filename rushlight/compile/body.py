@@ -109,8 +109,9 @@ class Body:
                 if each in self.stored:
                     waiting.append((each.store, value))
         for access, value in waiting:
-            if self.spare is not None and access.buffer.number in self.spare.buffers:
-                with self.e.when(self.spare.wanted):
+            wanted = self._wanted(access.buffer)
+            if wanted is not None:
+                with self.e.when(wanted):
                     self.store(access, place, value)
             else:
                 self.store(access, place, value)
@@ -146,9 +147,20 @@ class Body:
         spared may have no address, and what they read of it they stored themselves.
         """
         read = dict.fromkeys(access for each in statements for access in each.loads)
-        spared = self.spare.buffers if self.spare is not None else ()
-        there = {each for each in self.pointers if each not in spared}
-        return [each for each in read if each.buffer.number in there and any(each.strides) and not each.picks]
+        return [
+            each
+            for each in read
+            if each.buffer.number in self.pointers
+            and self._wanted(each.buffer) is None
+            and any(each.strides)
+            and not each.picks
+        ]
+
+    def _wanted(self, buffer: Buffer) -> Reg | None:
+        """The condition on which a buffer is stored to, if it is spared."""
+        if self.spare is None or buffer.number not in self.spare.buffers:
+            return None
+        return self.spare.wanted
 
     # -- memory ----------------------------------------------------------------------------------------------
 

@@ -72,6 +72,7 @@ class Contraction(NamedTuple):
         return pointer
 
 
+FAR_BYTES = 1 << 19  # more than that does not stay in the second cache until it is wanted again
 Part = tuple[Reg, Reg]  # the first unit of work of this thread, and one past the last
 
 

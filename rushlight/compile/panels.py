@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rushlight.compile.contract import FAR_BYTES
 from rushlight.compile.expr import is_float, kind_of
 from rushlight.compile.group import Group
 from rushlight.compile.layout import Shape
-from rushlight.compile.products import BLOCKS, BLOCKS_TURNED, COLUMNS, DOTS, DOTS_TURNED, FAR_BYTES, factors
+from rushlight.compile.products import BLOCKS, BLOCKS_TURNED, COLUMNS, DOTS, DOTS_TURNED, factors
 from rushlight.compile.program import STATE, Buffer
 from rushlight.compile.statements import Access, Product, Statement
 

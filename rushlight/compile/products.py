@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rushlight.compile import blocks, dots, tiles
 from rushlight.compile.body import Body, Place, Spare
-from rushlight.compile.contract import Contraction, Matrix, Part
+from rushlight.compile.contract import FAR_BYTES, Contraction, Matrix, Part
 from rushlight.compile.dots import Supply, lanes_along_k
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
@@ -25,7 +25,6 @@ from rushlight.compile.program import Buffer, Window
 from rushlight.compile.statements import Access, Product, Split, Statement, Work, at
 from rushlight.compile.tiles import Stream, lanes_along_j, tile_of
 
-FAR_BYTES = 1 << 19  # more than that does not stay in the second cache until it is wanted again
 MANY_STEPS = 16  # of a sum
 MANY_PRODUCTS = 1 << 21  # of numbers, that are worth splitting operands for the matrix unit
 
@@ -257,13 +256,14 @@ def emit_product(
             else:
                 done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
+        if way in (DOTS, DOTS_TURNED):
+            lanes_along_k(e, spec, finish, part, supply)
+            return
         streams = [] if batch else _streams(spec, body, start, statements, way)
         if way in (COLUMNS, ROWS):
             lanes_along_j(e, spec, finish, part, streams)
-        elif way in (BLOCKS, BLOCKS_TURNED):
-            blocks.in_blocks(e, spec, finish, part, streams)
         else:
-            lanes_along_k(e, spec, finish, part, supply)
+            blocks.in_blocks(e, spec, finish, part, streams)
 
     _batches(e, batch, (), nest)
 
