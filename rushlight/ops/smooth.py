@@ -170,7 +170,8 @@ TANH_GELU_BACKWARD = elementwise_op(
     lambda: [
         *activation_samples({"approximate": "tanh"}, special=False),
         Sample([T((40,), "float64", low=-6.0, high=6.0)], {"approximate": "tanh"}),
-        Sample([T(values=[0.0, -0.0, 3.0, -3.0])]),
+        Sample([T(values=[0.0, 3.0, -3.0])]),
+        Sample([T(values=[-0.0])]),  # by itself: PyTorch's AVX2 vectors lose its sign, single numbers keep it
         INT,
         Sample([T((2,))], {"approximate": "linear"}, raises=True),
     ],
