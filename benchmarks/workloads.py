@@ -1,9 +1,10 @@
 """The workloads next to PyTorch, JAX and the notebook's NumPy, taking turns in one run.
 
 Every contestant is a process of its own, so that its threads and its memory are its own; they begin with the
-same numbers and must come to the same loss. Each round lets every one run the same number of steps; the ratio
-of two contestants is the median of their ratios round by round, so that a machine that slows down slows both.
-Invariant: only one contestant runs at a time.
+same numbers and must come to the same loss. Each round lets every one run the same number of steps and then
+measures what the machine can do at most; the ratio of two contestants, and the share of the machine's limits,
+is the median of the ratios round by round, so that a machine that slows down slows both. Invariant: only one
+of these processes computes at a time.
 """
 
 from __future__ import annotations
@@ -41,6 +42,29 @@ CONTESTANTS = (
     ("rushlight over", 2),
 )
 TOLERANCE = 1e-3  # relative, of the mean loss of the last quarter of the first segment
+
+
+class Machine:
+    """A process that measures the machine's limits, with all cores, when told to."""
+
+    def __init__(self) -> None:
+        self.limits: list[dict[str, float]] = []
+        environment = {name: value for name, value in os.environ.items() if name not in (*LEFT_OUT, *THREADS)}
+        command = [sys.executable, "-m", "benchmarks.peak"]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def measure(self) -> None:
+        """Note what it can do now."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("now\n")
+        self.process.stdin.flush()
+        self.limits.append(json.loads(self.process.stdout.readline()))
+
+    def end(self) -> None:
+        """Let it go."""
+        self.process.communicate()
 
 
 class Contestant:
@@ -119,14 +143,17 @@ def measure(workload: Workload, pairs: int, quick: bool) -> dict[str, Any]:
             for way, threads in CONTESTANTS
             if takes_part(way, threads, workload, quick)
         ]
+        machine = Machine()
         try:
             for number in range(pairs + 1):
                 for each in contestants:
                     each.run(number * count, count)
+                if number:  # the first segment is not timed either
+                    machine.measure()
         finally:
-            for each in contestants:
+            for each in (*contestants, machine):
                 each.end()
-    return figures(workload, contestants, count)
+    return figures(workload, contestants, machine.limits, count)
 
 
 def takes_part(way: str, threads: int, workload: Workload, quick: bool) -> bool:
@@ -138,8 +165,13 @@ def takes_part(way: str, threads: int, workload: Workload, quick: bool) -> bool:
     return workload.kind != "predict" or way not in ("jax scan", "rushlight over")
 
 
-def figures(workload: Workload, contestants: Sequence[Contestant], count: int) -> dict[str, Any]:
-    """Medians, ratios to the quickest of Rushlight's ways, and the check of the losses."""
+def figures(
+    workload: Workload, contestants: Sequence[Contestant], limits: Sequence[dict[str, float]], count: int
+) -> dict[str, Any]:
+    """Medians, ratios to the quickest of Rushlight's ways, shares of `limits`, the machine's in each round, and
+    the check of the losses.
+    """
+    work = {"flops": workload.flops, "bytes": workload.bytes}
     able = [each for each in contestants if each.error is None]
     reference = next(ending(each) for each in able)
     ours = [each for each in able if each.way.startswith("rushlight")]
@@ -153,6 +185,13 @@ def figures(workload: Workload, contestants: Sequence[Contestant], count: int) -
                 "step": step,
                 "compile": max(each.first - count * step, 0.0),
                 "peak": each.peak,
+                "shares": {
+                    kind: statistics.median(
+                        amount / seconds / limit[kind]
+                        for seconds, limit in zip(each.seconds, limits, strict=True)
+                    )
+                    for kind, amount in work.items()
+                },
                 "loss": ending(each),
                 "agrees": abs(ending(each) - reference) <= TOLERANCE * abs(reference),
             }
@@ -161,8 +200,8 @@ def figures(workload: Workload, contestants: Sequence[Contestant], count: int) -
                     a / b for a, b in zip(each.seconds, best.seconds, strict=True)
                 )
         rows.append(row)
-    work = {"flops": workload.flops, "bytes": workload.bytes}
-    return {"name": workload.name, "steps": count, "work": work, "contestants": rows}
+    peak = {kind: statistics.median(limit[kind] for limit in limits) for kind in work}
+    return {"name": workload.name, "steps": count, "work": work, "peak": peak, "contestants": rows}
 
 
 def ending(contestant: Contestant) -> float:
@@ -171,32 +210,25 @@ def ending(contestant: Contestant) -> float:
     return float(losses[-max(len(losses) // 4, 1) :].mean())
 
 
-def machine_peak() -> dict[str, float]:
-    """The machine's own limits, with all cores."""
-    environment = {name: value for name, value in os.environ.items() if name not in (*LEFT_OUT, *THREADS)}
-    command = [sys.executable, "-m", "benchmarks.peak"]
-    return json.loads(subprocess.check_output(command, cwd=ROOT, env=environment, text=True))
-
-
 def run_all(names: Sequence[str], pairs: int, quick: bool, report: bool) -> dict[str, Any]:
     """Every workload whose name holds one of `names` (all if none is given), printed as they come."""
     chosen = [each for each in WORKLOADS if not names or any(name in each.name for name in names)]
-    peak = machine_peak()
-    results: dict[str, Any] = {"peak": peak, "pairs": pairs, "workloads": []}
+    results: dict[str, Any] = {"pairs": pairs, "workloads": []}
     if report:
-        limits = f"{peak['flops'] / 1e9:.1f} GFLOP/s (matrix product), {peak['bytes'] / 1e9:.1f} GB/s (copy)"
-        print(f"peak: {limits}; medians of {pairs} rounds; ratio: to the quickest of Rushlight's ways")
+        print(f"medians of {pairs} rounds; ratio: to the quickest of Rushlight's ways")
     for workload in chosen:
         found = measure(workload, pairs, quick)
         results["workloads"].append(found)
         if report:
-            show(found, peak)
+            show(found)
     return results
 
 
-def show(found: dict[str, Any], peak: dict[str, float]) -> None:
+def show(found: dict[str, Any]) -> None:
     """One workload as a table."""
+    flops, copied = (found["peak"][kind] / 1e9 for kind in ("flops", "bytes"))
     print(f"\n{found['name']} ({found['steps']} steps a round)")
+    print(f"the machine: {flops:.1f} GFLOP/s (matrix product), {copied:.1f} GB/s (copy)")
     heads = f"{'µs a step':>11}{'ratio':>8}{'compile, s':>12}{'memory, MB':>12}{'product':>9}{'copy':>7}"
     print(f"{'':30}{heads}  loss")
     for row in found["contestants"]:
@@ -204,9 +236,8 @@ def show(found: dict[str, Any], peak: dict[str, float]) -> None:
         if row["error"] is not None:
             print(f"{title:30}  did not run: {row['error'][:90]}")
             continue
-        shares = [found["work"][kind] / row["step"] / peak[kind] for kind in ("flops", "bytes")]
         times = f"{1e6 * row['step']:>11.1f}{row.get('ratio', float('nan')):>8.2f}{row['compile']:>12.2f}"
-        uses = f"{row['peak']:>12.0f}{shares[0]:>9.0%}{shares[1]:>7.0%}"
+        uses = f"{row['peak']:>12.0f}{row['shares']['flops']:>9.0%}{row['shares']['bytes']:>7.0%}"
         remark = "" if row["agrees"] else "  NOT the same loss"
         print(f"{title:30}{times}{uses}  {row['loss']:.5f}{remark}", flush=True)
 

@@ -78,9 +78,22 @@ def test_contestants_take_turns_and_errors_are_told(tmp_path: Path) -> None:
         each.end()
     assert unable.error is not None and "nobody" in unable.error
     assert able.error is None and len(able.seconds) == 2 and able.peak > 1
-    found = workloads.figures(small_task().workload, [able, unable], 4)
+    workload = small_task().workload
+    limits = [{"flops": 1e9, "bytes": 1e10}] * 2
+    found = workloads.figures(workload, [able, unable], limits, 4)
     assert [row["error"] is None for row in found["contestants"]] == [True, False]
-    assert found["contestants"][0]["agrees"] and found["contestants"][0]["ratio"] == 1
+    row = found["contestants"][0]
+    assert row["agrees"] and row["ratio"] == 1
+    rates = [workload.flops / seconds for seconds in able.seconds]
+    assert row["shares"]["flops"] == pytest.approx(sum(rates) / 2 / 1e9)
+
+
+def test_the_machine_is_measured_when_told_to() -> None:
+    machine = workloads.Machine()
+    machine.measure()
+    machine.end()
+    (limits,) = machine.limits
+    assert limits["flops"] > 1e8 and limits["bytes"] > 1e7
 
 
 def test_another_loss_is_noticed() -> None:
