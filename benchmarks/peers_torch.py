@@ -117,7 +117,7 @@ def epochs(lib: Any, step: Any, inputs: Any, targets: Any, scheduler: Any, task:
     data = lib.utils.data.TensorDataset(inputs, targets)
 
     def run(first: int, count: int) -> np.ndarray:
-        rows = lib.utils.data.Subset(data, task.rows(first, count).reshape(-1).tolist())
+        rows = lib.utils.data.Subset(data, task.rows(first, count).reshape(-1))
         loader = lib.utils.data.DataLoader(rows, batch_size=task.workload.batch)
         return step.over(loader, scheduler=scheduler).numpy()
 

@@ -9,6 +9,7 @@ import pytest
 
 import rushlight as rl
 from rushlight import nn, optim
+from rushlight.compile.llvm import vector_bytes
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
@@ -125,7 +126,7 @@ def test_sizes_that_fill_no_panel(inputs, width, shapes, on_threads):
     assert any(shapes)
 
 
-@pytest.mark.parametrize("size", [2, 8])
+@pytest.mark.parametrize("size", [2, vector_bytes() // 8])
 def test_tiny_batches(size, shapes, on_threads, monkeypatch):
     """Their forward passes are dot products with weights, beside which the optimizer keeps its matrices."""
     monkeypatch.setattr(plan, "has_flush", lambda: False)  # so that updates may be joined to the next step

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from rushlight.compile.contract import Contraction, Finish, Part, divisor, in_units, plus
 from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.llvm import vector_registers
 
 SUPPLIED_ROWS, SUPPLIED_COLUMNS = 4, 4
-SUMS = 24  # under way at once
+FEW = 3  # rows, of which so few are multiplied with more columns at once
 MANY_UNITS = 8  # that threads share evenly enough, however many there are
 
 # Called with (first column, how many) before the dot products of some columns of B; what comes back is called
@@ -19,9 +20,14 @@ MANY_UNITS = 8  # that threads share evenly enough, however many there are
 Supply = Callable[[Reg, int], Callable[[int, Reg, "Reg | None"], Reg]]
 
 
+def _sums() -> int:
+    """How many are under way at once: what vector registers hold, beside those of operands."""
+    return 24 if vector_registers() == 32 else 12
+
+
 def _group(spec: Contraction) -> int:
     """How many neighbouring columns dot products are computed for at once."""
-    return min(8 if spec.m <= 3 else 4, spec.n)
+    return min(_sums() // FEW if spec.m <= FEW else 4, spec.n)
 
 
 def units_of(spec: Contraction) -> int:
@@ -32,7 +38,7 @@ def units_of(spec: Contraction) -> int:
 
 def _units(spec: Contraction) -> tuple[int, int]:
     group = _group(spec)
-    return -(-spec.m // divisor(spec.m, SUMS // group)), -(-spec.n // group)
+    return -(-spec.m // divisor(spec.m, _sums() // group)), -(-spec.n // group)
 
 
 def _shares_rows(spec: Contraction) -> bool:
@@ -48,8 +54,10 @@ def lanes_along_k(
 
     With `supply`, B is not read but given, once: for no more than `SUPPLIED_ROWS` rows of A.
     """
-    group = _group(spec) if supply is None else min(SUPPLIED_COLUMNS, spec.n)
-    mi = divisor(spec.m, SUMS // group)
+    group, mi = min(SUPPLIED_COLUMNS, spec.n), spec.m
+    if supply is None:
+        group = _group(spec)
+        mi = divisor(spec.m, _sums() // group)
     shared_rows, shared_columns = (part, None) if supply is None and _shares_rows(spec) else (None, part)
 
     def dots(row: Reg, rows: int, column: Reg, columns: int) -> None:

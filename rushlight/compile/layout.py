@@ -13,9 +13,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rushlight.compile.emit import BYTES, Emitter, Reg
-from rushlight.compile.llvm import vector_bytes
+from rushlight.compile.llvm import vector_bytes, vector_registers
 
-VECTORS = 4  # in the width of a panel, and of the register tiles that go through it
+BETWEEN_PANELS = 7  # rows left free
+
+
+def vectors_in_width() -> int:
+    """How many vectors wide a panel is, and the register tiles that go through it."""
+    return 4 if vector_registers() == 32 else 2
 
 
 class Panels(NamedTuple):
@@ -53,16 +58,16 @@ class Shape(NamedTuple):
     def panels(self, kind: str) -> Panels:
         """Where its elements are in panels."""
         width = width_of(kind)
-        return Panels(width, width, self.rows * width)
+        return Panels(width, width, (self.rows + BETWEEN_PANELS) * width)
 
     def elements(self, kind: str) -> int:
         """How many it takes in panels, of which the last is filled up."""
-        return -(-self.columns // width_of(kind)) * width_of(kind) * self.rows
+        return -(-self.columns // width_of(kind)) * width_of(kind) * (self.rows + BETWEEN_PANELS)
 
 
 def width_of(kind: str) -> int:
     """The columns of a panel."""
-    return VECTORS * vector_bytes() // BYTES[kind]
+    return vectors_in_width() * vector_bytes() // BYTES[kind]
 
 
 def copy_matrix(e: Emitter, shape: Shape, kind: str, to_panels: bool) -> None:

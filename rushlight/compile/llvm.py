@@ -30,16 +30,28 @@ def binding() -> Any:
 
 @functools.cache
 def vector_bytes() -> int:
-    """The width of this CPU's vectors in bytes."""
+    """The width of this CPU's vectors in bytes; ``RUSHLIGHT_VECTOR_BYTES=32`` or 16 goes with narrower ones."""
     features = binding().get_host_cpu_features()
+    widest = 32 if features.get("avx2") else 16
     if features.get("avx512f") and features.get("avx512dq"):
-        return 64
-    return 32 if features.get("avx2") else 16
+        widest = 64
+    wanted = os.environ.get("RUSHLIGHT_VECTOR_BYTES", "")
+    if wanted not in ("", "16", "32", "64"):
+        raise ValueError(f"RUSHLIGHT_VECTOR_BYTES must be 16, 32 or 64, not {wanted!r}")
+    return min(widest, int(wanted or widest))
+
+
+@functools.cache
+def vector_registers() -> int:
+    """How many vectors this CPU keeps in registers: x86 has 32 of them since AVX-512, and 16 before."""
+    return 32 if vector_bytes() == 64 or not _is_x86() else 16
 
 
 @functools.cache
 def _features() -> str:
-    return str(binding().get_host_cpu_features().flatten()) + ",-prefer-256-bit"
+    features = binding().get_host_cpu_features()
+    without = ",-avx512f" if features.get("avx512f") and vector_bytes() < 64 else ""
+    return f"{features.flatten()},-prefer-256-bit{without}"
 
 
 @functools.cache
@@ -73,8 +85,8 @@ def target() -> tuple[Any, ...]:
 
     llvm = binding()
     versions = llvmlite.__version__, llvm.llvm_version_info
-    unit = has_matrix_unit()
-    return *versions, llvm.get_process_triple(), llvm.get_host_cpu_name(), _features(), unit
+    cpu = llvm.get_process_triple(), llvm.get_host_cpu_name(), _features(), vector_bytes()
+    return *versions, *cpu, has_matrix_unit()
 
 
 @functools.cache

@@ -69,9 +69,19 @@ def lanes_of(product: Product) -> int:
 def _tiled(rows: int, columns: int, k: int, lanes: int) -> float:
     """Cycles of register tiles with lanes along the columns."""
     mi, nv = tile_of(rows, columns, k, lanes)
-    tiles = -(-rows // mi) * -(-columns // (nv * lanes))
-    per_step = max(mi * nv / 2, (mi + nv) / 2, 4 if k > 4 else 0)
-    return tiles * (k * per_step + mi * nv)
+
+    def cycles(height: int) -> float:
+        per_step = max(height * nv / 2, (height + nv) / 2, 4 if k > 4 else 0)
+        return height and k * per_step + height * nv
+
+    whole, rest = divmod(rows, mi)
+    return -(-columns // (nv * lanes)) * (whole * cycles(mi) + cycles(rest))
+
+
+def _lines(product: Product, way: str) -> float:
+    """Cycles because tiles find the numbers they broadcast on a line of its own for each step of k."""
+    left = factors(product, way)[0]
+    return 0.1 * left.rows * product.k if left.column > 1 and product.k >= MANY_STEPS else 0.0
 
 
 def way_of(product: Product) -> tuple[str, bool]:
@@ -83,8 +93,8 @@ def way_of(product: Product) -> tuple[str, bool]:
     found: list[tuple[float, str, bool]] = []
     apart_n = m * n if c_n not in (0, 1) else 0
     apart_m = m * n if c_m not in (0, 1) else 0
-    columns = _tiled(m, n, k, lanes) + apart_n
-    rows = _tiled(n, m, k, lanes) + apart_m
+    columns = _tiled(m, n, k, lanes) + apart_n + _lines(product, COLUMNS)
+    rows = _tiled(n, m, k, lanes) + apart_m + _lines(product, ROWS)
     if along_n == 1 or n == 1:
         found.append((columns, COLUMNS, False))
     elif not batch:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from rushlight.compile.contract import Contraction, Finish, Matrix, Part, divisor, in_units, plus
 from rushlight.compile.emit import BYTES, Emitter, Reg
-from rushlight.compile.layout import VECTORS, Panels
+from rushlight.compile.layout import Panels, vectors_in_width
+from rushlight.compile.llvm import vector_registers
 from rushlight.storage import LINE
 
-REGISTERS = 28  # accumulators, of 32 vector registers
+OPERANDS = 4  # vector registers that hold no sums
 FEW_ROWS, MANY_ROWS = 6, 32
 PANEL_ROWS = 6  # of tiles that go through panels
 SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
@@ -57,15 +58,16 @@ def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
     in near caches; wider again where rows are so few that there would be too few sums under way to hide how
     long each takes. A small product gets tiles that leave no ragged ones, which are code of their own.
     """
-    if k > 4 and rows >= MANY_ROWS and 3 * lanes < columns <= 4 * lanes:
-        return 6, 4
-    if k > 4 and rows % 8 == 0:
-        if columns >= 8 * lanes:
+    sums = vector_registers() - OPERANDS
+    if k > 4 and sums >= 24:
+        if rows >= MANY_ROWS and 3 * lanes < columns <= 4 * lanes:
+            return 6, 4
+        if rows % 8 == 0 and columns >= 8 * lanes:
             return 8, 3
-        if columns > lanes and rows * columns * k <= SMALL:
+        if rows % 8 == 0 and columns > lanes and rows * columns * k <= SMALL:
             return 8, 2
     nv = min(max(1, -(-columns // lanes)), 2 if rows > FEW_ROWS else 4)
-    limit = max(1, REGISTERS // nv)
+    limit = sums // nv
     mi = divisor(rows, limit)
     if rows > limit and rows % mi:  # an even number of tiles, so that two threads have the same to do
         mi = -(-rows // (2 * -(-rows // (2 * limit))))
@@ -119,7 +121,7 @@ def _panel_nesting(spec: Contraction) -> Nesting:
     """Each panel from top to bottom. Of panels that are the result a thread does the upper parts, as it does
     where they are the left operand, so that they stay in its cache.
     """
-    rows, width = min(PANEL_ROWS, spec.m), VECTORS * spec.lanes
+    rows, width = min(PANEL_ROWS, spec.m), vectors_in_width() * spec.lanes
     tiles = -(-spec.m // rows)
     parts = 4 if tiles >= 32 else 2 if tiles >= 8 else 1
     return Nesting(rows, width, False, spec.k > spec.m, parts * -(-spec.n // width), parts)
@@ -166,7 +168,7 @@ def _through_panels(
     full, rest = divmod(spec.n, width)
     tiles = -(-spec.m // nesting.rows)
     is_copied = spec.b.panels is None and spec.k * width * BYTES[spec.kind] <= NEAR
-    near = e.stack(spec.kind, spec.lanes, spec.k * VECTORS) if is_copied else ""
+    near = e.stack(spec.kind, spec.lanes, spec.k * vectors_in_width()) if is_copied else ""
 
     def divided(value: Reg, by: int) -> tuple[Reg, Reg]:
         return e.binary("udiv", value, e.const(by, "i8")), e.binary("urem", value, e.const(by, "i8"))
@@ -202,10 +204,10 @@ def _through_panels(
 def _copied(e: Emitter, spec: Contraction, right: Matrix, near: str, columns: int) -> Matrix:
     """Some columns of an operand, copied to where they lie without gaps."""
     with e.loop(0, spec.k) as loop:
-        target = e.pointer(near, e.times(loop.index, VECTORS * spec.lanes), spec.kind)
+        target = e.pointer(near, e.times(loop.index, vectors_in_width() * spec.lanes), spec.kind)
         for v, each in enumerate(_vectors(e, spec, _row_of(e, spec, right, loop.index), columns)):
             e.store(each, e.pointer(target, v * spec.lanes, spec.kind))
-    return Matrix(near, VECTORS * spec.lanes, 1)
+    return Matrix(near, vectors_in_width() * spec.lanes, 1)
 
 
 def _row_of(e: Emitter, spec: Contraction, matrix: Matrix, row: Reg | int) -> str:

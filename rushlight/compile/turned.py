@@ -64,8 +64,6 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
     body = Body(e, pointers, set())
     lanes, kind = turn.lanes, turn.statement.expr.kind
     no_lanes = Place((), -1, 1, None)
-    name, needed = _block_function(kind, lanes)
-    e.declared |= needed
     steps = turn.source.strides[turn.across], turn.target.strides[turn.along]
 
     def block(at: Reg, rows: int, other: Reg, columns: int) -> None:
@@ -73,6 +71,8 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
         source, target = (
             body.address(access, no_lanes._replace(indices=indices)) for access in (turn.source, turn.target)
         )
+        name, needed = _block_function(kind, lanes, rows == columns == lanes)
+        e.declared |= needed
         numbers = ", ".join(f"i64 {each}" for each in (*steps, rows, columns))
         e.line(f"call void @{name}(ptr {source}, ptr {target}, {numbers})")
 
@@ -83,15 +83,16 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
 
 
 @functools.cache
-def _block_function(kind: str, lanes: int) -> tuple[str, set[str]]:
+def _block_function(kind: str, lanes: int, is_whole: bool) -> tuple[str, set[str]]:
     """The function that turns one block, which all such copies share, for LLVM takes longer over it than over
     whole products: its name, and what the module must have for it, its own text among it.
 
     Its arguments are where to read and to write, how many elements apart the vectors lie there, how many
-    elements each of those that are read has, and how many of them there are.
+    elements each of those that are read has, and how many of them there are. Whole blocks go without masks,
+    with which CPUs without AVX-512 take ten times as long to store.
     """
     e = Emitter()
-    name = f"turn_{kind}"
+    name = f"turn_{kind}" if is_whole else f"turn_rest_{kind}"
     source_step, target_step, rows, columns = (
         Reg(f"%{each}", "i8", 1) for each in ("source_step", "target_step", "rows", "columns")
     )
@@ -108,14 +109,19 @@ def _block_function(kind: str, lanes: int) -> tuple[str, set[str]]:
         small = e.op(f"trunc i64 {bits.text} to i{lanes}", "i8", 1)
         return e.op(f"bitcast i{lanes} {small.text} to <{lanes} x i1>", "b1", lanes)
 
+    places = [e.const(place, "i8") for place in range(lanes)]
+    if is_whole:
+        vectors = [e.load(apart("%source", at, source_step), kind, lanes) for at in places]
+        for at, vector in zip(places, e.turned(vectors), strict=True):
+            e.store(vector, apart("%target", at, target_step))
+        return name, e.shared()
     within = mask(rows)
     last = e.binary("sub", columns, e.const(1, "i8"))
     vectors = []
-    for place in range(lanes):  # where there are fewer, the last one again, which is then not written
-        at = e.intrinsic("smin", e.const(place, "i8"), last)
+    for at in places:  # where there are fewer, the last one again, which is then not written
+        at = e.intrinsic("smin", at, last)
         vectors.append(e.load(apart("%source", at, source_step), kind, lanes, within))
-    for place, vector in enumerate(e.turned(vectors)):
-        at = e.const(place, "i8")
+    for at, vector in zip(places, e.turned(vectors), strict=True):
         there = e.op(f"icmp slt i64 {at.text}, {rows.text}", "b1", 1)
         count = e.select(there, columns, e.const(0, "i8"))
         e.store(vector, apart("%target", at, target_step), mask(count))
