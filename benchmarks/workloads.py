@@ -168,8 +168,8 @@ def takes_part(way: str, threads: int, workload: Workload, quick: bool) -> bool:
 def figures(
     workload: Workload, contestants: Sequence[Contestant], limits: Sequence[dict[str, float]], count: int
 ) -> dict[str, Any]:
-    """Medians, ratios to the quickest of Rushlight's ways, shares of `limits`, the machine's in each round, and
-    the check of the losses.
+    """Medians, ratios to the quickest of Rushlight's ways, shares of `limits` (the machine's in each round),
+    and the check of the losses.
     """
     work = {"flops": workload.flops, "bytes": workload.bytes}
     able = [each for each in contestants if each.error is None]

@@ -1,4 +1,4 @@
-"""Native code for CPUs with narrower vectors than this one's, and fewer of them: the numbers of eager steps."""
+"""Native code for CPUs with narrower vectors than this one's, and fewer: the numbers of eager steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rushlight.compile.llvm import vector_bytes
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
-# Whole and ragged tiles, large weights in panels, turned copies, updates that are one loop with the next step.
+# Whole and ragged tiles, large weights in panels, turned copies, updates in one loop with the next step.
 SCRIPT = """
 import numpy as np
 import rushlight as rl

@@ -15,7 +15,9 @@ from typing import NamedTuple
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.llvm import vector_bytes, vector_registers
 
-BETWEEN_PANELS = 7  # rows left free
+# Rows left free after a panel. A tile meets a few rows of one panel after the other: these would else often
+# lie a power of two apart, and caches have room for few such lines.
+BETWEEN_PANELS = 7
 
 
 def vectors_in_width() -> int:

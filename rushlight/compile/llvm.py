@@ -30,7 +30,7 @@ def binding() -> Any:
 
 @functools.cache
 def vector_bytes() -> int:
-    """The width of this CPU's vectors in bytes; ``RUSHLIGHT_VECTOR_BYTES=32`` or 16 goes with narrower ones."""
+    """The width of this CPU's vectors in bytes; ``RUSHLIGHT_VECTOR_BYTES=32`` or 16 has narrower ones."""
     features = binding().get_host_cpu_features()
     widest = 32 if features.get("avx2") else 16
     if features.get("avx512f") and features.get("avx512dq"):
