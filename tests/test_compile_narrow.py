@@ -12,7 +12,8 @@ from rushlight.compile.llvm import vector_bytes
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
-# Whole and ragged tiles, large weights in panels, turned copies, updates in one loop with the next step.
+# Whole and ragged tiles, large weights in panels, operands turned and in strips, updates in one loop with
+# the next step.
 SCRIPT = """
 import numpy as np
 import rushlight as rl
@@ -35,7 +36,8 @@ def ends(compiled, dtype, batch, sizes):
     return [float(each) for each in losses], [each.detach().numpy() for each in model.parameters()]
 
 for dtype, near in ((rl.float32, 1e-5), (rl.float64, 1e-13)):
-    for batch, sizes in ((33, (300, 528, 331, 10)), (64, (64, 48, 32, 10)), (2, (512, 64, 32, 10))):
+    wide = (300, 528, 331, 10)
+    for batch, sizes in ((33, wide), (261, wide), (64, (64, 48, 32, 10)), (2, (512, 64, 32, 10))):
         (losses, mine), (expected, eager) = (ends(each, dtype, batch, sizes) for each in (True, False))
         np.testing.assert_allclose(losses, expected, rtol=near)
         for one, other in zip(mine, eager):

@@ -167,9 +167,10 @@ class Body:
     def address(self, access: Access, place: Place) -> str:
         """The address of the element at the place, picks aside."""
         e, kind, number = self.e, kind_of(access.buffer.dtype), access.buffer.number
-        if number in self.panels:
+        panels = self.panels.get(number) or access.buffer.panels
+        if panels is not None:
             row, column = place.indices
-            return self.panels[number].address(e, self.pointers[number], row, column, kind)
+            return panels.address(e, self.pointers[number], row, column, kind)
         pointer = e.pointer(self.pointers[number], access.offset, kind)
         for at, stride in zip(place.indices, access.strides, strict=True):
             if stride:

@@ -45,7 +45,7 @@ class Contraction(NamedTuple):
     """One product: sizes, operands, element kind, lanes of a vector.
 
     `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
-    what finished pieces of C are wanted with.
+    what finished pieces of C are wanted with; `in_strips` that B does by itself (see `strips`).
     """
 
     m: int
@@ -57,6 +57,7 @@ class Contraction(NamedTuple):
     lanes: int
     turned: bool = False
     in_panels: bool = False
+    in_strips: bool = False
 
     def element(self, e: Emitter, matrix: Matrix, row: Reg | int, column: Reg | int) -> str:
         """The address of one element of an operand."""

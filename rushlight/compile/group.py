@@ -137,7 +137,7 @@ class Fusion:
         own = Group(len(self.groups), work.domain if not isinstance(work, Opaque) else ())
         found = touches(own, work)
         needed = self._needed(found)
-        if isinstance(work, Statement) and not work.add and not isinstance(work, Split):
+        if isinstance(work, Statement) and not work.is_alone:
             home = self._home(work, own.domain, found, needed)
             if home is not None:
                 self._join(home, work, found, needed)
@@ -219,7 +219,7 @@ class Fusion:
         """Whether a statement may run in a group's loops."""
         if group.single is not None or group.domain != domain:
             return False
-        if group.split() or (group.statements and group.statements[0].add):  # which are alone
+        if group.statements and group.statements[0].is_alone:
             return False
         if work.fold:
             folded = group.folded()

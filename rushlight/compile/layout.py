@@ -62,6 +62,11 @@ class Shape(NamedTuple):
         width = width_of(kind)
         return Panels(width, width, (self.rows + BETWEEN_PANELS) * width)
 
+    def by_rows(self, kind: str) -> Panels:
+        """Where its elements are row by row, in terms of panels."""
+        width = width_of(kind)
+        return Panels(width, self.columns, width)
+
     def elements(self, kind: str) -> int:
         """How many it takes in panels, of which the last is filled up."""
         return -(-self.columns // width_of(kind)) * width_of(kind) * (self.rows + BETWEEN_PANELS)
@@ -72,22 +77,31 @@ def width_of(kind: str) -> int:
     return vectors_in_width() * vector_bytes() // BYTES[kind]
 
 
-def copy_matrix(e: Emitter, shape: Shape, kind: str, to_panels: bool) -> None:
-    """Copy a matrix: between ``%b0``, in panels, and ``%b1``, row by row."""
-    width, size = width_of(kind), BYTES[kind]
+def copy_matrix(
+    e: Emitter,
+    rows: int,
+    columns: int,
+    kind: str,
+    target: tuple[str, Panels],
+    source: tuple[str, Panels],
+    part: tuple[Reg, Reg] | None = None,
+) -> None:
+    """Copy a matrix between places where it lies in panels of one width, or row by row; the rows from a first
+    to a last one with `part`.
+    """
+    width, size = target[1].width, BYTES[kind]
 
     def piece(row: Reg, panel: Reg | int, count: int) -> None:
         number = e.const(panel, "i8") if isinstance(panel, int) else panel
-        inside, outside = shape.panels(kind), Panels(width, shape.columns, width)
-        places = [
-            each.panel(e, each.address(e, start, row, 0, kind), number, kind)
-            for each, start in ((inside, "%b0"), (outside, "%b1"))
-        ]
-        target, source = places if to_panels else places[::-1]
-        e.copy(target, source, count * size)
+        to, start = (
+            panels.panel(e, panels.address(e, pointer, row, 0, kind), number, kind)
+            for pointer, panels in (target, source)
+        )
+        e.copy(to, start, count * size)
 
-    full, rest = divmod(shape.columns, width)
-    with e.loop(0, shape.rows) as row:
+    full, rest = divmod(columns, width)
+    first, last = part if part is not None else (0, rows)
+    with e.loop(first, last) as row:
         if full:
             with e.loop(0, full) as panel:
                 piece(row.index, panel.index, width)

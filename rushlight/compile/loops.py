@@ -16,6 +16,7 @@ from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.scalar import Scalars, cast
 from rushlight.compile.statements import Access, Statement
+from rushlight.compile.strips import emit_strips, strips_copy, units_of
 from rushlight.compile.turned import emit_turn, turned_copy
 from rushlight.compile.vmath import in_order, rebuilt
 
@@ -333,6 +334,10 @@ def emit_loops(
     if turn is not None:
         emit_turn(e, turn, pointers, part)
         return
+    copy = strips_copy(statements)
+    if copy is not None:
+        emit_strips(e, copy, pointers, part)
+        return
     Nest(e, Body(e, pointers, kept, spare), small, part).emit()
 
 
@@ -344,4 +349,7 @@ def loop_units(statements: Sequence[Statement]) -> int:
     turn = turned_copy(small)
     if turn is not None:
         return turn.units()
+    copy = strips_copy(statements)
+    if copy is not None:
+        return units_of(copy)
     return Nest(Emitter(), Body(Emitter(), {}, set()), small).units()

@@ -159,8 +159,9 @@ def panel_functions(kernels: Kernels, plan: Plan) -> list[str]:
         inside = f.op(f"getelementptr ptr, ptr %table, i64 {len(plan.buffers)}")
         for number, shape in plan.panels.items():
             if to_panels or shape.is_written:
-                e = Emitter()
-                copy_matrix(e, shape, kind_of(plan.buffers[number].dtype), to_panels)
+                e, kind = Emitter(), kind_of(plan.buffers[number].dtype)
+                places = ("%b0", shape.panels(kind)), ("%b1", shape.by_rows(kind))
+                copy_matrix(e, shape.rows, shape.columns, kind, *(places if to_panels else places[::-1]))
                 kernel = kernels.add("copy_panels", e, 2, False)
                 pointers = f.pointer(inside, number), f.pointer("%table", number)
                 f.line(f"call void @{kernel}(ptr {pointers[0]}, ptr {pointers[1]})")

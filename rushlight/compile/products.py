@@ -8,11 +8,11 @@ Invariant: the way depends on sizes and strides alone, and on whether there is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rushlight.compile import blocks, dots, tiles
+from rushlight.compile import blocks, dots, strips, tiles
 from rushlight.compile.body import Body, Place, Spare
 from rushlight.compile.contract import FAR_BYTES, Contraction, Matrix, Part
 from rushlight.compile.dots import Supply, lanes_along_k
@@ -21,9 +21,10 @@ from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import has_matrix_unit, vector_bytes
 from rushlight.compile.pieces import bytes_of, copies_of
-from rushlight.compile.program import Buffer, Window
+from rushlight.compile.program import STATE, Buffer, Window
 from rushlight.compile.statements import Access, Product, Split, Statement, Work, at
 from rushlight.compile.tiles import Stream, lanes_along_j, tile_of
+from rushlight.compile.turned import turned_copy
 
 MANY_STEPS = 16  # of a sum
 MANY_PRODUCTS = 1 << 21  # of numbers, that are worth splitting operands for the matrix unit
@@ -145,10 +146,12 @@ def prepare(
     """The work with packing added, and the way of every product."""
     made: list[Work] = []
     ways: dict[Product, str] = {}
+    copied: set[Buffer] = set()
     for each in work:
         if isinstance(each, Product):
             way, packed = way_of(each)
-            if packed:
+            if packed or _is_worth_strips(each, way, copied):
+                copied.add(factors(each, way)[1].access.buffer)
                 made.append(_by_rows(each, way, False, temporary))
             if way in (BLOCKS, BLOCKS_TURNED):
                 made += _splits(each, way, temporary)
@@ -166,6 +169,22 @@ def _is_worth_turning(product: Product, way: str) -> bool:
     left = factors(product, way)[0]
     large = product.domain[0] * product.domain[1] * BYTES[kind_of(product.store.buffer.dtype)] > FAR_BYTES
     return large and left.row == 1 and left.column > 1 and product.k >= MANY_STEPS
+
+
+def _is_worth_strips(product: Product, way: str, copied: Container[Buffer]) -> bool:
+    """Whether tiles would find their operand in lanes, row by row, too far apart too often. What lasts can be
+    in panels (see `layout`), unless it was `copied` already.
+    """
+    if way not in (COLUMNS, ROWS) or len(product.domain) > 2:
+        return False
+    left, right = factors(product, way)
+    buffer = right.access.buffer
+    if left.rows < strips.MANY_ROWS or right.access.picks or (buffer.kind == STATE and buffer not in copied):
+        return False
+    is_apart = right.column == 1 and right.row >= right.columns
+    return (
+        is_apart and strips.strips_for(left.rows, (right.rows, right.columns), lanes_of(product)) is not None
+    )
 
 
 def _splits(product: Product, way: str, temporary: Callable[[int, object, str], Buffer]) -> list[Statement]:
@@ -202,8 +221,10 @@ def _by_rows(
     """
     factor = factors(product, way)[0 if is_left else 1]
     rows, columns, buffer = factor.rows, factor.columns, factor.access.buffer
-    aside = temporary(rows * columns, buffer.dtype, "turned" if is_left else "packed")
     domain = rows, columns
+    layout = None if is_left else strips.strips_for(factors(product, way)[0].rows, domain, lanes_of(product))
+    size = layout.apart * -(-columns // layout.width) if layout else rows * columns
+    aside = temporary(size, buffer.dtype, "turned" if is_left else "packed")
     source = at(Window(buffer, factor.access.offset, (), ()), (factor.row, factor.column), domain)
     target = at(Window(aside, 0, (), ()), (columns, 1), domain)
     along, apart = (columns, 1) if is_left else (1, columns)  # how far apart what follows along m or n, and k
@@ -211,7 +232,10 @@ def _by_rows(
         product.a, product.a_k = Access(aside, 0, (along, 0)), apart
     else:
         product.b, product.b_k = Access(aside, 0, (0, along)), apart
-    return Statement(domain, (source,), Symbols().load(0, kind_of(buffer.dtype)), target, product.call)
+    made = Statement(domain, (source,), Symbols().load(0, kind_of(buffer.dtype)), target, product.call)
+    if factor.column == 1 or turned_copy([made]) is not None:  # other copies go by strides
+        aside.panels = layout
+    return made
 
 
 def emit_product(
@@ -250,7 +274,7 @@ def emit_product(
                 body.address(each.access, start),
                 each.row,
                 each.column,
-                panels.get(each.access.buffer.number),
+                panels.get(each.access.buffer.number) or each.access.buffer.panels,
                 each.access.buffer.in_pieces,
             )
             for each in factors(product, way)
@@ -326,7 +350,8 @@ def _sizes(
     met = [factors(product, way)[1].access]
     for each in statements:
         met += [*each.loads, each.store]
-    return spec._replace(in_panels=any(each.buffer.number in panels for each in met))
+    in_panels = any(each.buffer.number in panels for each in met)
+    return spec._replace(in_panels=in_panels, in_strips=met[0].buffer.panels is not None)
 
 
 def _batches(

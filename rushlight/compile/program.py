@@ -7,11 +7,14 @@ by `verify`): every window lies inside its buffer, and a temporary is written be
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rushlight.ops.define import Op
+
+if TYPE_CHECKING:
+    from rushlight.compile.layout import Panels
 
 ARGUMENT, STATE, TEMPORARY = "argument", "state", "temporary"
 
@@ -30,10 +33,10 @@ class Buffer:
 
     A temporary may hold an operand of a product in pieces for the matrix unit (see `pieces`), in so many
     `copies`: no more threads than these have one each, more threads share the first. An access to it may
-    touch all of it.
+    touch all of it. So it is for a temporary that always lies in `panels` (see `layout`).
     """
 
-    __slots__ = ("array", "copies", "dtype", "kind", "name", "number", "size")
+    __slots__ = ("array", "copies", "dtype", "kind", "name", "number", "panels", "size")
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Buffer:
         self.number, self.kind, self.size, self.dtype = number, kind, size, dtype
         self.name, self.array = name, array
         self.copies = 0
+        self.panels: Panels | None = None
 
     @property
     def in_pieces(self) -> bool:

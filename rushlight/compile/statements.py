@@ -46,7 +46,7 @@ class Access:
 
     def extent(self, domain: Sequence[int]) -> tuple[int, int]:
         """The first and one past the last element it can reach."""
-        if self.picks or self.buffer.in_pieces:
+        if self.picks or self.buffer.in_pieces or self.buffer.panels:
             return 0, self.buffer.size
         low = high = self.offset
         for n, stride in zip(domain, self.strides, strict=True):
@@ -108,6 +108,12 @@ class Statement:
     post: Expr | None = None
     add: bool = False
     formula: Expr | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it shares its loops with no other: a scatter, or what knows where its target lies."""
+        target = self.store.buffer
+        return self.add or target.in_pieces or target.panels is not None
 
     def reads(self) -> list[Access]:
         """Everything read, indices included."""

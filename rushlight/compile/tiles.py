@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rushlight.compile.contract import Contraction, Finish, Matrix, Part, divisor, in_units, plus
+from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, divisor, in_units, plus
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.layout import Panels, vectors_in_width
 from rushlight.compile.llvm import vector_registers
@@ -100,7 +100,7 @@ def units_of(spec: Contraction) -> int:
 
 
 def _nesting(spec: Contraction) -> Nesting:
-    if spec.in_panels:
+    if spec.in_panels or spec.in_strips:
         return _panel_nesting(spec)
     if spec.k <= 4 and spec.m > 1:  # little is summed: a tile gains nothing over a row
         return Nesting(1, 4 * spec.lanes, True, False, spec.m)
@@ -123,6 +123,11 @@ def _panel_nesting(spec: Contraction) -> Nesting:
     """
     rows, width = min(PANEL_ROWS, spec.m), vectors_in_width() * spec.lanes
     tiles = -(-spec.m // rows)
+    if spec.in_strips:
+        # Strips go by once for each part of the left operand, which stays in the second cache meanwhile.
+        parts = max(8, -(-spec.m * spec.k * BYTES[spec.kind] // FAR_BYTES * 2))
+        parts = min(parts, tiles)
+        return Nesting(rows, width, False, False, parts * -(-spec.n // width), parts)
     parts = 4 if tiles >= 32 else 2 if tiles >= 8 else 1
     return Nesting(rows, width, False, spec.k > spec.m, parts * -(-spec.n // width), parts)
 
@@ -134,7 +139,7 @@ def lanes_along_j(
     nesting = _nesting(spec)
     if not nesting.rows_first:
         streams = [each for each in streams if each.panels is not None]
-    if spec.in_panels:
+    if spec.in_panels or spec.in_strips:
         _through_panels(e, spec, finish, nesting, part, streams)
         return
     shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)

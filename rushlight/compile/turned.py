@@ -64,7 +64,8 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
     body = Body(e, pointers, set())
     lanes, kind = turn.lanes, turn.statement.expr.kind
     no_lanes = Place((), -1, 1, None)
-    steps = turn.source.strides[turn.across], turn.target.strides[turn.along]
+    panels = turn.target.buffer.panels
+    steps = turn.source.strides[turn.across], panels.row if panels else turn.target.strides[turn.along]
 
     def block(at: Reg, rows: int, other: Reg, columns: int) -> None:
         indices = (at, other) if turn.along == 0 else (other, at)
