@@ -20,7 +20,7 @@ from tests.documents import ROOT, check_blocks, python_blocks
 
 README = ROOT / "README.md"
 TRAIN = "python -m pip install . && rushlight train mnist"
-TEST = 'python -m pip install ".[test]" && python -m pytest'
+TEST = 'python -m pip install ".[test]" && python -m pytest -n auto'
 
 
 def commands() -> list[str]:
