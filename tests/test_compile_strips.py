@@ -12,6 +12,7 @@ import rushlight as rl
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
 products = importlib.import_module("rushlight.compile.products")
+layout = importlib.import_module("rushlight.compile.layout")
 strips = importlib.import_module("rushlight.compile.strips")
 
 
@@ -20,8 +21,9 @@ def vectors(monkeypatch):
     """Tiles two vectors wide, as on CPUs with sixteen registers, and copies whenever they are possible."""
     monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
     monkeypatch.setattr(products, "has_matrix_unit", lambda: False)
-    monkeypatch.setattr(importlib.import_module("rushlight.compile.tiles"), "vector_registers", lambda: 16)
-    monkeypatch.setattr(importlib.import_module("rushlight.compile.layout"), "vector_registers", lambda: 16)
+    for name in ("tiles", "layout", "strips"):
+        module = importlib.import_module(f"rushlight.compile.{name}")
+        monkeypatch.setattr(module, "vector_registers", lambda: 16)
     monkeypatch.setattr(strips, "MANY_ROWS", 1)
 
 
@@ -89,6 +91,7 @@ def test_any_number_of_threads(copies, threads, monkeypatch):
 
 
 def test_small_operands_and_single_strips_stay_as_they_are():
-    assert strips.strips_for(64, (256, 640), 8) is None  # all lines stay near
-    assert strips.strips_for(64, (300, 16), 8) is None  # a tile takes all columns
-    assert strips.strips_for(64, (300, 640), 8) == (16, 16, 4800)
+    width = layout.width_of("f4")
+    assert strips.strips_for(256, 640, "f4") is None  # all lines stay near
+    assert strips.strips_for(300, width, "f4") is None  # a tile takes all columns
+    assert strips.strips_for(300, 640, "f4") == (width, width, 300 * width)

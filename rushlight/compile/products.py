@@ -182,9 +182,7 @@ def _is_worth_strips(product: Product, way: str, copied: Container[Buffer]) -> b
     if left.rows < strips.MANY_ROWS or right.access.picks or (buffer.kind == STATE and buffer not in copied):
         return False
     is_apart = right.column == 1 and right.row >= right.columns
-    return (
-        is_apart and strips.strips_for(left.rows, (right.rows, right.columns), lanes_of(product)) is not None
-    )
+    return is_apart and strips.strips_for(right.rows, right.columns, kind_of(buffer.dtype)) is not None
 
 
 def _splits(product: Product, way: str, temporary: Callable[[int, object, str], Buffer]) -> list[Statement]:
@@ -222,7 +220,7 @@ def _by_rows(
     factor = factors(product, way)[0 if is_left else 1]
     rows, columns, buffer = factor.rows, factor.columns, factor.access.buffer
     domain = rows, columns
-    layout = None if is_left else strips.strips_for(factors(product, way)[0].rows, domain, lanes_of(product))
+    layout = None if is_left else strips.strips_for(rows, columns, kind_of(buffer.dtype))
     size = layout.apart * -(-columns // layout.width) if layout else rows * columns
     aside = temporary(size, buffer.dtype, "turned" if is_left else "packed")
     source = at(Window(buffer, factor.access.offset, (), ()), (factor.row, factor.column), domain)

@@ -14,22 +14,21 @@ from collections.abc import Sequence
 from rushlight.compile.contract import Part
 from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import kind_of
-from rushlight.compile.layout import Panels, copy_matrix
+from rushlight.compile.layout import Panels, copy_matrix, width_of
+from rushlight.compile.llvm import vector_registers
 from rushlight.compile.statements import Statement
-from rushlight.compile.tiles import NEAR, tile_of
+from rushlight.compile.tiles import NEAR
 from rushlight.storage import LINE
 
 MANY_ROWS = 256  # of a result, that are worth a copy of an operand which just lies too far apart
 
 
-def strips_for(rows: int, operand: tuple[int, int], lanes: int) -> Panels | None:
-    """The strips for an operand in lanes, so many steps of k and columns, of a product with so many rows;
-    None where the lines of all steps stay in the nearest cache anyway, or a tile takes all columns.
+def strips_for(k: int, columns: int, kind: str) -> Panels | None:
+    """The strips for an operand in lanes of so many steps of k and columns; None where the lines of all steps
+    stay in the nearest cache anyway, or a tile takes all columns, or many of them: CPUs with 32 registers.
     """
-    k, columns = operand
-    width = tile_of(rows, columns, k, lanes)[1] * lanes
-    is_power = width & (width - 1) == 0
-    if columns <= width or not is_power or 2 * k * LINE <= NEAR:
+    width = width_of(kind)
+    if columns <= width or 2 * k * LINE <= NEAR or vector_registers() == 32:
         return None
     return Panels(width, width, k * width)
 
