@@ -55,6 +55,7 @@ class Built:
         is_split: whether there is work for several threads.
         runs_many: whether the code has a function that runs many steps.
         has_entry: whether it has a function of the form that Python calls without ctypes.
+        has_help: whether it has one for threads that help with a single step.
 
     Places of calls count in the program without repeats.
     """
@@ -73,6 +74,7 @@ class Built:
     is_split: bool
     runs_many: bool
     has_entry: bool
+    has_help: bool
 
     def buffers(self, program: Program) -> list[Buffer]:
         """All buffers, those of the program first."""
@@ -189,6 +191,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         is_split=any(units > 1 for units in plan.split.values()),
         runs_many=plan.runs_many,
         has_entry=plan.has_entry,
+        has_help=plan.has_help,
     )
 
 

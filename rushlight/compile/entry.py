@@ -3,7 +3,7 @@
 ctypes converts every argument of every call, and the address of an array costs it a few attributes; for a
 small network that took as long as the step. So a module has a function ``call`` (`schedule.entry_function`)
 of the form that Python's own built-in functions have. It is given arrays, enters their addresses in a table,
-gives up Python's lock, runs ``step`` on one thread, and returns what that returned as an int. Of an array it
+gives up Python's lock, runs ``step``, and returns what that returned as an int. Of an array it
 reads nothing but the address of the elements, which comes right after the head that all objects have: the
 place that NumPy's macro `PyArray_DATA` reads, on which all extensions rely. Invariant: what the arrays are
 is not looked at; who calls sees to it that they are ndarrays, as many and laid out as the program has them.
@@ -49,13 +49,14 @@ class Entry:
 
     Args:
         address: of its code, which must stay where it is for as long as the function is used.
-        table: addresses of buffers, and room for one more and `NEEDED`; later changes are seen.
+        table: addresses of buffers, room for one more and `NEEDED`, the number of threads, and the number of
+            the step for which helpers wait; later changes are seen.
         sync: the address of the place where threads meet.
     """
 
     def __init__(self, address: int, table: np.ndarray, sync: int) -> None:
         needed = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in NEEDED]
-        table[-1 - len(NEEDED) :] = [sync, *needed]
+        table[-3 - len(NEEDED) :] = [sync, *needed, 1, 0]
         self._definition = _Definition(b"call", address, FASTCALL, None)
         make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
             ("PyCFunction_NewEx", ctypes.pythonapi)

@@ -67,6 +67,7 @@ class ProgramFacts:
         watched: how many things of each sort are looked at before a call.
         groups: what it does, in order.
         threads: how many were used when times were measured.
+        is_helped: whether several may work on a single call.
     """
 
     title: str
@@ -76,6 +77,7 @@ class ProgramFacts:
     watched: dict[str, int]
     groups: list[GroupFacts]
     threads: int = 0
+    is_helped: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -141,7 +143,8 @@ def _of_program(title: str, program: Program, executor: Any, measure: bool) -> P
     """All but what belongs to the recording."""
     arguments = [_shown(each) for each in program.arguments]
     groups, threads = _groups(executor, program, measure)
-    return ProgramFacts(title, "", arguments, _memory(executor, program), {}, groups, threads)
+    helped = isinstance(executor, Native) and executor.built.has_help
+    return ProgramFacts(title, "", arguments, _memory(executor, program), {}, groups, threads, helped)
 
 
 def _shown(window: Window) -> str:
@@ -292,7 +295,8 @@ def _about(program: ProgramFacts) -> list[str]:
     if shared:
         most = get_num_threads()
         threads = f"{most} threads" if most > 1 else "threads (set_num_threads)"
-        lines.append(f"threads: one in a call; in step.over() up to {threads} share {shared} of the groups")
+        where = "in a call and in step.over()" if program.is_helped else "one in a call; in step.over()"
+        lines.append(f"threads: {where} up to {threads} share {shared} of the groups")
     for each in groups:
         if each.reason:
             lines.append(f"by NumPy: {each.ops[0]}: {each.reason}" + "".join(f" ({p})" for p in each.places))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
+from rushlight.compile.crew import HelpedCalls
 from rushlight.compile.entry import NEEDED, Entry
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
@@ -73,6 +74,10 @@ class Native:
         if self.built.has_entry:
             self._entry = Entry(self.code.address("call"), self.memory.entry_table, self._sync_at)
             self._call = self._entry.function
+        if self.built.has_help:
+            assert self._call is not None
+            help_at, table = self.code.address("help"), self.memory.entry_table
+            self._call = HelpedCalls(self._call, help_at, table, self.sync, self.code).call
 
     @functools.cached_property
     def _calls(self) -> list[Call]:
@@ -242,7 +247,7 @@ class NativeMemory:
         for number, count in built.panels:
             self.panels[number] = aligned(count * buffers[number].dtype.itemsize)
             self.table[1:, number] = self.panels[number].ctypes.data
-        self.entry_table = np.append(self.table[0], [0] * (1 + len(NEEDED)))
+        self.entry_table = np.append(self.table[0], [0] * (3 + len(NEEDED)))
 
     def view(self, window: Window) -> np.ndarray:
         """A window as an ndarray."""

@@ -29,12 +29,14 @@ from rushlight.compile.panels import panelled
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
+    WORTH_HELP,
     WORTH_SHARING,
     Function,
     Kernels,
     cost,
     emit_group,
     entry_function,
+    help_function,
     module_text,
     ordered,
     units_of_group,
@@ -62,7 +64,7 @@ class Plan:
         self.panels = panelled(self) if self.runs_many else {}
         self.split = {group: units_of_group(group, self.ways, {}) for group in self.groups}
         self.groups = ordered(self.groups, self.split)
-        self.has_entry = False
+        self.has_entry = self.has_help = False
         self.shared = 0  # at most so many groups of a function are shared as threads go
         self.crossing: Crossing | None = None
         self.checks: list[Check] = []
@@ -190,6 +192,10 @@ class Plan:
         if self.is_whole and segments and is_possible():
             functions.append(entry_function(self.program.arguments, len(self.buffers)))
             self.has_entry = True
+            work = sum(cost(group) for group in self.groups if self.split[group] > 1)
+            if work > WORTH_HELP:
+                functions.append(help_function(pause_function()))
+                self.has_help = True
         if self.runs_many:
             assert step is not None
             if self.panels:

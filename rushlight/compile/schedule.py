@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rushlight.compile.blocks import emit_split, units_of_split
 from rushlight.compile.body import Spare
+from rushlight.compile.crew import STARTED
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.entry import HEAD, NEEDED
 from rushlight.compile.expr import kind_of
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
 
 WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
 
+WORTH_HELP = 500_000  # cycles of a step, many times what it takes a helper to come
 WORTH_SHARING = 100_000  # cycles, many times what it costs to ask which piece is next
 PIECES = 32  # into which a group is cut whose pieces threads take as they go
 MOST_SHARING = 64  # threads that do so
 
 CROSSING = 192  # where `sync` says that the first and last loops of steps are not its own
 SHARES = 256  # where the lines begin that say, for a thread and a group, how much of its share is taken
+PATIENCE = 4000  # looks of a thread that waits, before it lets others run
 
 # Threads meet here. `sync` holds the round at 0 and the number of those that have come at 64; after a bounded
 # number of looks a waiting thread lets others run, so that too few cores make it slow, not stuck.
@@ -69,7 +72,7 @@ wait:
 rest:
   PAUSE
   %more = add i32 %looks, 1
-  %long = icmp ugt i32 %more, 4000
+  %long = icmp ugt i32 %more, PATIENCE
   br i1 %long, label %yield, label %again
 yield:
   %unused = call i32 @sched_yield()
@@ -347,7 +350,8 @@ class Function:
 def entry_function(arguments: Sequence[Window], buffers: int) -> str:
     """The text of ``call``, which Python calls with an array for each of `arguments` (see `entry`).
 
-    Its owner is an array, the table: addresses of all `buffers`, then of where threads meet, then `NEEDED`.
+    Its owner is an array, the table: addresses of all `buffers`, then of where threads meet, then `NEEDED`,
+    then how many threads run the step, and its number, for which helpers wait.
     """
     f = Function("define ptr @call(ptr %owner, ptr %arrays, i64 %count) #0 {")
 
@@ -361,11 +365,41 @@ def entry_function(arguments: Sequence[Window], buffers: int) -> str:
         entry = f.op(f"getelementptr ptr, ptr {table}, i64 {window.buffer.number}")
         f.line(f"store ptr {begin}, ptr {entry}, align 8")
     sync, release, acquire, make_int = (f.pointer(table, buffers + place) for place in range(1 + len(NEEDED)))
+    threads, number = (f.number(table, buffers + 1 + len(NEEDED) + place) for place in range(2))
     thread = f.op(f"call ptr {release}()")
-    code = f.op(f"call i32 @step(ptr {table}, i64 0, i64 1, ptr {sync})")
+    started = f.op(f"getelementptr i8, ptr {sync}, i64 {STARTED}")
+    f.line(f"store atomic i64 {number}, ptr {started} release, align 8")
+    code = f.op(f"call i32 @step(ptr {table}, i64 0, i64 {threads}, ptr {sync})")
     f.line(f"call void {acquire}(ptr {thread})")
     number = f.op(f"sext i32 {code} to i64")
     f.line(f"ret ptr {f.op(f'call ptr {make_int}(i64 {number})')}")
+    return f.text()
+
+
+def help_function(pause: str) -> str:
+    """The text of ``help``: a thread's share of the step with a number, as soon as it has begun; nothing if
+    it never did, and a later one has.
+    """
+    f = Function("define void @help(ptr %table, i64 %number, i64 %thread, i64 %threads, ptr %sync) #0 {")
+    started = f.op(f"getelementptr i8, ptr %sync, i64 {STARTED}")
+    f.line("br label %wait")
+    f.lines += ["wait:", "  %looks = phi i64 [ 0, %entry ], [ %more, %again ]"]
+    now = f.op(f"load atomic i64, ptr {started} acquire, align 8")
+    f.line(f"br i1 {f.op(f'icmp slt i64 {now}, %number')}, label %rest, label %come")
+    f.lines.append("rest:")
+    if pause:
+        f.line(f"call void @{pause}()")
+    f.line("%more = add i64 %looks, 1")
+    f.line(f"br i1 {f.op(f'icmp ugt i64 %more, {PATIENCE}')}, label %yield, label %again")
+    f.lines.append("yield:")
+    f.op("call i32 @sched_yield()")
+    f.line("br label %again")
+    f.lines += ["again:", "  br label %wait", "come:"]
+    f.line(f"br i1 {f.op(f'icmp eq i64 {now}, %number')}, label %work, label %done")
+    f.lines.append("work:")
+    f.op("call i32 @step(ptr %table, i64 %thread, i64 %threads, ptr %sync)")
+    f.line("br label %done")
+    f.lines += ["done:", "  ret void"]
     return f.text()
 
 
@@ -383,6 +417,7 @@ def module_text(kernels: Kernels, functions: Sequence[str], pause: str) -> str:
     if any("mxcsr" in each for each in functions):
         declared |= {f"declare void @llvm.x86.sse.{name}mxcsr(ptr)" for name in ("ld", "st")}
     barrier = BARRIER.replace("PAUSE", f"call void @{pause}()" if pause else "")
+    barrier = barrier.replace("PATIENCE", str(PATIENCE))
     return "\n".join(
         [barrier, *kernels.draws.texts, *kernels.texts, *functions, *sorted(declared), *attributes, ""]
     )
