@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -21,8 +23,10 @@ BATCH = 48
 
 
 @pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
+def for_all(monkeypatch):
+    """Helpers for smaller steps than are worth it, compiled anew."""
     monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
+    monkeypatch.setattr(importlib.import_module("rushlight.compile.plan"), "WORTH_HELP", 100_000)
 
 
 @pytest.fixture
@@ -38,13 +42,14 @@ def on_threads(monkeypatch):
 @pytest.fixture
 def helped(monkeypatch):
     """How many threads each step had that the crew came along to."""
-    found, real = [], crew.HelpedCalls._with
+    found, real = [], crew.Crew.call
 
-    def call(self, its_crew, threads, arguments):
-        found.append(threads)
-        return real(self, its_crew, threads, arguments)
+    def call(self, job, count):
+        found.append(count + 1)
+        return real(self, job, count)
 
-    monkeypatch.setattr(crew.HelpedCalls, "_with", call)
+    monkeypatch.setattr(crew.Crew, "call", call)
+    monkeypatch.setattr(crew, "get_num_threads", lambda: 64)
     return found
 
 
@@ -98,7 +103,8 @@ def test_steps_at_once_do_not_wait_for_each_other(on_threads, helped):
     for each in threads:
         each.start()
     for each in threads:
-        each.join()
+        each.join(timeout=60)
+        assert not each.is_alive()
     for seed in seeds:
         assert_same(found[seed], expected[seed])
     assert helped
@@ -108,19 +114,12 @@ def test_a_step_that_does_not_begin_leaves_no_helper_waiting(on_threads, helped,
     on_threads(1)
     expected = ends()
     on_threads(2)
-    returned, real = threading.Semaphore(0), crew.HelpedCalls._share
-
-    def share(self, *given):
-        real(self, *given)
-        returned.release()
-
-    monkeypatch.setattr(crew.HelpedCalls, "_share", share)
     struck = []
     real_init = crew.HelpedCalls.__init__
 
     def init(self, alone, *given):
         def strike(*arguments):
-            if len(struck) < 2:
+            if len(struck) < 20:
                 struck.append(self)
                 raise KeyboardInterrupt
             return alone(*arguments)
@@ -138,21 +137,23 @@ def test_a_step_that_does_not_begin_leaves_no_helper_waiting(on_threads, helped,
                 break
             except KeyboardInterrupt:
                 rl.set_rng_state(state)
-                assert returned.acquire(timeout=20), "a helper still waits"
-    assert len(struck) == 2
+    assert len(struck) == 20
     assert_same((losses, [each.detach().numpy() for each in model.parameters()]), expected)
 
 
-def test_a_step_that_fails(on_threads, helped):
-    on_threads(2)
+@pytest.mark.parametrize("threads", [2, 4])
+def test_a_step_that_fails(on_threads, helped, threads):
+    """Also with more threads than cores, of which some learn late that it has."""
+    on_threads(threads)
     model, step = training()
     given = list(batches())
     for x, y in given[:3]:
         step(x, y)
     x, y = given[3]
     before = model[0].weight.detach().numpy().copy()
-    with pytest.raises(IndexError, match="out of bounds"):
-        step(x, rl.where(rl.arange(BATCH) == 7, 10, y))
+    for _ in range(30):
+        with pytest.raises(IndexError, match="out of bounds"):
+            step(x, rl.where(rl.arange(BATCH) == 7, 10, y))
     np.testing.assert_array_equal(model[0].weight.detach().numpy(), before)
     step(x, y)
     assert (model[0].weight.detach().numpy() != before).any()
@@ -174,7 +175,42 @@ def test_a_forked_process_has_helpers_of_its_own(on_threads, helped):
             code = 0 if crew._crew._helpers else 2
         finally:
             os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the forked process hangs")
+    assert status == 0
+
+
+def test_programs_that_go_while_helpers_come_back(on_threads, helped):
+    on_threads(2)
+    x = rl.randn(160, 160)
+    expected = (x @ x).relu()
+    for _ in range(60):
+        step = rl.compile(lambda a: (a @ a).relu())
+        for _ in range(3):
+            found = step(x)
+        del step
+        assert rl.equal(found, found) and rl.allclose(found, expected, atol=1e-4)
+    assert helped
+
+
+def test_a_crew_that_cannot_grow(on_threads, helped, monkeypatch):
+    on_threads(1)
+    expected = ends()
+    on_threads(3)
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(crew, "_crew", crew.Crew())
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert_same(ends(), expected)
+    assert not helped
 
 
 def test_small_steps_have_none(on_threads, helped):

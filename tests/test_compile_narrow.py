@@ -48,7 +48,9 @@ print("equal")
 
 def run(width: str) -> subprocess.CompletedProcess[str]:
     given = {**os.environ, "RUSHLIGHT_VECTOR_BYTES": width}
-    return subprocess.run([sys.executable, "-c", SCRIPT], env=given, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=given, capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.mark.parametrize("width", [16, 32])

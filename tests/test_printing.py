@@ -115,9 +115,9 @@ def test_an_unknown_profile_is_refused_and_changes_nothing():
 @pytest.mark.parametrize("shape", [(60_000, 784), (10, 4_000_000)])
 def test_a_large_tensor_prints_at_once(shape):
     large = np.broadcast_to(np.float32(0.5), shape)
-    start = time.perf_counter()
+    start = time.process_time()
     text = array_text(large)
-    assert time.perf_counter() - start < 0.25
+    assert time.process_time() - start < 0.25
     assert text.count("0.5000") == 36
 
 

@@ -45,7 +45,7 @@ class Contraction(NamedTuple):
     """One product: sizes, operands, element kind, lanes of a vector.
 
     `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
-    what finished pieces of C are wanted with; `in_strips` that B does by itself (see `strips`).
+    what finished pieces of C are wanted with; `in_strips` that B alone does, as a temporary (see `strips`).
     """
 
     m: int

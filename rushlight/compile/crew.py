@@ -3,8 +3,9 @@
 `run_many` starts threads for thousands of steps. To start one for a single step would take as long as some
 steps do, so there is a crew, which begins once and waits. Whoever runs a step has it come along: each helper
 goes into the native function ``help``, which waits until the step's arguments are in place and then does a
-thread's share of it. All meet at the end of the step, so nobody waits for a helper to come back. Invariant: a
-crew helps with one step at a time, and no helper waits for a step that will not begin.
+thread's share of it. All meet at the end of the step, also of one that fails, so nobody waits for a helper to
+come back. Jobs of steps that never began are done at once, since a later number has. Invariant: a crew helps
+with one step at a time, and no helper waits for a step that will not begin.
 """
 
 from __future__ import annotations
@@ -12,39 +13,35 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from rushlight.compile.entry import order_of
 from rushlight.compile.pace import Pace
+from rushlight.threads import get_num_threads
 
 STARTED = 200  # where `sync` has the number of the last step that was begun with helpers
+MOST_CALLS = 1 << 10  # between two looks at how long they take
 Help = Callable[[int], object]  # called with the number of a thread, from 1 on
 
 
 class _Helper:
-    """A thread that waits for something to do."""
+    """A thread that does one job after another."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._job: Help | None = None
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        self.jobs: queue.SimpleQueue[Help] = queue.SimpleQueue()
         threading.Thread(target=self._work, name=f"rushlight helper {number}", daemon=True).start()
-
-    def call(self, job: Help) -> None:
-        """Have it do something, when it is done with what it does."""
-        self._job = job
-        self._bell.release()
 
     def _work(self) -> None:
         while True:
-            self._bell.acquire()
-            job, self._job = self._job, None
-            if job is not None:
-                job(self.number)
+            job = self.jobs.get()
+            job(self.number)
             del job  # which holds the memory of a program
 
 
@@ -55,20 +52,28 @@ class Crew:
         self._taken = threading.Lock()
         self._helpers: list[_Helper] = []
 
-    def take(self) -> bool:
-        """Have the crew for oneself, until `leave`; False if somebody else has it."""
-        return self._taken.acquire(blocking=False)
+    def take(self, count: int) -> bool:
+        """Have so many helpers for oneself, until `leave`; False if somebody else has them, or there can be
+        no more threads.
+        """
+        if not self._taken.acquire(blocking=False):
+            return False
+        try:
+            while len(self._helpers) < count:
+                self._helpers.append(_Helper(len(self._helpers) + 1))
+        except RuntimeError:
+            self._taken.release()
+            return False
+        return True
 
     def leave(self) -> None:
-        """Let others have it."""
+        """Let others have them."""
         self._taken.release()
 
     def call(self, job: Help, count: int) -> None:
-        """Have so many helpers do their share of a step; for who has taken the crew."""
-        while len(self._helpers) < count:
-            self._helpers.append(_Helper(len(self._helpers) + 1))
+        """Have so many helpers do their share of a step; for who has taken them."""
         for each in self._helpers[:count]:
-            each.call(job)
+            each.jobs.put(job)
 
 
 _crew = Crew()
@@ -85,12 +90,12 @@ if hasattr(os, "register_at_fork"):
 
 
 class HelpedCalls:
-    """Calls of one program, which the crew comes along to if that pays.
+    """Calls of one program, which helpers come along to if that pays.
 
     Args:
-        alone: runs a step, on as many threads as the table says.
+        alone: runs a step, on as many threads as `order` says.
         help: the address of ``help``.
-        table: its last two numbers are the number of threads and that of the step.
+        table: of addresses (see `entry`).
         sync: where threads meet.
         code: what has both functions.
     """
@@ -101,36 +106,43 @@ class HelpedCalls:
         self._alone, self._table, self._sync, self._code = alone, table, sync, code
         words = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
         self._help = ctypes.CFUNCTYPE(None, *words)(help)
+        self._order = order_of(table)
         self._started = sync[STARTED : STARTED + 8].view(np.int64)
         self._number = 0
         self.pace = Pace(can_share=True)
+        self._threads = 1  # of these calls
+        self._left = self._steps = 0  # how many are to come before `pace` is asked again, and were since
+        self._seconds = 0.0
 
     def call(self, *arguments: Any) -> int:
         """Run a step; what `alone` returns."""
-        threads, _ = self.pace.next(None, 1)
-        crew = _crew
-        if threads > 1 and not crew.take():
-            return self._alone(*arguments)
-        try:
-            with self.pace.measured(threads, 1):
-                if threads == 1:
-                    return self._alone(*arguments)
-                return self._with(crew, threads, arguments)
-        finally:
-            if threads > 1:
-                crew.leave()
+        if self._left <= 0 or self._threads > get_num_threads():
+            if self._steps:
+                self.pace.note(self._threads, self._steps, self._seconds)
+            self._threads, self._left = self.pace.next(None, MOST_CALLS)
+            self._steps, self._seconds = 0, 0.0
+        began = time.perf_counter()
+        failed = self._called(self._threads, arguments)
+        self._seconds += time.perf_counter() - began
+        self._steps += 1
+        self._left -= 1
+        return failed
 
-    def _with(self, crew: Crew, threads: int, arguments: tuple[Any, ...]) -> int:
+    def _called(self, threads: int, arguments: tuple[Any, ...]) -> int:
+        crew, has_taken = _crew, False
         self._number += 1
-        self._table[-2:] = threads, self._number
         try:
-            crew.call(functools.partial(self._share, self._number, threads), threads - 1)
+            has_taken = threads > 1 and crew.take(threads - 1)
+            self._order[:] = threads if has_taken else 1, self._number
+            if has_taken:
+                crew.call(functools.partial(self._share, self._number, threads), threads - 1)
             return self._alone(*arguments)
         finally:
-            # If this is where Ctrl-C struck, helpers may wait for a step that will not begin.
-            self._number += 1
-            self._started[0] = self._number
-            self._table[-2:] = 1, self._number
+            if has_taken:
+                # If this is where Ctrl-C struck, helpers may wait for a step that will not begin.
+                self._number += 1
+                self._started[0] = self._number
+                crew.leave()
 
     def _share(self, number: int, threads: int, thread: int) -> None:
         self._help(self._table.ctypes.data, number, thread, threads, self._sync.ctypes.data)

@@ -35,6 +35,11 @@ class _Definition(ctypes.Structure):
     )
 
 
+_NAME = b"call"
+_WORDS = ctypes.sizeof(_Definition) // 8
+ROOM = 1 + len(NEEDED) + 2 + _WORDS
+
+
 @functools.cache
 def is_possible() -> bool:
     """Whether this Python has such functions, and arrays hold their address where `call` looks."""
@@ -49,16 +54,23 @@ class Entry:
 
     Args:
         address: of its code, which must stay where it is for as long as the function is used.
-        table: addresses of buffers, room for one more and `NEEDED`, the number of threads, and the number of
-            the step for which helpers wait; later changes are seen.
+        table: addresses of buffers, and `ROOM`: for one more address and `NEEDED`; the number of threads and
+            that of the step, for which helpers wait (`order_of`); and what Python knows of the function,
+            which lives as long as that because the array is its ``self``. Later changes are seen.
         sync: the address of the place where threads meet.
     """
 
     def __init__(self, address: int, table: np.ndarray, sync: int) -> None:
         needed = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in NEEDED]
-        table[-3 - len(NEEDED) :] = [sync, *needed, 1, 0]
-        self._definition = _Definition(b"call", address, FASTCALL, None)
+        definition = bytes(_Definition(_NAME, address, FASTCALL, None))
+        table[-ROOM:] = [sync, *needed, 1, 0, *np.frombuffer(definition, np.int64)]
         make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
             ("PyCFunction_NewEx", ctypes.pythonapi)
         )
-        self.function: Callable[..., int] = make(ctypes.addressof(self._definition), table, None)
+        its_place = table.ctypes.data + table.nbytes - len(definition)
+        self.function: Callable[..., int] = make(its_place, table, None)
+
+
+def order_of(table: np.ndarray) -> np.ndarray:
+    """Where a table says how many threads run the step, and which number it has."""
+    return table[-2 - _WORDS : -_WORDS]

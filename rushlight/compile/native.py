@@ -19,7 +19,7 @@ import numpy as np
 
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
 from rushlight.compile.crew import HelpedCalls
-from rushlight.compile.entry import NEEDED, Entry
+from rushlight.compile.entry import ROOM, Entry
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
 from rushlight.compile.places import ALIGNMENT
@@ -247,7 +247,7 @@ class NativeMemory:
         for number, count in built.panels:
             self.panels[number] = aligned(count * buffers[number].dtype.itemsize)
             self.table[1:, number] = self.panels[number].ctypes.data
-        self.entry_table = np.append(self.table[0], [0] * (3 + len(NEEDED)))
+        self.entry_table = np.append(self.table[0], [0] * ROOM)
 
     def view(self, window: Window) -> np.ndarray:
         """A window as an ndarray."""

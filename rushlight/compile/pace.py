@@ -72,7 +72,10 @@ class Pace:
         """Take note of how long the steps in the block take."""
         start = time.perf_counter()
         yield
-        taken = time.perf_counter() - start
+        self.note(threads, steps, time.perf_counter() - start)
+
+    def note(self, threads: int, steps: int, taken: float) -> None:
+        """So many steps took so many seconds."""
         self.left -= taken
         found = self.seconds.get(threads)
         if found is None:

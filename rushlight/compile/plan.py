@@ -383,6 +383,7 @@ class Segment:
             f.lines.append(f"stop{tag}:")
             if self.flushing:
                 f.flush(False)
+            f.barrier()  # all know the code before anybody clears it
             f.line(f"ret i32 {code}")
             f.lines.append(f"go{tag}:")
 

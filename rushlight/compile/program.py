@@ -33,7 +33,7 @@ class Buffer:
 
     A temporary may hold an operand of a product in pieces for the matrix unit (see `pieces`), in so many
     `copies`: no more threads than these have one each, more threads share the first. An access to it may
-    touch all of it. So it is for a temporary that always lies in `panels` (see `layout`).
+    touch all of it. The same holds for a temporary that lies in `panels` (see `layout`).
     """
 
     __slots__ = ("array", "copies", "dtype", "kind", "name", "number", "panels", "size")

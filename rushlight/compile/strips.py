@@ -25,7 +25,8 @@ MANY_ROWS = 256  # of a result, that are worth a copy of an operand which just l
 
 def strips_for(k: int, columns: int, kind: str) -> Panels | None:
     """The strips for an operand in lanes of so many steps of k and columns; None where the lines of all steps
-    stay in the nearest cache anyway, or a tile takes all columns, or many of them: CPUs with 32 registers.
+    stay in the nearest cache anyway, or a tile takes all columns; and on CPUs with 32 registers, whose tiles
+    take many of them.
     """
     width = width_of(kind)
     if columns <= width or 2 * k * LINE <= NEAR or vector_registers() == 32:
@@ -34,7 +35,9 @@ def strips_for(k: int, columns: int, kind: str) -> Panels | None:
 
 
 def strips_copy(statements: Sequence[Statement]) -> Statement | None:
-    """The copy into strips that the statements are, if they are one."""
+    """The copy into strips that the statements are, if they are one that does not turn anything: whoever asks
+    has asked `turned.turned_copy` before.
+    """
     return statements[0] if statements[0].store.buffer.panels is not None else None
 
 

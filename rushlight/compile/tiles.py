@@ -56,7 +56,8 @@ def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
     and fewest where these are about as many. So tiles are low and wide where the result is wide, or as wide
     as four vectors; else two vectors wide, so that the operand in lanes is read in narrow panels, which stay
     in near caches; wider again where rows are so few that there would be too few sums under way to hide how
-    long each takes. A small product gets tiles that leave no ragged ones, which are code of their own.
+    long each takes. With 16 registers all but these are two vectors wide. A small product gets tiles that
+    leave no ragged ones, which are code of their own.
     """
     sums = vector_registers() - OPERANDS
     if k > 4 and sums >= 24:
