@@ -167,7 +167,7 @@ class Body:
     def address(self, access: Access, place: Place) -> str:
         """The address of the element at the place, picks aside."""
         e, kind, number = self.e, kind_of(access.buffer.dtype), access.buffer.number
-        panels = self.panels.get(number) or access.buffer.panels
+        panels = self.panels_of(access.buffer)
         if panels is not None:
             row, column = place.indices
             return panels.address(e, self.pointers[number], row, column, kind)
@@ -176,6 +176,10 @@ class Body:
             if stride:
                 pointer = e.pointer(pointer, e.times(at, stride), kind)
         return pointer
+
+    def panels_of(self, buffer: Buffer) -> Panels | None:
+        """Where elements of a buffer are, if it lies in panels: while many steps run, or always."""
+        return self.panels.get(buffer.number) or buffer.panels
 
     def _picked(self, pick: Pick, place: Place) -> Reg:
         """What a pick adds to the address; 0 where the number is out of range."""

@@ -25,7 +25,7 @@ from rushlight.compile.entry import order_of
 from rushlight.compile.pace import Pace
 from rushlight.threads import get_num_threads
 
-STARTED = 200  # where `sync` has the number of the last step that was begun with helpers
+STARTED = 200  # where `sync` has the number of the step that has begun; `schedule` knows the rest of it
 MOST_CALLS = 1 << 10  # between two looks at how long they take
 Help = Callable[[int], object]  # called with the number of a thread, from 1 on
 

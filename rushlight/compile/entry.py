@@ -3,10 +3,10 @@
 ctypes converts every argument of every call, and the address of an array costs it a few attributes; for a
 small network that took as long as the step. So a module has a function ``call`` (`schedule.entry_function`)
 of the form that Python's own built-in functions have. It is given arrays, enters their addresses in a table,
-gives up Python's lock, runs ``step``, and returns what that returned as an int. Of an array it
-reads nothing but the address of the elements, which comes right after the head that all objects have: the
-place that NumPy's macro `PyArray_DATA` reads, on which all extensions rely. Invariant: what the arrays are
-is not looked at; who calls sees to it that they are ndarrays, as many and laid out as the program has them.
+gives up Python's lock, runs ``step``, and returns what that returned as an int. Of an array it reads nothing
+but the address of the elements, which comes right after the head that all objects have: the place that
+NumPy's macro `PyArray_DATA` reads, on which all extensions rely. Invariant: what the arrays are is not looked
+at; who calls sees to it that they are ndarrays, as many and laid out as the program has them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Definition(ctypes.Structure):
 
 _NAME = b"call"
 _WORDS = ctypes.sizeof(_Definition) // 8
-ROOM = 1 + len(NEEDED) + 2 + _WORDS
+ROOM = 1 + len(NEEDED) + 2 + _WORDS  # words of a table after the addresses of buffers (see `entry`)
 
 
 @functools.cache
@@ -49,8 +49,8 @@ def is_possible() -> bool:
     return ctypes.c_void_p.from_address(id(array) + HEAD).value == array.ctypes.data
 
 
-class Entry:
-    """``call`` as something Python can call: `function`.
+def entry(address: int, table: np.ndarray, sync: int) -> Callable[..., int]:
+    """``call`` as something Python can call.
 
     Args:
         address: of its code, which must stay where it is for as long as the function is used.
@@ -59,16 +59,14 @@ class Entry:
             which lives as long as that because the array is its ``self``. Later changes are seen.
         sync: the address of the place where threads meet.
     """
-
-    def __init__(self, address: int, table: np.ndarray, sync: int) -> None:
-        needed = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in NEEDED]
-        definition = bytes(_Definition(_NAME, address, FASTCALL, None))
-        table[-ROOM:] = [sync, *needed, 1, 0, *np.frombuffer(definition, np.int64)]
-        make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
-            ("PyCFunction_NewEx", ctypes.pythonapi)
-        )
-        its_place = table.ctypes.data + table.nbytes - len(definition)
-        self.function: Callable[..., int] = make(its_place, table, None)
+    needed = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in NEEDED]
+    definition = bytes(_Definition(_NAME, address, FASTCALL, None))
+    table[-ROOM:] = [sync, *needed, 1, 0, *np.frombuffer(definition, np.int64)]
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+        ("PyCFunction_NewEx", ctypes.pythonapi)
+    )
+    made: Callable[..., int] = make(table.ctypes.data + table.nbytes - len(definition), table, None)
+    return made
 
 
 def order_of(table: np.ndarray) -> np.ndarray:

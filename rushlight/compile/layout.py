@@ -45,6 +45,10 @@ class Panels(NamedTuple):
         pointer = self.panel(e, pointer, panel, kind)
         return e.pointer(pointer, e.op(f"and i64 {column.text}, {self.width - 1}", "i8", 1), kind)
 
+    def elements(self, columns: int) -> int:
+        """How many elements so many columns take: the last panel is filled up."""
+        return -(-columns // self.width) * self.apart
+
     def panel(self, e: Emitter, start: str, number: Reg, kind: str) -> str:
         """The same place in a later panel."""
         return e.pointer(start, e.times(number, self.apart), kind)
@@ -62,19 +66,19 @@ class Shape(NamedTuple):
         width = width_of(kind)
         return Panels(width, width, (self.rows + BETWEEN_PANELS) * width)
 
-    def by_rows(self, kind: str) -> Panels:
-        """Where its elements are row by row, in terms of panels."""
-        width = width_of(kind)
-        return Panels(width, self.columns, width)
-
     def elements(self, kind: str) -> int:
-        """How many it takes in panels, of which the last is filled up."""
-        return -(-self.columns // width_of(kind)) * width_of(kind) * (self.rows + BETWEEN_PANELS)
+        """How many elements it takes in panels."""
+        return self.panels(kind).elements(self.columns)
 
 
 def width_of(kind: str) -> int:
     """The columns of a panel."""
     return vectors_in_width() * vector_bytes() // BYTES[kind]
+
+
+def row_by_row(length: int, kind: str) -> Panels:
+    """Where elements are whose rows begin so many apart, in terms of panels."""
+    return Panels(width_of(kind), length, width_of(kind))
 
 
 def copy_matrix(

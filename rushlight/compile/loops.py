@@ -16,8 +16,8 @@ from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.scalar import Scalars, cast
 from rushlight.compile.statements import Access, Statement
-from rushlight.compile.strips import emit_strips, strips_copy, units_of
-from rushlight.compile.turned import emit_turn, turned_copy
+from rushlight.compile.strips import StripsCopy, emit_strips, strips_copy
+from rushlight.compile.turned import Turn, emit_turn, turned_copy
 from rushlight.compile.vmath import in_order, rebuilt
 
 _IDENTITY = {"sum": 0, "prod": 1, "any": 0, "all": 1}
@@ -330,15 +330,13 @@ def emit_loops(
 ) -> None:
     """The loops of a group without a contraction."""
     small, kept = squeezed(statements, stored)
-    turn = turned_copy(small)
-    if turn is not None:
-        emit_turn(e, turn, pointers, part)
-        return
-    copy = strips_copy(statements)
-    if copy is not None:
+    copy = _as_copy(statements, small)
+    if isinstance(copy, Turn):
+        emit_turn(e, copy, pointers, part)
+    elif copy is not None:
         emit_strips(e, copy, pointers, part)
-        return
-    Nest(e, Body(e, pointers, kept, spare), small, part).emit()
+    else:
+        Nest(e, Body(e, pointers, kept, spare), small, part).emit()
 
 
 def loop_units(statements: Sequence[Statement]) -> int:
@@ -346,10 +344,12 @@ def loop_units(statements: Sequence[Statement]) -> int:
     if any(each.add for each in statements):
         return 1
     small, _ = squeezed(statements, set())
-    turn = turned_copy(small)
-    if turn is not None:
-        return turn.units()
-    copy = strips_copy(statements)
+    copy = _as_copy(statements, small)
     if copy is not None:
-        return units_of(copy)
+        return copy.units()
     return Nest(Emitter(), Body(Emitter(), {}, set()), small).units()
+
+
+def _as_copy(statements: Sequence[Statement], small: Sequence[Statement]) -> Turn | StripsCopy | None:
+    """The copy that some statements are, `small` once squeezed, if it has loops of its own."""
+    return turned_copy(small) or strips_copy(statements)

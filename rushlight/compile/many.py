@@ -14,7 +14,7 @@ from rushlight.compile.built import FROM_PANELS, INTO_PANELS
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import kind_of
-from rushlight.compile.layout import copy_matrix
+from rushlight.compile.layout import copy_matrix, row_by_row
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.schedule import CROSSING, PART, Function, Kernels
 from rushlight.storage import LINE
@@ -160,7 +160,7 @@ def panel_functions(kernels: Kernels, plan: Plan) -> list[str]:
         for number, shape in plan.panels.items():
             if to_panels or shape.is_written:
                 e, kind = Emitter(), kind_of(plan.buffers[number].dtype)
-                places = ("%b0", shape.panels(kind)), ("%b1", shape.by_rows(kind))
+                places = ("%b0", shape.panels(kind)), ("%b1", row_by_row(shape.columns, kind))
                 copy_matrix(e, shape.rows, shape.columns, kind, *(places if to_panels else places[::-1]))
                 kernel = kernels.add("copy_panels", e, 2, False)
                 pointers = f.pointer(inside, number), f.pointer("%table", number)

@@ -19,7 +19,7 @@ import numpy as np
 
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
 from rushlight.compile.crew import HelpedCalls
-from rushlight.compile.entry import ROOM, Entry
+from rushlight.compile.entry import ROOM, entry
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
 from rushlight.compile.places import ALIGNMENT
@@ -69,15 +69,13 @@ class Native:
                 self.steps.append((None, bind(segment, self.memory)))
         self.pace = Pace(self.built.is_split)
         self._run = self.code.function("run", *_RUN) if self.built.runs_many else None
-        self._entry: Entry | None = None
         self._call: Callable[..., int] | None = None
         if self.built.has_entry:
-            self._entry = Entry(self.code.address("call"), self.memory.entry_table, self._sync_at)
-            self._call = self._entry.function
-        if self.built.has_help:
-            assert self._call is not None
-            help_at, table = self.code.address("help"), self.memory.entry_table
-            self._call = HelpedCalls(self._call, help_at, table, self.sync, self.code).call
+            table = self.memory.entry_table
+            self._call = entry(self.code.address("call"), table, self._sync_at)
+            if self.built.has_help:
+                help_at = self.code.address("help")
+                self._call = HelpedCalls(self._call, help_at, table, self.sync, self.code).call
 
     @functools.cached_property
     def _calls(self) -> list[Call]:
@@ -93,7 +91,7 @@ class Native:
     @property
     def can_run_on(self) -> bool:
         """Whether `run_on` may be called with arrays other than `arguments`."""
-        return self._entry is not None
+        return self._call is not None
 
     def run_on(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The same without a copy of the arguments, which must be laid out as those of the program."""

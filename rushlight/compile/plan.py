@@ -29,6 +29,7 @@ from rushlight.compile.panels import panelled
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
+    HELP,
     WORTH_HELP,
     WORTH_SHARING,
     Function,
@@ -36,7 +37,6 @@ from rushlight.compile.schedule import (
     cost,
     emit_group,
     entry_function,
-    help_function,
     module_text,
     ordered,
     units_of_group,
@@ -194,7 +194,7 @@ class Plan:
             self.has_entry = True
             work = sum(cost(group) for group in self.groups if self.split[group] > 1)
             if work > WORTH_HELP:
-                functions.append(help_function(pause_function()))
+                functions.append(HELP)
                 self.has_help = True
         if self.runs_many:
             assert step is not None

@@ -221,7 +221,7 @@ def _by_rows(
     rows, columns, buffer = factor.rows, factor.columns, factor.access.buffer
     domain = rows, columns
     layout = None if is_left else strips.strips_for(rows, columns, kind_of(buffer.dtype))
-    size = layout.apart * -(-columns // layout.width) if layout else rows * columns
+    size = layout.elements(columns) if layout else rows * columns
     aside = temporary(size, buffer.dtype, "turned" if is_left else "packed")
     source = at(Window(buffer, factor.access.offset, (), ()), (factor.row, factor.column), domain)
     target = at(Window(aside, 0, (), ()), (columns, 1), domain)
@@ -272,7 +272,7 @@ def emit_product(
                 body.address(each.access, start),
                 each.row,
                 each.column,
-                panels.get(each.access.buffer.number) or each.access.buffer.panels,
+                body.panels_of(each.access.buffer),
                 each.access.buffer.in_pieces,
             )
             for each in factors(product, way)
@@ -311,7 +311,7 @@ def _streams(
     found = []
     if sum(each.buffer.dtype.itemsize for each in read) * spec.m * spec.n > FAR_BYTES:
         for each in read:
-            kind, panels = kind_of(each.buffer.dtype), body.panels.get(each.buffer.number)
+            kind, panels = kind_of(each.buffer.dtype), body.panels_of(each.buffer)
             if panels is not None or not spec.in_panels:
                 found.append(Stream(body.pointers[each.buffer.number], spec.n, kind, panels))
     if way in (BLOCKS, BLOCKS_TURNED):

@@ -47,6 +47,19 @@ PATIENCE = 4000  # looks of a thread that waits, before it lets others run
 # Threads meet here. `sync` holds the round at 0 and the number of those that have come at 64; after a bounded
 # number of looks a waiting thread lets others run, so that too few cores make it slow, not stuck.
 BARRIER = """
+define internal i32 @rest(i32 %looks) #1 {
+entry:
+  PAUSE
+  %more = add i32 %looks, 1
+  %long = icmp ugt i32 %more, PATIENCE
+  br i1 %long, label %yield, label %done
+yield:
+  %unused = call i32 @sched_yield()
+  br label %done
+done:
+  ret i32 %more
+}
+
 define internal void @barrier(ptr %sync, i64 %threads) #1 {
 entry:
   %alone = icmp eq i64 %threads, 1
@@ -68,20 +81,39 @@ wait:
   %looks = phi i32 [ 0, %meet ], [ %more, %again ]
   %now = load atomic i32, ptr %sync acquire, align 4
   %same = icmp eq i32 %now, %round
-  br i1 %same, label %rest, label %done
-rest:
-  PAUSE
-  %more = add i32 %looks, 1
-  %long = icmp ugt i32 %more, PATIENCE
-  br i1 %long, label %yield, label %again
-yield:
-  %unused = call i32 @sched_yield()
-  br label %again
+  br i1 %same, label %again, label %done
 again:
+  %more = call i32 @rest(i32 %looks)
   br label %wait
 done:
   ret void
 }
+"""
+
+# A thread's share of the step with a number, as soon as it has begun (see `crew`); nothing if it never did,
+# and a later one has.
+HELP = f"""
+define void @help(ptr %table, i64 %number, i64 %thread, i64 %threads, ptr %sync) #0 {{
+entry:
+  %started = getelementptr i8, ptr %sync, i64 {STARTED}
+  br label %wait
+wait:
+  %looks = phi i32 [ 0, %entry ], [ %more, %again ]
+  %now = load atomic i64, ptr %started acquire, align 8
+  %early = icmp slt i64 %now, %number
+  br i1 %early, label %again, label %come
+again:
+  %more = call i32 @rest(i32 %looks)
+  br label %wait
+come:
+  %due = icmp eq i64 %now, %number
+  br i1 %due, label %work, label %done
+work:
+  %code = call i32 @step(ptr %table, i64 %thread, i64 %threads, ptr %sync)
+  br label %done
+done:
+  ret void
+}}
 """
 
 
@@ -373,33 +405,6 @@ def entry_function(arguments: Sequence[Window], buffers: int) -> str:
     f.line(f"call void {acquire}(ptr {thread})")
     number = f.op(f"sext i32 {code} to i64")
     f.line(f"ret ptr {f.op(f'call ptr {make_int}(i64 {number})')}")
-    return f.text()
-
-
-def help_function(pause: str) -> str:
-    """The text of ``help``: a thread's share of the step with a number, as soon as it has begun; nothing if
-    it never did, and a later one has.
-    """
-    f = Function("define void @help(ptr %table, i64 %number, i64 %thread, i64 %threads, ptr %sync) #0 {")
-    started = f.op(f"getelementptr i8, ptr %sync, i64 {STARTED}")
-    f.line("br label %wait")
-    f.lines += ["wait:", "  %looks = phi i64 [ 0, %entry ], [ %more, %again ]"]
-    now = f.op(f"load atomic i64, ptr {started} acquire, align 8")
-    f.line(f"br i1 {f.op(f'icmp slt i64 {now}, %number')}, label %rest, label %come")
-    f.lines.append("rest:")
-    if pause:
-        f.line(f"call void @{pause}()")
-    f.line("%more = add i64 %looks, 1")
-    f.line(f"br i1 {f.op(f'icmp ugt i64 %more, {PATIENCE}')}, label %yield, label %again")
-    f.lines.append("yield:")
-    f.op("call i32 @sched_yield()")
-    f.line("br label %again")
-    f.lines += ["again:", "  br label %wait", "come:"]
-    f.line(f"br i1 {f.op(f'icmp eq i64 {now}, %number')}, label %work, label %done")
-    f.lines.append("work:")
-    f.op("call i32 @step(ptr %table, i64 %thread, i64 %threads, ptr %sync)")
-    f.line("br label %done")
-    f.lines += ["done:", "  ret void"]
     return f.text()
 
 

@@ -10,13 +10,14 @@ are copied, never computed, and only products read strips.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rushlight.compile.contract import Part
 from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import kind_of
-from rushlight.compile.layout import Panels, copy_matrix, width_of
+from rushlight.compile.layout import Panels, copy_matrix, row_by_row, width_of
 from rushlight.compile.llvm import vector_registers
-from rushlight.compile.statements import Statement
+from rushlight.compile.statements import Access, Statement
 from rushlight.compile.tiles import NEAR
 from rushlight.storage import LINE
 
@@ -34,24 +35,32 @@ def strips_for(k: int, columns: int, kind: str) -> Panels | None:
     return Panels(width, width, k * width)
 
 
-def strips_copy(statements: Sequence[Statement]) -> Statement | None:
-    """The copy into strips that the statements are, if they are one that does not turn anything: whoever asks
-    has asked `turned.turned_copy` before.
-    """
-    return statements[0] if statements[0].store.buffer.panels is not None else None
+class StripsCopy(NamedTuple):
+    """A copy into strips, from where rows lie without gaps."""
+
+    statement: Statement
+    source: Access
+    strips: Panels
+
+    def units(self) -> int:
+        """Into how many units the copy can be split among threads."""
+        return self.statement.domain[0]
 
 
-def units_of(copy: Statement) -> int:
-    """Into how many units a copy can be split among threads."""
-    return copy.domain[0]
+def strips_copy(statements: Sequence[Statement]) -> StripsCopy | None:
+    """What the statements are, if they are such a copy."""
+    first = statements[0]
+    strips = first.store.buffer.panels
+    return None if strips is None else StripsCopy(first, first.loads[0], strips)
 
 
-def emit_strips(e: Emitter, copy: Statement, pointers: dict[int, str], part: Part | None) -> None:
-    """The loops of a copy into strips, from where rows lie without gaps; `part` bounds this thread's."""
-    strips, (source,) = copy.store.buffer.panels, copy.loads
-    assert strips is not None and source.strides[1] == 1
+def emit_strips(e: Emitter, copy: StripsCopy, pointers: dict[int, str], part: Part | None) -> None:
+    """The loops of such a copy; `part` bounds the units this thread does."""
+    source, (rows, columns) = copy.source, copy.statement.domain
     kind = kind_of(source.buffer.dtype)
-    start = e.pointer(pointers[source.buffer.number], source.offset, kind)
-    by_rows = Panels(strips.width, source.strides[0], strips.width)
-    target = pointers[copy.store.buffer.number]
-    copy_matrix(e, copy.domain[0], copy.domain[1], kind, (target, strips), (start, by_rows), part)
+    start = (
+        e.pointer(pointers[source.buffer.number], source.offset, kind),
+        row_by_row(source.strides[0], kind),
+    )
+    target = pointers[copy.statement.store.buffer.number], copy.strips
+    copy_matrix(e, rows, columns, kind, target, start, part)

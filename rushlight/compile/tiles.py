@@ -140,7 +140,7 @@ def lanes_along_j(
     nesting = _nesting(spec)
     if not nesting.rows_first:
         streams = [each for each in streams if each.panels is not None]
-    if spec.in_panels or spec.in_strips:
+    if nesting.parts:
         _through_panels(e, spec, finish, nesting, part, streams)
         return
     shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
