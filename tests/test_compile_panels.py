@@ -17,7 +17,7 @@ from tests.spying import returned
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
-plan = importlib.import_module("rushlight.compile.plan")
+panels = importlib.import_module("rushlight.compile.panels")
 products = importlib.import_module("rushlight.compile.products")
 
 ROWS, BATCH = 96, 32
@@ -39,7 +39,7 @@ def has_unit(request, monkeypatch):
 def shapes(monkeypatch):
     """What the plans that are made have in panels."""
     monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
-    return returned(monkeypatch, plan, "panelled")
+    return returned(monkeypatch, panels, "panelled")
 
 
 @pytest.fixture
@@ -129,6 +129,7 @@ def test_sizes_that_fill_no_panel(inputs, width, shapes, on_threads):
 @pytest.mark.parametrize("size", [2, vector_bytes() // 8])
 def test_tiny_batches(size, shapes, on_threads, monkeypatch):
     """Their forward passes are dot products with weights, beside which the optimizer keeps its matrices."""
+    plan = importlib.import_module("rushlight.compile.plan")
     monkeypatch.setattr(plan, "has_flush", lambda: False)  # so that updates may be joined to the next step
     on_threads(1)
     assert_equal_runs(lambda: network(512, 320), OPTIMIZERS["momentum"], size=size)
@@ -233,6 +234,6 @@ def test_a_step_that_fails_leaves_the_weights_in_their_own_order():
 
 
 def test_no_panels_where_memory_would_double(shapes, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("rushlight.compile.panels"), "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(panels, "MOST_BYTES", 1 << 20)
     assert_equal_runs(lambda: network(512, 320), sgd)
     assert not any(shapes)

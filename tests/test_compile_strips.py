@@ -94,4 +94,6 @@ def test_small_operands_and_single_strips_stay_as_they_are():
     width = layout.width_of("f4")
     assert strips.strips_for(256, 640, "f4") is None  # all lines stay near
     assert strips.strips_for(300, width, "f4") is None  # a tile takes all columns
-    assert strips.strips_for(300, 640, "f4") == (width, width, 300 * width)
+    assert strips.strips_for(300, 640, "f4") == layout.Panels(
+        width, width, (300 + layout.BETWEEN_PANELS) * width
+    )

@@ -199,6 +199,9 @@ class Body:
         """The start, and the distance of every lane from it, where lanes do not follow each other."""
         e, start = self.e, self.address(access, place)
         step = access.strides[place.vector] if place.vector >= 0 else 0
+        panels = self.panels_of(access.buffer)
+        if panels is not None and panels.is_turned:
+            step = int(place.vector == 0)
         apart: Reg | None = None
         for pick in access.picks:
             far = self._picked(pick, place)

@@ -183,7 +183,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         size=size,
         panels=[
             (number, shape.elements(kind_of(plan.buffers[number].dtype)))
-            for number, shape in plan.panels.items()
+            for number, shape in plan.arrangement.states()
         ],
         segments=[each if isinstance(each, str) else place_of_call[id(each)] for each in segments],
         checks=[place_of_call[id(each.call)] for each in plan.checks],

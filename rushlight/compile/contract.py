@@ -41,11 +41,18 @@ class Matrix(NamedTuple):
 Finish = Callable[[Reg, Reg, Reg, "Reg | None", bool], None]
 
 
+# Called with how many elements of C come before a finished tile, and before what follows it, in the order in
+# which threads share them.
+Meanwhile = Callable[[Reg, Reg], None]
+
+
 class Contraction(NamedTuple):
     """One product: sizes, operands, element kind, lanes of a vector.
 
     `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
-    what finished pieces of C are wanted with; `in_strips` that B alone does, as a temporary (see `strips`).
+    what finished pieces of C are wanted with, `by_columns` that each thread is to have its own of these;
+    `in_strips` that B alone does, as a temporary (see `strips`). What is to be done `meanwhile` is done with
+    every finished tile.
     """
 
     m: int
@@ -58,13 +65,14 @@ class Contraction(NamedTuple):
     turned: bool = False
     in_panels: bool = False
     in_strips: bool = False
+    by_columns: bool = False
+    meanwhile: Meanwhile | None = None
 
     def element(self, e: Emitter, matrix: Matrix, row: Reg | int, column: Reg | int) -> str:
         """The address of one element of an operand."""
         pointer = matrix.pointer
         if matrix.panels is not None:
-            row = e.const(row, "i8") if isinstance(row, int) else row
-            return matrix.panels.address(e, pointer, row, column, self.kind)
+            return matrix.panels.address(e, pointer, e.index(row), column, self.kind)
         for index, stride in ((row, matrix.row), (column, matrix.column)):
             if isinstance(index, int):
                 pointer = e.pointer(pointer, index * stride, self.kind)

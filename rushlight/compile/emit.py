@@ -341,6 +341,20 @@ class Emitter:
         """The greater of an index and a constant."""
         return max(a, b) if isinstance(a, int) else self.intrinsic("smax", a, self.const(b, "i8"))
 
+    def index(self, value: Reg | int) -> Reg:
+        """An index, be it constant or not."""
+        return self.const(value, "i8") if isinstance(value, int) else value
+
+    def address_at(self, table: str, place: Reg) -> str:
+        """The address that stands at a place of a table of addresses."""
+        name = self.name("p")
+        self.line(f"{name} = load ptr, ptr {self.pointer(table, place, 'i8')}, align 8")
+        return name
+
+    def store_address(self, address: str, to: str) -> None:
+        """Put an address into a table of addresses."""
+        self.line(f"store ptr {address}, ptr {to}, align 8")
+
     def times(self, index: Reg, factor: int) -> Reg:
         """An index scaled by a constant."""
         return index if factor == 1 else self.op(f"mul nsw i64 {index.text}, {factor}", "i8", 1)

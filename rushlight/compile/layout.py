@@ -4,8 +4,9 @@ A row of a large matrix fills a page, so that a tile of a product, a few element
 at every turn: memory is slow to begin on each. While ``run`` works (see `many`), such weights, and what the
 optimizer keeps for each of them, lie in panels of a few vectors' width, one panel after another, in each of
 which the rows follow each other without gaps. All other code sees them row by row, single steps among it, for
-which it would not be worth while to bring them into panels and back. Which matrices these are `panels`
-decides. Invariant: memory of the user's has its own order whenever ``run`` does not work.
+which it would not be worth while to bring them into panels and back. A matrix that would be turned for a
+product in each step lies in the panels of the turned one. Which matrices these are `panels` decides.
+Invariant: memory of the user's has its own order whenever ``run`` does not work.
 """
 
 from __future__ import annotations
@@ -27,15 +28,19 @@ def vectors_in_width() -> int:
 
 class Panels(NamedTuple):
     """Where elements of a matrix are: the one in row i and column j is ``j // width`` times `apart`, plus i
-    times `row`, plus ``j % width`` elements from the start. Row by row, `apart` would be `width`.
+    times `row`, plus ``j % width`` elements from the start. Row by row, `apart` would be `width`. With
+    `is_turned` that holds for row j and column i.
     """
 
     width: int
     row: int
     apart: int
+    is_turned: bool = False
 
     def address(self, e: Emitter, start: str, row: Reg, column: Reg | int, kind: str) -> str:
         """The address of an element."""
+        if self.is_turned:
+            return self._replace(is_turned=False).address(e, start, e.index(column), row, kind)
         pointer = e.pointer(start, e.times(row, self.row), kind)
         if isinstance(column, int):
             assert column < self.width
@@ -55,20 +60,23 @@ class Panels(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A matrix that may lie in panels, and whether steps write it."""
+    """A matrix that may lie in panels, whether steps write it, and whether the panels are those of the turned
+    matrix.
+    """
 
     rows: int
     columns: int
-    is_written: bool
+    is_written: bool = False
+    is_turned: bool = False
 
     def panels(self, kind: str) -> Panels:
         """Where its elements are in panels."""
-        width = width_of(kind)
-        return Panels(width, width, (self.rows + BETWEEN_PANELS) * width)
+        width, rows = width_of(kind), self.columns if self.is_turned else self.rows
+        return Panels(width, width, (rows + BETWEEN_PANELS) * width, self.is_turned)
 
     def elements(self, kind: str) -> int:
         """How many elements it takes in panels."""
-        return self.panels(kind).elements(self.columns)
+        return self.panels(kind).elements(self.rows if self.is_turned else self.columns)
 
 
 def width_of(kind: str) -> int:
@@ -94,6 +102,9 @@ def copy_matrix(
     to a last one with `part`.
     """
     width, size = target[1].width, BYTES[kind]
+    if target[1].is_turned or source[1].is_turned:
+        _copy_by_elements(e, rows, columns, kind, target, source)
+        return
 
     def piece(row: Reg, panel: Reg | int, count: int) -> None:
         number = e.const(panel, "i8") if isinstance(panel, int) else panel
@@ -111,3 +122,13 @@ def copy_matrix(
                 piece(row.index, panel.index, width)
         if rest:
             piece(row.index, full, rest)
+
+
+def _copy_by_elements(
+    e: Emitter, rows: int, columns: int, kind: str, target: tuple[str, Panels], source: tuple[str, Panels]
+) -> None:
+    with e.loop(0, rows) as row, e.loop(0, columns) as column:
+        to, start = (
+            panels.address(e, pointer, row.index, column.index, kind) for pointer, panels in (target, source)
+        )
+        e.store(e.load(start, kind), to)

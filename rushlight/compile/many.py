@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rushlight.compile.batches import COPIES, Coming
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall
 from rushlight.compile.emit import Emitter, Reg
@@ -21,6 +22,9 @@ from rushlight.storage import LINE
 
 if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
+
+
+STEP_OF_MANY = "step_of_many"  # the function for a step that is one of many, where it is another one
 
 
 def _row(e: Emitter, window: Window, source: str, numbers: str, place: Reg) -> str:
@@ -42,6 +46,14 @@ def _fetch_kernel(kernels: Kernels, window: Window) -> str:
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
         e.copy(target, source, row)
     return kernels.add("fetch", e, 3, True)
+
+
+def _addresses_kernel(kernels: Kernels, window: Window) -> str:
+    """A function that notes where rows are: ``(to, from, numbers of rows, first, last)``."""
+    e = Emitter()
+    with e.loop(PART[0], PART[1]) as loop:
+        e.store_address(_row(e, window, "%b1", "%b2", loop.index), e.pointer("%b0", loop.index, "i8"))
+    return kernels.add("addresses", e, 3, True)
 
 
 def _ask_kernel(kernels: Kernels, window: Window) -> str:
@@ -75,7 +87,7 @@ class _Run:
         self.f, self.kernels, self.live = Function(head), kernels, live
         self.fetched, self.results = plan.program.arguments, plan.program.results
         f = self.f
-        self.step = "step_in_panels" if plan.panels else "step"
+        self.step = "step" if plan.arrangement.is_usual() else STEP_OF_MANY
         self.table = self._after("%table", tables_before * len(plan.buffers))
         self.other_table = self._after(self.table, len(plan.buffers)) if plan.spared else self.table
         self.steps = f.number("%job", 0)
@@ -102,6 +114,28 @@ class _Run:
         """Gather rows `first` to `last` of a step's batch."""
         name = _fetch_kernel(self.kernels, window)
         self.f.line(f"call void @{name}(ptr {to}, {self._batch(window, step)}, i64 {first}, i64 {last})")
+
+    def fetch_shared(self, window: Window, own: Buffer | None) -> None:
+        """Gather the batch of step ``%s``: a thread with a copy of its `own` all rows, others their part."""
+        f, buffer = self.f, own or window.buffer
+        to = f.own(f.pointer("%table", buffer.number), buffer)
+        self.fetch(window, to, "%s", *f.part_or_all(window.shape[0], buffer.copies))
+
+    def note_next(self, coming: Coming) -> None:
+        """Note where the rows of the batch after that of step ``%s`` are; after the last step, where those of
+        its own are.
+        """
+        f, window, buffer = self.f, coming.window, coming.addresses
+        name = _addresses_kernel(self.kernels, window)
+        following = f.op("add i64 %s, 1")
+        is_there = f.op(f"icmp slt i64 {following}, {self.steps}")
+        following = f.op(f"select i1 {is_there}, i64 {following}, i64 %s")
+        first, last = f.part_or_all(window.shape[0], buffer.copies)
+        to = f.own(f.pointer("%table", buffer.number), buffer)
+        alone = f.op(f"icmp ule i64 %threads, {buffer.copies}")
+        f.line(f"store i64 {f.op(f'select i1 {alone}, i64 %threads, i64 1')}, ptr {to}, align 8")
+        to = f.op(f"getelementptr i64, ptr {to}, i64 1")
+        f.line(f"call void @{name}(ptr {to}, {self._batch(window, following)}, i64 {first}, i64 {last})")
 
     def ask(self, window: Window, step: str, first: str, last: str) -> None:
         """Have memory bring some lines of each row of a step's batch nearer."""
@@ -157,7 +191,7 @@ def panel_functions(kernels: Kernels, plan: Plan) -> list[str]:
     for name, to_panels in ((INTO_PANELS, True), (FROM_PANELS, False)):
         f = Function(f"define void @{name}(ptr %table) #0 {{")
         inside = f.op(f"getelementptr ptr, ptr %table, i64 {len(plan.buffers)}")
-        for number, shape in plan.panels.items():
+        for number, shape in plan.arrangement.states():
             if to_panels or shape.is_written:
                 e, kind = Emitter(), kind_of(plan.buffers[number].dtype)
                 places = ("%b0", shape.panels(kind)), ("%b1", row_by_row(shape.columns, kind))
@@ -197,11 +231,15 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer], has_alone
         after = f.only_first()
         run.store_live()
         f.everybody(after)
+    batches = plan.arrangement.batches
     for window in fetched:
-        first, last = f.part(window.shape[0])
-        run.fetch(window, f.pointer("%table", window.buffer.number), "%s", first, last)
-    if live or fetched:
+        run.fetch_shared(window, batches.own.get(window.buffer.number))
+    for coming in batches.coming:
+        run.note_next(coming)
+    if live or (fetched and not batches.own):
         f.barrier()
+    elif fetched:
+        f.barrier_of_more_than(COPIES)
     table = run.table
     if plan.spared:
         table = f.op(f"select i1 {run.is_last()}, ptr {table}, ptr {run.other_table}")

@@ -213,7 +213,7 @@ class Native:
         with self._drawing():
             on_threads(work, threads)
         if codes[0]:
-            self._explain(codes[0], self.arguments)
+            self._explain(codes[0], [each[rows[failed_at[0]]] for each in data])
 
 
 class NativeMemory:

@@ -1,20 +1,33 @@
-"""Which large matrices lie in panels while many steps run (see `layout`).
+"""What is arranged otherwise while many steps run than in a single one: which matrices lie in panels (see
+`layout`), and when the next batch is asked for (see `batches`).
 
-Invariant: a matrix in panels is met by no loop but those of products, and there only row by row.
+Invariant: a matrix in panels is met by no loop but those of products, and there only row by row, or, where it
+lies turned, column by column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, NamedTuple
 
+from rushlight.compile.batches import Batches, batches
 from rushlight.compile.contract import FAR_BYTES
 from rushlight.compile.expr import is_float, kind_of
 from rushlight.compile.group import Group
 from rushlight.compile.layout import Shape
-from rushlight.compile.products import BLOCKS, BLOCKS_TURNED, COLUMNS, DOTS, DOTS_TURNED, factors
+from rushlight.compile.products import (
+    BLOCKS,
+    BLOCKS_TURNED,
+    COLUMNS,
+    DOTS,
+    DOTS_TURNED,
+    ROWS,
+    factors,
+)
 from rushlight.compile.program import STATE, Buffer
 from rushlight.compile.statements import Access, Product, Statement
+from rushlight.compile.tiles import NEAR
+from rushlight.compile.turned import Turn, turned_copy
 
 if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
@@ -22,30 +35,99 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 28  # of all matrices in panels
 
 
-def panelled(plan: Plan) -> dict[int, Shape]:
-    """The buffers of a plan that lie in panels while many steps run, by number: large matrices that last, of
-    which no loop wants anything but an operand of a product, or what goes with a product's result.
+class Arrangement(NamedTuple):
+    """How things lie while many steps run, if not as in a single one.
+
+    Args:
+        panels: the matrices in panels, by the number of their buffer, and operands made of them.
+        instead: for such operands the number of the matrix that lies just like them, so that nothing is to
+            be copied; for arguments that of the copies for threads.
+        left_out: the groups that would copy it.
+        ways: of products whose results go to panels of the turned matrix.
+        batches: what happens to arguments.
     """
-    met: dict[int, list[Group]] = {each.number: [] for each in plan.buffers if _is_large(each)}
+
+    panels: Mapping[int, Shape]
+    instead: Mapping[int, int]
+    left_out: Collection[Group]
+    ways: Mapping[Product, str]
+    batches: Batches
+
+    def states(self) -> list[tuple[int, Shape]]:
+        """The matrices in panels, by the number of their buffer."""
+        return [(number, shape) for number, shape in self.panels.items() if number not in self.instead]
+
+    def is_usual(self) -> bool:
+        """Whether all is as in a single step."""
+        return not (self.panels or self.instead or self.batches.coming)
+
+
+USUAL = Arrangement({}, {}, (), {}, Batches({}))
+
+
+def arranged(plan: Plan) -> Arrangement:
+    """How things lie while many steps of a plan run."""
+    shapes = panelled(plan)
+    ways = dict(plan.ways)
+    instead: dict[int, int] = {}
+    left_out = []
+    for group in plan.groups:
+        turned = {number for number in group.touched if number in shapes and shapes[number].is_turned}
+        if group.product is not None and turned:
+            ways[group.product] = ROWS
+        elif turned:
+            left_out.append(group)
+            (made,) = group.statements
+            instead[made.store.buffer.number] = made.loads[0].buffer.number
+    copies = {
+        number: Shape(shapes[original].columns, shapes[original].rows) for number, original in instead.items()
+    }
+    found = batches(plan)
+    instead |= {number: buffer.number for number, buffer in found.own.items()}
+    return Arrangement(shapes | copies, instead, left_out, ways, found)
+
+
+# -- panels --------------------------------------------------------------------------------------------------
+
+
+def panelled(plan: Plan) -> dict[int, Shape]:
+    """The buffers of a plan that lie in panels while many steps run, by number: matrices that last, of which
+    no loop wants anything but an operand of a product, or what goes with a product's result.
+    """
+    met: dict[int, list[Group]] = {each.number: [] for each in plan.buffers if _is_large(each, NEAR)}
     for group in plan.groups:
         for number in group.touched:
             if number in met:
                 met[number].append(group)
     found: dict[int, Shape] = {}
     for number, groups in met.items():
-        shape = None if number in plan.kept else _shape(plan.buffers[number], groups, plan.ways)
+        if number in plan.kept:
+            continue
+        buffer, shape = plan.buffers[number], None
+        if _is_large(buffer, FAR_BYTES):
+            shape = _shape(buffer, [_uses(each, buffer, plan.ways) for each in groups], groups)
+        if shape is None:
+            shape = _shape(buffer, [_turned_uses(plan, each, buffer) for each in groups], groups)
+            shape = None if shape is None else shape._replace(is_turned=True)
         if shape is not None:
             found[number] = shape
-    _drop_what_is_alone(plan, found, met)
+    _drop_what_is_alone(plan, found, met.keys())
     # They are there twice, which should not decide whether a network fits into memory.
     total = sum(plan.buffers[number].nbytes for number in found)
     return found if total <= MOST_BYTES else {}
 
 
-def _drop_what_is_alone(plan: Plan, found: dict[int, Shape], large: Collection[int]) -> None:
-    """Leave out what a group writes beside a matrix that is not in panels: it cannot go through one
-    panel by panel and through the other row by row.
+def _drop_what_is_alone(plan: Plan, found: dict[int, Shape], met: Set[int]) -> None:
+    """Leave out what a group writes beside a matrix that lies otherwise: it cannot go through one panel by
+    panel and through the other row by row. What no product wants to be turned need not be.
     """
+    copied = {
+        number
+        for group in plan.groups
+        if group.product is None
+        for number in group.touched
+        if number in found and found[number].is_turned
+    }
     changed = True
     while changed:
         changed = False
@@ -53,26 +135,35 @@ def _drop_what_is_alone(plan: Plan, found: dict[int, Shape], large: Collection[i
             loaded = {
                 access.buffer.number for each in group.statements for access in (*each.loads, each.store)
             }
-            beside = {number for number in loaded if number in large}
-            if not beside <= found.keys() and beside & found.keys():
+            beside = loaded & met
+            turned = {number for number in beside & found.keys() if found[number].is_turned}
+            if turned:
+                is_alone = turned != beside or not turned & copied
+            else:
+                beside = {number for number in beside if _is_large(plan.buffers[number], FAR_BYTES)}
+                is_alone = not beside <= found.keys()
+            if is_alone and beside & found.keys():
                 for number in beside:
                     found.pop(number, None)
                 changed = True
 
 
-def _is_large(buffer: Buffer) -> bool:
-    return buffer.kind == STATE and is_float(kind_of(buffer.dtype)) and buffer.nbytes > FAR_BYTES
+def _is_large(buffer: Buffer, size: int) -> bool:
+    return buffer.kind == STATE and is_float(kind_of(buffer.dtype)) and buffer.nbytes > size
 
 
-def _shape(buffer: Buffer, groups: Sequence[Group], ways: Mapping[Product, str]) -> Shape | None:
-    """The shape of the matrix as which these groups meet a buffer, if it is one and they do so row by row."""
+Uses = list[tuple[int, int] | None]  # the rows and columns of the matrix as which a buffer is met
+
+
+def _shape(buffer: Buffer, uses: Sequence[Uses], groups: Sequence[Group]) -> Shape | None:
+    """The shape of the matrix as which all groups meet a buffer, if it is one."""
     seen: set[tuple[int, int] | None] = set()
     is_written = False
-    for group in groups:
-        touched, uses = group.touched[buffer.number], _uses(group, buffer, ways)
-        if len(touched) != len(uses):
+    for group, found in zip(groups, uses, strict=True):
+        touched = group.touched[buffer.number]
+        if len(touched) != len(found):
             return None
-        seen.update(uses)
+        seen.update(found)
         is_written |= any(each.writes for each in touched)
     if len(seen) != 1:
         return None
@@ -82,20 +173,24 @@ def _shape(buffer: Buffer, groups: Sequence[Group], ways: Mapping[Product, str])
     return Shape(*shape, is_written)
 
 
-def _uses(group: Group, buffer: Buffer, ways: Mapping[Product, str]) -> list[tuple[int, int] | None]:
+def _uses(group: Group, buffer: Buffer, ways: Mapping[Product, str]) -> Uses:
     """For every use of a buffer in a group the shape of the matrix as which it is met row by row, or None."""
     product = group.product
     if product is None or len(product.domain) != 2 or ways[product] in (DOTS, DOTS_TURNED):
         return []
     way = ways[product]
     found = [each.met_by_rows() for each in factors(product, way) if each.access.buffer is buffer]
-    if product.store.buffer is buffer:
-        found.append(None)
     lanes_along_rows = way in (COLUMNS, BLOCKS, BLOCKS_TURNED) and product.store.strides[-1] == 1
+    return found + _uses_beside(group, product, buffer, lanes_along_rows)
+
+
+def _uses_beside(group: Group, product: Product, buffer: Buffer, is_possible: bool) -> Uses:
+    """The same for uses by what goes with a product's result."""
+    found: Uses = [None] if product.store.buffer is buffer else []
     for statement in group.statements:
         for access in (*statement.reads(), statement.store):
             if access.buffer is buffer:
-                follows = lanes_along_rows and _follows(statement, product)
+                follows = is_possible and _follows(statement, product)
                 found.append(_met_by_rows(access, product.domain) if follows else None)
     return found
 
@@ -108,3 +203,45 @@ def _met_by_rows(access: Access, domain: tuple[int, ...]) -> tuple[int, int] | N
     rows, columns = domain
     by_rows = (access.offset, access.strides, access.picks) == (0, (columns, 1), ())
     return (rows, columns) if by_rows else None
+
+
+# -- turned panels -------------------------------------------------------------------------------------------
+
+
+def _turned_uses(plan: Plan, group: Group, buffer: Buffer) -> Uses:
+    """For every use of a buffer in a group the shape of the matrix that could as well lie turned, or None."""
+    product = group.product
+    if product is None:
+        turn = turned_copy(group.statements)
+        if turn is None or not _fills_strips(turn):
+            return []
+        rows, columns = turn.statement.domain
+        return [(columns, rows)]
+    if any(each.access.buffer is buffer for each in factors(product, COLUMNS)):
+        return [None]
+    return _uses_beside(group, product, buffer, _can_be_turned(plan, group, product))
+
+
+def _fills_strips(turn: Turn) -> bool:
+    """Whether a copy turns a whole matrix, from its first element on, for products."""
+    rows, columns = turn.statement.domain
+    target = turn.target.buffer
+    is_whole = (turn.source.offset, turn.source.strides) == (0, (1, rows))
+    return is_whole and turn.source.buffer.size == rows * columns and target.panels is not None
+
+
+def _can_be_turned(plan: Plan, group: Group, product: Product) -> bool:
+    """Whether a product with what goes with it may as well be computed with lanes along the rows, if the
+    matrices beside it lie turned: nothing else may be met on a line of its own at every turn, but for what
+    the last step alone stores.
+    """
+    if len(product.domain) != 2 or plan.ways[product] != COLUMNS:
+        return False
+    operands = product.a, product.b
+    if product.a.strides[0] != 1 or any(each.buffer.panels is not None for each in operands):
+        return False
+    made = {product.store, *(each.store for each in group.statements)}
+    met = [each.store for each in group.storing(plan.stored)]
+    met += [access for each in group.statements for access in each.loads if access not in made]
+    far = [each.buffer for each in met if each.strides[0] > 1 and each.buffer.number not in plan.spared]
+    return all(_is_large(each, NEAR) for each in far)

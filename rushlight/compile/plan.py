@@ -7,8 +7,7 @@ group reads is never stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,11 @@ from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.extents import Extents
 from rushlight.compile.group import Group, Touch, fuse
-from rushlight.compile.layout import Shape
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
-from rushlight.compile.many import panel_functions, run_alone_function, run_function
-from rushlight.compile.panels import panelled
+from rushlight.compile.many import STEP_OF_MANY, panel_functions, run_alone_function, run_function
+from rushlight.compile.panels import USUAL, Arrangement, arranged
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
@@ -61,7 +59,6 @@ class Plan:
         self.groups = fuse(work)
         self.is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
         self.runs_many = bool(self.groups) and self.is_whole and program.repeats and self._can_run_many()
-        self.panels = panelled(self) if self.runs_many else {}
         self.split = {group: units_of_group(group, self.ways, {}) for group in self.groups}
         self.groups = ordered(self.groups, self.split)
         self.has_entry = self.has_help = False
@@ -73,10 +70,18 @@ class Plan:
         self.stored = self._stores()
         self.spared = self._spared({each.buffer.number for each in program.results})
         self.spans = self._spans()
+        self.arrangement = arranged(self) if self.runs_many else USUAL
 
     def _temporary(self, size: int, dtype: Any, name: str) -> Buffer:
         made = Buffer(len(self.buffers), TEMPORARY, size, dtype, name)
         self.buffers.append(made)
+        return made
+
+    def lasting_temporary(self, size: int, dtype: Any, name: str, copies: int) -> Buffer:
+        """Memory of its own for what is not made in the step, with so many copies."""
+        made = self._temporary(copies * size, dtype, name)
+        made.copies = copies
+        self.kept.add(made.number)
         return made
 
     def _needed(self, work: list[Work]) -> list[Work]:
@@ -173,7 +178,7 @@ class Plan:
         if self.runs_many:
             self.crossing = crossing_of(self, offsets, {each.number for each in live})
         if self.crossing is not None:
-            self.panels = {}  # its loops go row by row
+            self.arrangement = USUAL  # its loops go row by row
         step: Segment | None = None
         for group in self.groups:
             if isinstance(group.single, Opaque):
@@ -198,10 +203,11 @@ class Plan:
                 self.has_help = True
         if self.runs_many:
             assert step is not None
-            if self.panels:
-                step = Segment(self, kernels, offsets, "step_in_panels", self.panels)
+            if not self.arrangement.is_usual():
+                step = Segment(self, kernels, offsets, STEP_OF_MANY, self.arrangement)
                 for group in self.groups:
-                    step.add(group)
+                    if group not in self.arrangement.left_out:
+                        step.add(group)
                 functions += [step.close(), *panel_functions(kernels, self)]
             functions.append(run_function(kernels, self, live, self.crossing is not None))
             if self.crossing is not None:
@@ -223,7 +229,7 @@ class Plan:
 
 
 class Segment:
-    """A native stretch of a step: one function that all threads run. Buffers with `shapes` lie in panels."""
+    """A native stretch of a step: one function that all threads run."""
 
     def __init__(
         self,
@@ -231,9 +237,9 @@ class Segment:
         kernels: Kernels,
         offsets: dict[int, int],
         name: str,
-        shapes: Mapping[int, Shape] = MappingProxyType({}),
+        arrangement: Arrangement = USUAL,
     ) -> None:
-        self.plan, self.kernels, self.offsets, self.shapes = plan, kernels, offsets, shapes
+        self.plan, self.kernels, self.offsets, self.arrangement = plan, kernels, offsets, arrangement
         self.f = Function(f"define i32 @{name}(ptr %table, i64 %thread, i64 %threads, ptr %sync) #0 {{")
         self.pointers: dict[int, str] = {}
         # what was touched since threads met: by split or not, writing or not, and memory
@@ -248,12 +254,14 @@ class Segment:
 
     def add(self, group: Group) -> None:
         """Run one group."""
-        plan, f = self.plan, self.f
-        split = plan.split[group] if not self.shapes else units_of_group(group, plan.ways, self.shapes)
+        plan, f, arrangement = self.plan, self.f, self.arrangement
+        split = plan.split[group]
+        if not arrangement.is_usual():
+            split = units_of_group(group, arrangement.ways, arrangement.panels)
         operand = group.split()
         is_split = split > 1 or operand is not None  # which every thread splits, if there are copies
         touched = group.touches()
-        places = [(each.writes, plan.place(each, self.offsets)) for each in touched]
+        places = [(each.writes, self._place(each)) for each in touched]
         writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)
         if (self.pending and writes_state) or self._conflict(is_split, places):
             self._meet()
@@ -266,7 +274,9 @@ class Segment:
             self._draw(group.single)
             return
         numbers = _buffers(group.statements, group.product, plan.stored)
-        e = emit_group(plan, group, numbers, is_split, self.shapes)
+        if group is arrangement.batches.asking:
+            numbers += [each.addresses.number for each in arrangement.batches.coming]
+        e = emit_group(plan, group, numbers, is_split, arrangement)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), is_split)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
         self._flush(plan.fades(group))
@@ -279,7 +289,7 @@ class Segment:
                 self.crossing_calls.append(GroupCall(name, numbers, split))
                 f.unless_crossing(call(*f.part(split)))
             elif operand is not None:
-                f.line(call(*self._all_or_part(split, operand.store.buffer)))
+                f.line(call(*f.part_or_all(split, operand.store.buffer.copies)))
             elif self.has_met and cost(group) > WORTH_SHARING:
                 f.share(call, split, self.shared)
                 self.shared += 1
@@ -290,26 +300,26 @@ class Segment:
         f.line(f"call void @{name}({', '.join(given)})")
         f.everybody(after)
 
-    def _all_or_part(self, units: int, pieces: Buffer) -> tuple[str, str]:
-        """The units of an operand that this thread splits: all for itself, or its part."""
-        f = self.f
-        alone = f.op(f"icmp ule i64 %threads, {pieces.copies}")
-        first, last = f.part(units)
-        first = f.op(f"select i1 {alone}, i64 0, i64 {first}")
-        return first, f.op(f"select i1 {alone}, i64 {units}, i64 {last}")
+    def _place(self, touch: Touch) -> tuple[Any, int, int]:
+        """The memory that an access may touch."""
+        instead = self.arrangement.instead.get(touch.number)
+        if instead is not None:
+            return instead, 0, self.plan.buffers[instead].size
+        return self.plan.place(touch, self.offsets)
 
     def _pointer(self, number: int) -> str:
+        number = self.arrangement.instead.get(number, number)
         # Loaded once, in the entry block, where every later block can use it.
         found = self.pointers.get(number)
         if found is None:
             found = self.pointers[number] = f"%p{number}"
             buffer = self.plan.buffers[number]
-            whole = f"%r{number}" if buffer.in_pieces else found
+            whole = f"%r{number}" if buffer.copies > 1 else found
             lines = [
                 f"  %q{number} = getelementptr ptr, ptr %table, i64 {number}",
                 f"  {whole} = load ptr, ptr %q{number}, align 8",
             ]
-            if buffer.in_pieces:
+            if buffer.copies > 1:
                 lines += [
                     f"  %f{number} = icmp ule i64 %threads, {buffer.copies}",
                     f"  %o{number} = select i1 %f{number}, i64 %thread, i64 0",

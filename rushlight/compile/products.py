@@ -8,17 +8,17 @@ Invariant: the way depends on sizes and strides alone, and on whether there is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from rushlight.compile import blocks, dots, strips, tiles
 from rushlight.compile.body import Body, Place, Spare
-from rushlight.compile.contract import FAR_BYTES, Contraction, Matrix, Part
+from rushlight.compile.contract import FAR_BYTES, Contraction, Matrix, Meanwhile, Part
 from rushlight.compile.dots import Supply, lanes_along_k
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
-from rushlight.compile.layout import Panels
+from rushlight.compile.layout import Panels, Shape
 from rushlight.compile.llvm import has_matrix_unit, vector_bytes
 from rushlight.compile.pieces import bytes_of, copies_of
 from rushlight.compile.program import STATE, Buffer, Window
@@ -199,7 +199,7 @@ def _splits(product: Product, way: str, temporary: Callable[[int, object, str], 
         dtype = factor.access.buffer.dtype
         copies = copies_of(length, k)
         aside = temporary(copies * bytes_of(length, k) // dtype.itemsize, dtype, "pieces")
-        aside.copies = copies
+        aside.copies, aside.in_pieces = copies, True
         source = Access(factor.access.buffer, factor.access.offset, (factor.row, factor.column))
         target = Access(aside, 0, (k, 1))
         value = Symbols().load(0, kind_of(dtype))
@@ -248,6 +248,7 @@ def emit_product(
     spare: Spare | None = None,
     supply: Supply | None = None,
     panels: Mapping[int, Panels] = MappingProxyType({}),
+    meanwhile: Meanwhile | None = None,
 ) -> None:
     """The loops of a product, and at every finished piece the statements that follow it; with `supply`, dot
     products with what that gives instead of the right operand.
@@ -280,7 +281,9 @@ def emit_product(
         by_rows = way in (COLUMNS, DOTS, BLOCKS)
         sizes = _sizes(product, way, statements, panels)
         lies_turned = c_m == 1 and c_n != 1 if by_rows else c_n == 1 and c_m != 1
-        spec = sizes._replace(a=left, b=right, turned=lies_turned)
+        spec = sizes._replace(
+            a=left, b=right, turned=lies_turned and not sizes.by_columns, meanwhile=meanwhile
+        )
 
         def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
             if by_rows:
@@ -323,7 +326,7 @@ def _streams(
 
 
 def product_units(
-    product: Product, way: str, statements: Sequence[Statement], panels: Collection[int]
+    product: Product, way: str, statements: Sequence[Statement], panels: Mapping[int, Panels | Shape]
 ) -> int:
     """Into how many units a product can be split among threads."""
     if len(product.domain) > 2:
@@ -335,7 +338,7 @@ def product_units(
 
 
 def _sizes(
-    product: Product, way: str, statements: Sequence[Statement], panels: Collection[int]
+    product: Product, way: str, statements: Sequence[Statement], panels: Mapping[int, Panels | Shape]
 ) -> Contraction:
     """A product's sizes alone."""
     m, n = product.domain[-2:]
@@ -348,8 +351,12 @@ def _sizes(
     met = [factors(product, way)[1].access]
     for each in statements:
         met += [*each.loads, each.store]
-    in_panels = any(each.buffer.number in panels for each in met)
-    return spec._replace(in_panels=in_panels, in_strips=met[0].buffer.panels is not None)
+    found = [panels[each.buffer.number] for each in met if each.buffer.number in panels]
+    return spec._replace(
+        in_panels=bool(found),
+        in_strips=met[0].buffer.panels is not None,
+        by_columns=any(each.is_turned for each in found),
+    )
 
 
 def _batches(

@@ -31,12 +31,12 @@ class Buffer:
         name: for people: a parameter's path, an argument's name.
         array: the memory itself, for STATE.
 
-    A temporary may hold an operand of a product in pieces for the matrix unit (see `pieces`), in so many
-    `copies`: no more threads than these have one each, more threads share the first. An access to it may
-    touch all of it. The same holds for a temporary that lies in `panels` (see `layout`).
+    Of a temporary there may be several `copies`: no more threads than these have one each, more threads
+    share the first. It may hold an operand of a product `in_pieces` for the matrix unit (see `pieces`): an
+    access to it may touch all of it. The same holds for a temporary that lies in `panels` (see `layout`).
     """
 
-    __slots__ = ("array", "copies", "dtype", "kind", "name", "number", "panels", "size")
+    __slots__ = ("array", "copies", "dtype", "in_pieces", "kind", "name", "number", "panels", "size")
 
     def __init__(
         self,
@@ -49,13 +49,9 @@ class Buffer:
     ) -> None:
         self.number, self.kind, self.size, self.dtype = number, kind, size, dtype
         self.name, self.array = name, array
-        self.copies = 0
+        self.copies = 1
+        self.in_pieces = False
         self.panels: Panels | None = None
-
-    @property
-    def in_pieces(self) -> bool:
-        """Whether it holds an operand in pieces."""
-        return self.copies > 0
 
     @property
     def nbytes(self) -> int:

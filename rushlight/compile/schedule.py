@@ -9,7 +9,7 @@ barrier; what is computed does not depend on the number of threads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -24,13 +24,14 @@ from rushlight.compile.layout import Shape
 from rushlight.compile.llvm import ATTRIBUTES, vector_bytes
 from rushlight.compile.loops import emit_loops, loop_units
 from rushlight.compile.products import emit_product, product_units
-from rushlight.compile.program import Window
+from rushlight.compile.program import Buffer, Window
 from rushlight.compile.statements import Product, Statement
 from rushlight.compile.twister import Draws
 from rushlight.compile.vmath import in_order
 from rushlight.storage import LINE
 
 if TYPE_CHECKING:
+    from rushlight.compile.panels import Arrangement
     from rushlight.compile.plan import Plan
 
 WORTH_SPLITTING = 3000  # cycles, several times what meeting at a barrier costs
@@ -132,7 +133,7 @@ def cost(group: Group) -> float:
     return total
 
 
-def units_of_group(group: Group, ways: dict[Product, str], panels: Collection[int]) -> int:
+def units_of_group(group: Group, ways: Mapping[Product, str], panels: Mapping[int, Shape]) -> int:
     """Into how many units a group is split: 1 if that is not worth it."""
     operand = group.split()
     if operand is not None:
@@ -200,20 +201,19 @@ PART = (Reg("%first", "i8", 1), Reg("%last", "i8", 1))
 
 
 def emit_group(
-    plan: Plan, group: Group, numbers: Sequence[int], split: bool, shapes: Mapping[int, Shape]
+    plan: Plan, group: Group, numbers: Sequence[int], split: bool, arrangement: Arrangement
 ) -> Emitter:
     """The code of a group; its buffers are the parameters ``%b0``, ``%b1``, ... in the order of `numbers`.
 
-    What it stores in buffers that are spared is left out if their address is null. Those with `shapes` lie
-    in panels.
+    What it stores in buffers that are spared is left out if their address is null.
     """
     stored, spared = plan.stored, plan.spared
     e = Emitter()
     pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
     panels = {
-        number: shapes[number].panels(kind_of(plan.buffers[number].dtype))
+        number: arrangement.panels[number].panels(kind_of(plan.buffers[number].dtype))
         for number in numbers
-        if number in shapes
+        if number in arrangement.panels
     }
     part = PART if split else None
     operand = group.split()
@@ -228,9 +228,21 @@ def emit_group(
         if spare is not None and all(each.store.buffer.number in spared for each in storing):
             stack.enter_context(e.when(spare.wanted))
         if group.product is not None:
-            way, keeps = plan.ways[group.product], group.product in stored
+            product, keeps = group.product, group.product in stored
+            way = arrangement.ways.get(product, plan.ways[product])
+            meanwhile = arrangement.batches.meanwhile(group, e, pointers)
             emit_product(
-                e, group.product, way, group.statements, pointers, kept, keeps, part, spare, panels=panels
+                e,
+                product,
+                way,
+                group.statements,
+                pointers,
+                kept,
+                keeps,
+                part,
+                spare,
+                panels=panels,
+                meanwhile=meanwhile,
             )
         elif operand is not None:
             emit_split(e, operand, pointers, part)
@@ -287,6 +299,24 @@ class Function:
         low = self.op(f"mul i64 {thread}, {units}")
         high = self.op(f"add i64 {low}, {units}")
         return self.op(f"udiv i64 {low}, %threads"), self.op(f"udiv i64 {high}, %threads")
+
+    def part_or_all(self, units: int, copies: int) -> tuple[str, str]:
+        """A thread's units of what there are so many copies of: all if it has one of its own."""
+        first, last = self.part(units)
+        if copies == 1:
+            return first, last
+        alone = self.op(f"icmp ule i64 %threads, {copies}")
+        first = self.op(f"select i1 {alone}, i64 0, i64 {first}")
+        return first, self.op(f"select i1 {alone}, i64 {units}, i64 {last}")
+
+    def own(self, pointer: str, buffer: Buffer) -> str:
+        """The address of a thread's own copy, given that of the first."""
+        if buffer.copies == 1:
+            return pointer
+        alone = self.op(f"icmp ule i64 %threads, {buffer.copies}")
+        place = self.op(f"select i1 {alone}, i64 %thread, i64 0")
+        distance = self.op(f"mul i64 {place}, {buffer.nbytes // buffer.copies}")
+        return self.op(f"getelementptr i8, ptr {pointer}, i64 {distance}")
 
     def share(self, call: Callable[[str, str], str], units: int, place: int) -> None:
         """Have threads do a group's units, of which `call` does those from a first one up to a last: each its
@@ -373,6 +403,15 @@ class Function:
     def barrier(self) -> None:
         """All threads meet."""
         self.line("call void @barrier(ptr %sync, i64 %threads)")
+
+    def barrier_of_more_than(self, threads: int) -> None:
+        """All threads meet if there are more than so many."""
+        more = self.op(f"icmp ugt i64 %threads, {threads}")
+        tag = self._count
+        self.line(f"br i1 {more}, label %meet{tag}, label %met{tag}")
+        self.lines.append(f"meet{tag}:")
+        self.barrier()
+        self.everybody(f"met{tag}")
 
     def text(self) -> str:
         """The whole function."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rushlight.compile.contract import Part
 from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import kind_of
-from rushlight.compile.layout import Panels, copy_matrix, row_by_row, width_of
+from rushlight.compile.layout import Panels, Shape, copy_matrix, row_by_row, width_of
 from rushlight.compile.llvm import vector_registers
 from rushlight.compile.statements import Access, Statement
 from rushlight.compile.tiles import NEAR
@@ -32,7 +32,7 @@ def strips_for(k: int, columns: int, kind: str) -> Panels | None:
     width = width_of(kind)
     if columns <= width or 2 * k * LINE <= NEAR or vector_registers() == 32:
         return None
-    return Panels(width, width, k * width)
+    return Shape(k, columns).panels(kind)
 
 
 class StripsCopy(NamedTuple):

@@ -18,6 +18,7 @@ OPERANDS = 4  # vector registers that hold no sums
 FEW_ROWS, MANY_ROWS = 6, 32
 PANEL_ROWS = 6  # of tiles that go through panels
 SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
+STAGE = 16 << 10  # bytes of a panel that a tile meets before the next one does
 NEAR = 32 << 10  # bytes that stay in the nearest cache beside what streams through it
 
 
@@ -130,7 +131,8 @@ def _panel_nesting(spec: Contraction) -> Nesting:
         parts = min(parts, tiles)
         return Nesting(rows, width, False, False, parts * -(-spec.n // width), parts)
     parts = 4 if tiles >= 32 else 2 if tiles >= 8 else 1
-    return Nesting(rows, width, False, spec.k > spec.m, parts * -(-spec.n // width), parts)
+    by_columns = spec.by_columns or spec.k > spec.m
+    return Nesting(rows, width, False, by_columns, parts * -(-spec.n // width), parts)
 
 
 def lanes_along_j(
@@ -138,6 +140,7 @@ def lanes_along_j(
 ) -> None:
     """Emit the nest with register tiles; `part` bounds the units this thread computes."""
     nesting = _nesting(spec)
+    spec = spec._replace(by_columns=nesting.by_columns)
     if not nesting.rows_first:
         streams = [each for each in streams if each.panels is not None]
     if nesting.parts:
@@ -175,6 +178,9 @@ def _through_panels(
     tiles = -(-spec.m // nesting.rows)
     is_copied = spec.b.panels is None and spec.k * width * BYTES[spec.kind] <= NEAR
     near = e.stack(spec.kind, spec.lanes, spec.k * vectors_in_width()) if is_copied else ""
+    is_long = spec.k * width * BYTES[spec.kind] > STAGE
+    in_stages = is_long and spec.a.panels is None and vector_registers() == 16  # larger tiles gain nothing
+    sums = e.stack(spec.kind, spec.lanes, spec.m * vectors_in_width()) if in_stages else ""
 
     def divided(value: Reg, by: int) -> tuple[Reg, Reg]:
         return e.binary("udiv", value, e.const(by, "i8")), e.binary("urem", value, e.const(by, "i8"))
@@ -185,6 +191,9 @@ def _through_panels(
             right = _copied(e, spec, right, near, columns)
         begin, _ = divided(e.times(place, tiles), parts)
         end, _ = divided(e.times(plus(e, place, 1), tiles), parts)
+        if sums:
+            _in_stages(e, spec, finish, nesting.rows, column, columns, right, (begin, end), sums)
+            return
 
         def tile(row: Reg, rows: int) -> None:
             _tile(e, spec, finish, row, rows, column, columns, right, streams)
@@ -205,6 +214,56 @@ def _through_panels(
         if rest:
             with e.when(e.op(f"xor i1 {is_full.text}, true", "b1", 1)):
                 tiles_below(column, rest, place)
+
+
+def _in_stages(
+    e: Emitter,
+    spec: Contraction,
+    finish: Finish,
+    height: int,
+    column: Reg,
+    columns: int,
+    right: Matrix,
+    part: Part,
+    sums: str,
+) -> None:
+    """Some tiles of a panel, summed over a few steps of k at a time, so that those rows of it stay in the
+    nearest cache from tile to tile. Meanwhile `sums` are in memory.
+    """
+    kind, lanes, width = spec.kind, spec.lanes, vectors_in_width() * spec.lanes
+    nv = -(-columns // lanes)
+    stages = -(-spec.k * width * BYTES[kind] // STAGE)
+    steps = -(-spec.k // stages)
+
+    def row_of_sums(row: Reg) -> str:
+        return e.pointer(sums, e.times(row, width), kind)
+
+    def begin(row: Reg, rows: int) -> None:
+        with e.loop(0, rows) as each:
+            start = row_of_sums(e.binary("add", row, each.index))
+            for v in range(nv):
+                e.store(e.const(0.0, kind, lanes), e.pointer(start, v * lanes, kind))
+
+    def finished(row: Reg, rows: int) -> None:
+        finish_tile(e, spec, finish, Tile(row_of_sums(row), width, row, rows, column, columns))
+
+    in_units(e, spec.m, height, part, begin)
+    with e.loop(0, stages) as stage:
+        first = e.times(stage.index, steps)
+        count = e.least(e.binary("sub", e.const(spec.k, "i8"), first), steps)
+        here = right._replace(pointer=_row_of(e, spec, right, first))
+
+        def advance(row: Reg, rows: int) -> None:
+            start = row_of_sums(row)
+            places = [e.pointer(start, i * width + v * lanes, kind) for i in range(rows) for v in range(nv)]
+            starts = [spec.element(e, spec.a, plus(e, row, i), first) for i in range(rows)]
+            before = [e.load(each, kind, lanes) for each in places]
+            after = _steps(e, spec, starts, here, columns, count, before, [])
+            for place, each in zip(places, after, strict=True):
+                e.store(each, place)
+
+        in_units(e, spec.m, height, part, advance)
+    in_units(e, spec.m, height, part, finished)
 
 
 def _copied(e: Emitter, spec: Contraction, right: Matrix, near: str, columns: int) -> Matrix:
@@ -249,6 +308,7 @@ def _tile(
     mask = e.mask(tail, lanes) if tail else None
     if mi == 1:
         _finish_row(e, spec, finish, row, column, sums, mask)
+        _do_meanwhile(e, spec, row, 1, column, columns)
         return
     # The finished tile goes through the stack, so that what follows is written once and not for every row.
     tile = e.stack(kind, lanes, mi * nv)
@@ -384,6 +444,18 @@ class Tile(NamedTuple):
 def finish_tile(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -> None:
     """Hand over a tile, along the direction in which the result is contiguous."""
     (_finish_columns if spec.turned else _finish_rows)(e, spec, finish, tile)
+    _do_meanwhile(e, spec, tile.row, tile.rows, tile.column, tile.columns)
+
+
+def _do_meanwhile(e: Emitter, spec: Contraction, row: Reg, rows: int, column: Reg, columns: int) -> None:
+    """What is to be done with every finished tile besides, if anything is."""
+    if spec.meanwhile is None:
+        return
+    if spec.by_columns:
+        begin = e.binary("add", e.times(column, spec.m), e.times(row, columns))
+    else:
+        begin = e.binary("add", e.times(row, spec.n), e.times(column, rows))
+    spec.meanwhile(begin, plus(e, begin, rows * columns))
 
 
 def _finish_rows(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -> None:

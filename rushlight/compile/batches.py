@@ -1,0 +1,113 @@
+"""How batches come to a step that is one of many.
+
+Batches are picked from all over the data, which lies in main memory: rows that are fetched when a step begins
+keep it waiting. So a large product of each step asks for the next batch, some lines with every finished tile
+of its result. And each of a few threads has a copy of the batch of its own, unless that is large: all of them
+read nearly all of it, and a core takes its time to get what another one has written. Invariant: asking
+neither reads nor writes, so that no number depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rushlight.compile.contract import FAR_BYTES, Meanwhile
+from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.group import Group
+from rushlight.compile.products import DOTS, DOTS_TURNED
+from rushlight.compile.program import Buffer, Window
+from rushlight.compile.tiles import NEAR
+from rushlight.storage import LINE
+
+if TYPE_CHECKING:
+    from rushlight.compile.plan import Plan
+
+AT_ONCE = 16  # lines, for which a core can ask without waiting
+COPIES = 2  # of a batch; if there are more threads, they share it
+
+
+class Coming(NamedTuple):
+    """The next batch of an argument. `addresses` is the buffer that says where its rows are: the first word
+    is how often, taken together, threads are to ask for each; addresses follow.
+    """
+
+    window: Window
+    addresses: Buffer
+
+    def ask(self, e: Emitter, addresses: str, part: Sequence[Reg], whole: int) -> None:
+        """Ask for the lines that fall to a part of something, given where it begins and ends."""
+        rows = self.window.shape[0]
+        lines = -(-self.window.nbytes // rows // LINE)  # of a row
+        pieces = -(-lines // AT_ONCE)  # of a row
+        times = e.load(addresses, "i8")
+        table = e.pointer(addresses, 1, "i8")
+        first, last = (
+            e.binary("udiv", e.times(e.binary("mul", at, times), rows * pieces), e.const(whole, "i8"))
+            for at in part
+        )
+        with e.loop(first, last) as piece:
+            row, place = (e.binary(op, piece.index, e.const(pieces, "i8")) for op in ("udiv", "urem"))
+            start = e.address_at(table, e.binary("urem", row, e.const(rows, "i8")))
+            together = -(-lines // pieces)
+            start = e.pointer(start, e.times(place, together * LINE), "u1")
+            for line in range(together):
+                e.prefetch(e.pointer(start, line * LINE, "u1"), near=2)
+
+
+class Batches(NamedTuple):
+    """What happens to the arguments of a step that is one of many.
+
+    Args:
+        own: by the number of an argument the buffer with copies of it for threads; all arguments have one, or
+            none has.
+        coming: what is asked for.
+        asking: the group whose loops do it.
+    """
+
+    own: Mapping[int, Buffer]
+    coming: Sequence[Coming] = ()
+    asking: Group | None = None
+
+    def meanwhile(self, group: Group, e: Emitter, pointers: Mapping[int, str]) -> Meanwhile | None:
+        """What to do with every finished tile of a group's product, if anything is to be done."""
+        if group is not self.asking:
+            return None
+        rows, columns = group.domain
+
+        def ask(*part: Reg) -> None:
+            for each in self.coming:
+                each.ask(e, pointers[each.addresses.number], part, rows * columns)
+
+        return ask
+
+
+def batches(plan: Plan) -> Batches:
+    """What happens to the arguments of a plan."""
+    arguments = plan.program.arguments
+    own: dict[int, Buffer] = {}
+    written = {each.number for group in plan.groups for each in group.touches() if each.writes}
+    shared = any(each.buffer.number in plan.kept | written for each in arguments)
+    if not shared and sum(each.nbytes for each in arguments) <= FAR_BYTES // 2:
+        for each in arguments:
+            own[each.buffer.number] = plan.lasting_temporary(each.buffer.size, each.dtype, "batch", COPIES)
+    sizes = {
+        group: group.domain[0] * group.domain[1] * group.product.k
+        for group in plan.groups
+        if group.product is not None
+        and len(group.domain) == 2
+        and plan.ways[group.product] not in (DOTS, DOTS_TURNED)
+    }
+    # Of the products that take long the one with most tiles, so that each asks for few lines.
+    large = [each for each, size in sizes.items() if 4 * size >= max(sizes.values())]
+    windows = [each for each in arguments if each.nbytes > NEAR]  # others come as soon as they are asked for
+    if not windows or not sizes:
+        return Batches(own)
+    coming = []
+    for window in windows:
+        copies = COPIES if window.buffer.number in own else 1
+        size = window.shape[0] + 1
+        coming.append(Coming(window, plan.lasting_temporary(size, np.dtype(np.int64), "coming", copies)))
+    return Batches(own, coming, max(large, key=lambda each: each.domain[0] * each.domain[1]))
