@@ -22,13 +22,13 @@ plan = importlib.import_module("rushlight.compile.plan")
 ROWS, BATCH, INPUTS = 20, 2, 784
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """With more, threads share the loops instead."""
-    before = rl.get_num_threads()
-    rl.set_num_threads(1)
-    yield
-    rl.set_num_threads(before)
+@pytest.fixture(autouse=True, params=[1, 2, 3])
+def threads(request, monkeypatch):
+    """How many work on a run of many steps, whichever number were the fastest."""
+    native = importlib.import_module("rushlight.compile.native")
+    real = native.Native.run_many
+    monkeypatch.setattr(native.Native, "run_many", lambda self, *given: real(self, *given, request.param))
+    return request.param
 
 
 @pytest.fixture
@@ -184,16 +184,46 @@ def test_a_label_out_of_range_stops_at_its_step(crossings):
         assert np.array_equal(array, other)
 
 
-def test_two_threads_give_the_same_bits(crossings):
+def over_and_one_by_one(loss_of):
+    """What an epoch returns, in one call and step by step, and the weights of the first layer after it."""
     x, y = data()
     ends = []
-    for threads in (1, 2):
-        rl.set_num_threads(threads)
+    for together in (True, False):
         model = network()
-        step, _ = training(model, sgd)
+        optimizer = sgd(model.parameters())
+
+        def step(x, y, model=model, optimizer=optimizer):
+            loss, *others = loss_of(model, x, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return [loss, *others]
+
+        compiled = rl.compile(step)
         for _ in range(2):
-            step(x[:BATCH], y[:BATCH])
-        step.over(DataLoader(TensorDataset(x, y), batch_size=BATCH))
-        ends.append([each.detach().numpy().copy() for each in model.parameters()])
-    for array, other in zip(*ends, strict=True):
-        assert np.array_equal(array, other)
+            compiled(x[:BATCH], y[:BATCH])
+        loader = DataLoader(TensorDataset(x, y), batch_size=BATCH)
+        if together:
+            found = [each.detach().numpy() for each in compiled.over(loader)]
+        else:
+            steps = [[each.detach().numpy().copy() for each in compiled(*batch)] for batch in loader]
+            found = [np.stack(each) for each in zip(*steps, strict=True)]
+        ends.append([*found, model[0].weight.detach().numpy().copy()])
+    return ends
+
+
+def test_batches_that_are_read_elsewhere_too(crossings):
+    def loss_of(model, x, y):
+        return F.cross_entropy(model(x), y), x.sum(1), x.detach().clone()
+
+    for one, other in zip(*over_and_one_by_one(loss_of), strict=True):
+        assert np.array_equal(one, other)
+    assert crossings[-1] is not None
+
+
+def test_weights_that_are_returned(crossings):
+    def loss_of(model, x, y):
+        return F.cross_entropy(model(x), y), model[0].weight.detach()[:, :3].clone()
+
+    for one, other in zip(*over_and_one_by_one(loss_of), strict=True):
+        assert np.array_equal(one, other)

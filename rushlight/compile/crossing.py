@@ -2,7 +2,7 @@
 
 With batches of a few rows a step is little more than reading its weights and writing them back. What the
 last group of a step writes, the first product of the next reads again, after all of it has left the nearest
-cache. Where nothing comes between, the two are one loop (`emit_both`), which `run_alone` in `many` runs
+cache. Where nothing comes between, the two are one loop (`emit_both`), which `run_crossing` in `many` runs
 between steps. Invariant: every element is computed as the two groups would have done it, from the same
 numbers.
 """
@@ -72,6 +72,17 @@ def crossing_of(plan: Plan, offsets: dict[int, int], live: set[int]) -> Crossing
             if sum(each.nbytes for each in found) <= ON_STACK:
                 return Crossing(first, last, store, found)
     return None
+
+
+def is_rest_alone(plan: Plan, crossing: Crossing) -> bool:
+    """Whether threads share no other groups of a step."""
+    return all(plan.split[each] == 1 for each in plan.groups if each not in (crossing.first, crossing.last))
+
+
+def read_elsewhere(plan: Plan, crossing: Crossing) -> set[int]:
+    """The numbers of the buffers that other groups touch."""
+    rest = (each for each in plan.groups if each not in (crossing.first, crossing.last))
+    return {number for each in rest for number in each.touched} | plan.kept
 
 
 def _shared(plan: Plan, first: Group, last: Group) -> Access | None:

@@ -1,23 +1,23 @@
 """Many steps in one call: the function ``run``, which gathers rows of data and runs ``step`` on them.
 
-Where one step's last loops and the next step's first can be one (see `crossing`), a single thread goes
-through ``run_alone`` instead. Invariant: after each step memory holds what the steps called one by one would
+Where one step's last loops and the next step's first can be one (see `crossing`), threads go through
+``run_crossing`` instead. Invariant: after each step memory holds what the steps called one by one would
 have left, but for temporaries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rushlight.compile.batches import COPIES, Coming
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS
-from rushlight.compile.crossing import UNIT, Crossing, GroupCall
+from rushlight.compile.crossing import UNIT, Crossing, GroupCall, is_rest_alone, read_elsewhere
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import kind_of
 from rushlight.compile.layout import copy_matrix, row_by_row
 from rushlight.compile.program import Buffer, Window
-from rushlight.compile.schedule import CROSSING, PART, Function, Kernels
+from rushlight.compile.schedule import CROSSING, ERROR, PART, Function, Kernels
 from rushlight.storage import LINE
 
 if TYPE_CHECKING:
@@ -204,20 +204,21 @@ def panel_functions(kernels: Kernels, plan: Plan) -> list[str]:
     return texts
 
 
-def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer], has_alone: bool) -> str:
-    """The text of ``run``; `has_alone` says that there is a ``run_alone``, for a single thread.
+def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer]) -> str:
+    """The text of ``run``, which goes through ``run_crossing`` where there is one, unless threads share more
+    of a step than what that does.
 
     Its table is that of a single step, which those of other steps follow (see `_Run`).
     """
     head = "define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
     run = _Run(head, kernels, plan, live, 1)
     f, fetched = run.f, run.fetched
-    if has_alone:
-        alone = f.op("icmp eq i64 %threads, 1")
-        f.line(f"br i1 {alone}, label %alone, label %together")
-        f.lines.append("alone:")
-        code = f.op(f"call i32 @run_alone(ptr {run.table}, ptr %job, ptr %sync)")
-        f.line(f"ret i32 {code}")
+    if plan.crossing is not None:
+        crosses = "true" if is_rest_alone(plan, plan.crossing) else f.op("icmp eq i64 %threads, 1")
+        f.line(f"br i1 {crosses}, label %crossing, label %together")
+        f.lines.append("crossing:")
+        given = f"ptr {run.table}, ptr %job, i64 %thread, i64 %threads, ptr %sync"
+        f.line(f"ret i32 {f.op(f'call i32 @run_crossing({given})')}")
     else:
         f.line("br label %together")
     f.lines.append("together:")
@@ -255,7 +256,7 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer], has_alone
     return f.text()
 
 
-def run_alone_function(
+def run_crossing_function(
     kernels: Kernels,
     plan: Plan,
     live: Sequence[Buffer],
@@ -264,75 +265,116 @@ def run_alone_function(
     last: GroupCall,
     both: str,
 ) -> str:
-    """The text of ``run_alone``: many steps by one thread, in which the `last` group of a step and the
-    `first` of the next are one function, `both`.
+    """The text of ``run_crossing``: many steps in which the `last` group of a step and the `first` of the
+    next are one function, `both`. Each thread has the batches that these read to itself. The rest of a step
+    is the first thread's.
     """
-    head = "define internal i32 @run_alone(ptr %table, ptr %job, ptr %sync) #0 {"
+    head = (
+        "define internal i32 @run_crossing(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
+    )
     run = _Run(head, kernels, plan, live, 0)
     f = run.f
-    waiting = {
-        each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments
-    }
+    own = {each.buffer.number for each in crossing.arguments}
+    current, following = (
+        {each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments}
+        for _ in range(2)
+    )
+    elsewhere = own & read_elsewhere(plan, crossing)
     flag = f.op(f"getelementptr i8, ptr %sync, i64 {CROSSING}")
 
-    def addresses(table: str, numbers: Sequence[int]) -> list[str]:
-        return [f.pointer(table, number) for number in numbers]
+    def addresses(table: str, numbers: Sequence[int], batch: Mapping[int, str]) -> list[str]:
+        return [batch.get(number) or f.pointer(table, number) for number in numbers]
 
-    def call_whole(group: GroupCall) -> None:
-        given = ", ".join(f"ptr {each}" for each in addresses("%table", group.numbers))
-        f.line(f"call void @{group.name}({given}, i64 0, i64 {group.units})")
+    def call_own_part(group: GroupCall) -> None:
+        given = ", ".join(f"ptr {each}" for each in addresses("%table", group.numbers, current))
+        low, high = f.part(group.units)
+        f.line(f"call void @{group.name}({given}, i64 {low}, i64 {high})")
+
+    def fetch(batch: Mapping[int, str], step: str) -> None:
+        for window in crossing.arguments:
+            run.fetch(window, batch[window.buffer.number], step, "0", str(window.shape[0]))
+
+    def set_flag(value: int) -> None:
+        after = f.only_first()
+        f.line(f"store i32 {value}, ptr {flag}, align 4")
+        f.everybody(after)
 
     other = run.other_table
     some = f.op(f"icmp sgt i64 {run.steps}, 0")
     f.line(f"br i1 {some}, label %start, label %finished")
     f.lines.append("start:")
-    for window in crossing.arguments:
-        run.fetch(window, f.pointer("%table", window.buffer.number), "0", "0", str(window.shape[0]))
-    call_whole(first)
-    f.line(f"store i32 1, ptr {flag}, align 4")
-    f.line("br label %head")
-    f.lines += ["head:", "  %s = phi i64 [ 0, %start ], [ %following, %next ]"]
+    fetch(current, "0")
+    call_own_part(first)
+    set_flag(1)
+    f.line("br label %ready")
+    f.lines += ["ready:", "  br label %head"]
+    f.lines += ["head:", "  %s = phi i64 [ 0, %ready ], [ %following, %next ]"]
+    f.barrier()  # what the step before changed is there, and what this one begins with
+    after = f.only_first()
     run.store_live()
     for window in run.fetched:
-        if window.buffer.number not in waiting:
-            run.fetch(window, f.pointer("%table", window.buffer.number), "%s", "0", str(window.shape[0]))
+        number = window.buffer.number
+        if number in elsewhere:
+            run.copy(f.pointer("%table", number), current[number], window.nbytes)
+        elif number not in own:
+            run.fetch(window, f.pointer("%table", number), "%s", "0", str(window.shape[0]))
     is_last = run.is_last()
-    code = run.call_step(f.op(f"select i1 {is_last}, ptr %table, ptr {other}"), "0", "1")
+    table = f.op(f"select i1 {is_last}, ptr %table, ptr {other}")
+    f.op(f"call i32 @{run.step}(ptr {table}, i64 0, i64 1, ptr %sync)")
     run.store_results()
+    f.everybody(after)
+    f.barrier()
+    code = f.op(f"load i32, ptr {f.op(f'getelementptr i8, ptr %sync, i64 {ERROR}')}, align 4")
+    f.line(f"br i1 {f.op(f'icmp ne i32 {code}, 0')}, label %stopped, label %good")
+    f.lines.append("good:")
+    is_last = run.is_last()
     f.line(f"br i1 {is_last}, label %ending, label %turns")
     f.lines.append("ending:")
-    call_whole(last)
+    call_own_part(last)
     f.line("br label %finished")
     f.lines.append("turns:")
-    following = f.op("add i64 %s, 1")
     after_it = f.op("add i64 %s, 2")
     is_there = f.op(f"icmp slt i64 {after_it}, {run.steps}")
-    later = f.op(f"select i1 {is_there}, i64 {after_it}, i64 {following}")
-    for window in crossing.arguments:
-        run.fetch(window, waiting[window.buffer.number], following, "0", str(window.shape[0]))
-    written = addresses(other, last.numbers)
-    read = [waiting.get(number) or f.pointer("%table", number) for number in first.numbers]
+    coming = f.op("add i64 %s, 1")
+    later = f.op(f"select i1 {is_there}, i64 {after_it}, i64 {coming}")
+    fetch(following, coming)
+    given = ", ".join(
+        f"ptr {each}"
+        for each in (
+            *addresses(other, last.numbers, current),
+            *addresses("%table", first.numbers, following),
+        )
+    )
     rows = crossing.store.buffer.size // crossing.store.strides[0]
     parts = -(-rows // UNIT)
-    f.line("br label %part")
-    f.lines += ["part:", "  %unit = phi i64 [ 0, %turns ], [ %after, %part ]", "  %after = add i64 %unit, 1"]
-    given = ", ".join(f"ptr {each}" for each in (*written, *read))
+    low, high = f.part(parts)
+    f.line("br label %some")
+    f.lines += ["some:", "  br label %part"]
+    f.lines += [
+        "part:",
+        f"  %unit = phi i64 [ {low}, %some ], [ %after, %share ]",
+        f"  %left = icmp slt i64 %unit, {high}",
+        "  br i1 %left, label %share, label %whole",
+        "share:",
+        "  %after = add i64 %unit, 1",
+    ]
     f.line(f"call void @{both}({given}, i64 %unit, i64 %after)")
     for window in crossing.arguments:  # little by little, or memory would be busy with nothing else
         lines = -(-_row_bytes(window) // LINE)
-        low, high = (
+        begin, end = (
             f.op(f"udiv i64 {f.op(f'mul i64 {each}, {lines}')}, {parts}") for each in ("%unit", "%after")
         )
-        run.ask(window, later, low, high)
-    f.line(f"br i1 {f.op(f'icmp slt i64 %after, {parts}')}, label %part, label %whole")
+        run.ask(window, later, begin, end)
+    f.line("br label %part")
     f.lines.append("whole:")
     for window in crossing.arguments:
-        number = window.buffer.number
-        run.copy(f.pointer("%table", number), waiting[number], window.nbytes)
+        run.copy(current[window.buffer.number], following[window.buffer.number], window.nbytes)
     run.next_step()
     f.lines.append("stopped:")
-    f.line(f"store i32 0, ptr {flag}, align 4")
     f.line(f"store i64 %s, ptr {run.failed}, align 8")
+    set_flag(0)
     f.line(f"ret i32 {code}")
-    f.lines += ["finished:", f"  store i32 0, ptr {flag}, align 4", "  ret i32 0"]
+    f.lines.append("finished:")
+    set_flag(0)
+    f.line("ret i32 0")
     return f.text()

@@ -22,11 +22,12 @@ from rushlight.compile.group import Group, Touch, fuse
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
-from rushlight.compile.many import STEP_OF_MANY, panel_functions, run_alone_function, run_function
+from rushlight.compile.many import STEP_OF_MANY, panel_functions, run_crossing_function, run_function
 from rushlight.compile.panels import USUAL, Arrangement, arranged
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
+    ERROR,
     HELP,
     WORTH_HELP,
     WORTH_SHARING,
@@ -209,12 +210,12 @@ class Plan:
                     if group not in self.arrangement.left_out:
                         step.add(group)
                 functions += [step.close(), *panel_functions(kernels, self)]
-            functions.append(run_function(kernels, self, live, self.crossing is not None))
+            functions.append(run_function(kernels, self, live))
             if self.crossing is not None:
                 first, last = step.crossing_calls
                 e = emit_both(self.crossing, last.numbers, first.numbers, self.stored, self.spared)
                 both = kernels.add("update_and_next", e, len(last.numbers) + len(first.numbers), True)
-                functions.append(run_alone_function(kernels, self, live, self.crossing, first, last, both))
+                functions.append(run_crossing_function(kernels, self, live, self.crossing, first, last, both))
         return module_text(kernels, functions, pause_function()), segments
 
     def _can_run_many(self) -> bool:
@@ -250,7 +251,7 @@ class Segment:
         self.flushing = False  # denormal numbers count as zero
         # the two groups that are one loop across steps
         self.crossing_calls: list[GroupCall] = []
-        self.error = self.f.op("getelementptr i8, ptr %sync, i64 128")
+        self.error = self.f.op(f"getelementptr i8, ptr %sync, i64 {ERROR}")
 
     def add(self, group: Group) -> None:
         """Run one group."""

@@ -41,6 +41,7 @@ WORTH_SHARING = 100_000  # cycles, many times what it costs to ask which piece i
 PIECES = 32  # into which a group is cut whose pieces threads take as they go
 MOST_SHARING = 64  # threads that do so
 
+ERROR = 128  # where `sync` has the number of the check that failed
 CROSSING = 192  # where `sync` says that the first and last loops of steps are not its own
 SHARES = 256  # where the lines begin that say, for a thread and a group, how much of its share is taken
 PATIENCE = 4000  # looks of a thread that waits, before it lets others run
