@@ -62,3 +62,34 @@ def test_one_thread_where_nothing_is_shared_or_allowed(two_threads):
     assert pace.Pace(can_share=True).next(2, 7) == (2, 7)
     torch.set_num_threads(1)
     assert pace.Pace(can_share=True).next(None, 7) == (1, 7)
+
+
+def test_cores_that_take_their_time_to_get_going(monkeypatch, two_threads):
+    """A second thread pays, but for the first milliseconds after one thread had worked alone."""
+
+    class Sleepy(Machine):
+        def run(self, chooser, steps):
+            while steps:
+                threads, some = chooser.next(None, steps)
+                with chooser.measured(threads, some):
+                    self.now += some * self.seconds[threads]
+                    self.now += 0.01 * (threads > 1 and (not self.runs or self.runs[-1][0] == 1))
+                self.runs.append((threads, some))
+                steps -= some
+
+    machine, chooser = Sleepy(monkeypatch, {1: 2e-4, 2: 1.2e-4}), pace.Pace(can_share=True)
+    for _ in range(20):
+        machine.run(chooser, 800)
+    assert machine.share(2, since=len(machine.runs) // 2) > 0.8
+
+
+def test_fewer_threads_at_once(two_threads):
+    chooser = pace.Pace(can_share=True)
+    for _ in range(4):
+        if chooser.waiting is None:
+            chooser.next(None, 1000)
+        if chooser.waiting is None:
+            chooser.note(1, 1, 3e-3)
+    assert chooser.waiting is not None
+    torch.set_num_threads(1)
+    assert chooser.next(None, 1000) == (1, 1000)

@@ -1,11 +1,11 @@
-"""Threads that help with single steps.
+"""Threads that help: with many steps (`on_threads`), and with single ones (`HelpedCalls`).
 
-`run_many` starts threads for thousands of steps. To start one for a single step would take as long as some
-steps do, so there is a crew, which begins once and waits. Whoever runs a step has it come along: each helper
-goes into the native function ``help``, which waits until the step's arguments are in place and then does a
-thread's share of it. All meet at the end of the step, also of one that fails, so nobody waits for a helper to
-come back. Jobs of steps that never began are done at once, since a later number has. Invariant: a crew helps
-with one step at a time, and no helper waits for a step that will not begin.
+To start a thread takes as long as some steps do, and a new one often has to be moved to a core of its own
+first (see `cores`). So there is a crew, which begins once and waits. Whoever runs a single step has it come
+along: each helper goes into the native function ``help``, which waits until the step's arguments are in place
+and then does a thread's share of it. All meet at the end of the step, also of one that fails, so nobody waits
+for a helper to come back. Jobs of steps that never began are done at once, since a later number has.
+Invariant: a crew helps with one thing at a time, and no helper waits for a step that will not begin.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile.cores import Cores
 from rushlight.compile.entry import order_of
 from rushlight.compile.pace import Pace
 from rushlight.threads import get_num_threads
@@ -89,6 +90,39 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)
 
 
+def on_threads(work: Callable[[int], object], threads: int) -> None:
+    """``work(0)``, ``work(1)``, ... at once, the first by the calling thread, the others by helpers; if there
+    are none to be had, by new threads.
+    """
+    others = threads - 1
+    cores, ended = Cores(), queue.SimpleQueue[BaseException | None]()
+
+    def help(thread: int) -> None:
+        error: BaseException | None = None
+        try:
+            cores.settle()
+            work(thread)
+        except BaseException as raised:  # noqa: BLE001 - which the calling thread raises
+            error = raised
+        ended.put(error)
+
+    crew = _crew
+    has_taken = 0 < others < (os.cpu_count() or 1) and crew.take(others)
+    try:
+        if has_taken:
+            crew.call(help, others)
+        else:
+            for number in range(1, threads):
+                threading.Thread(target=help, args=(number,), daemon=True).start()
+        work(0)
+        for error in [ended.get() for _ in range(others)]:
+            if error is not None:
+                raise error
+    finally:
+        if has_taken:
+            crew.leave()
+
+
 class HelpedCalls:
     """Calls of one program, which helpers come along to if that pays.
 
@@ -135,7 +169,7 @@ class HelpedCalls:
             has_taken = threads > 1 and crew.take(threads - 1)
             self._order[:] = threads if has_taken else 1, self._number
             if has_taken:
-                crew.call(functools.partial(self._share, self._number, threads), threads - 1)
+                crew.call(functools.partial(self._share, self._number, threads, Cores()), threads - 1)
             return self._alone(*arguments)
         finally:
             if has_taken:
@@ -144,5 +178,6 @@ class HelpedCalls:
                 self._started[0] = self._number
                 crew.leave()
 
-    def _share(self, number: int, threads: int, thread: int) -> None:
+    def _share(self, number: int, threads: int, cores: Cores, thread: int) -> None:
+        cores.settle()
         self._help(self._table.ctypes.data, number, thread, threads, self._sync.ctypes.data)

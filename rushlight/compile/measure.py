@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile.crew import on_threads
 from rushlight.compile.llvm import Code, pause_function
-from rushlight.compile.native import Native, aligned, on_threads
+from rushlight.compile.native import Native, aligned
 from rushlight.compile.peak import best
 from rushlight.compile.plan import Plan, Segment
 from rushlight.compile.program import Window, look

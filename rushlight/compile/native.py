@@ -11,14 +11,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
-from rushlight.compile.crew import HelpedCalls
+from rushlight.compile.crew import HelpedCalls, on_threads
 from rushlight.compile.entry import ROOM, entry
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
@@ -272,16 +271,6 @@ class _Remains:
         if window.buffer.number in self.memory.arrays:
             return self.memory.view(window)
         return np.zeros(window.shape, window.dtype)
-
-
-def on_threads(work: Callable[[int], object], threads: int) -> None:
-    """``work(0)``, ``work(1)``, ... at once, the first by the calling thread."""
-    others = [threading.Thread(target=work, args=(each,), daemon=True) for each in range(1, threads)]
-    for each in others:
-        each.start()
-    work(0)
-    for each in others:
-        each.join()
 
 
 def aligned(size: int) -> np.ndarray:

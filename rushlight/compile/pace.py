@@ -16,9 +16,10 @@ from collections.abc import Collection, Iterator
 
 from rushlight.threads import get_num_threads
 
-TRIAL_SECONDS = 0.005  # long enough for the start of a thread not to matter
+TRIAL_SECONDS = 0.015  # of the faster count: long enough for the start of a thread not to matter
 TRIALS = 3  # how many measurements of either count decide
 _LEAST = 4  # steps in a call
+PIECE_SECONDS = 0.1  # of the winner, after which a look at how it does
 FIRST_REIGN, LONGEST_REIGN = 0.05, 1.0  # seconds until the loser is tried again
 
 
@@ -35,11 +36,27 @@ class Pace:
         self.chosen = 0  # the count that won last
         self.reign = FIRST_REIGN
         self.left = 0.0  # of its reign, in seconds
+        self.last = 1  # the count of the last steps
+        self.is_counted = True  # whether what they take is worth noting
+        # Cores that had nothing to do take some milliseconds to get going: what comes once they have.
+        self.waiting: tuple[int, int] | None = None
 
     def next(self, threads: int | None, steps: int) -> tuple[int, int]:
         """The number of threads for the steps that come, and for how many of them."""
         if threads is not None:
             return threads, steps
+        if self.waiting is not None and self.waiting[0] <= get_num_threads():
+            count, wanted = self.waiting
+            self.waiting, self.is_counted = None, True
+            return count, min(steps, wanted)
+        count, wanted = self._chosen(steps)
+        warming = max(_LEAST, self._trial() // 2)
+        self.is_counted = count <= self.last or steps < 2 * warming
+        self.waiting = None if self.is_counted else (count, wanted)
+        self.last = count
+        return count, wanted if self.is_counted else warming
+
+    def _chosen(self, steps: int) -> tuple[int, int]:
         most = get_num_threads()
         if most == 1 or not self.can_share:
             return 1, steps
@@ -47,25 +64,25 @@ class Pace:
             self.seconds = {count: deque(maxlen=TRIALS) for count in (1, most)}
         fewest = min(self.seconds, key=lambda count: len(self.seconds[count]))
         if len(self.seconds[fewest]) < TRIALS:
-            return fewest, min(steps, self._trial(fewest))
+            return fewest, min(steps, self._trial())
         best = min(self.seconds, key=lambda count: _median(self.seconds[count]))
         if best != self.chosen:
             self.chosen, self.reign, self.left = best, FIRST_REIGN, FIRST_REIGN
         if self.left <= 0:
             self.reign = min(2 * self.reign, LONGEST_REIGN)
             loser = 1 if best == most else most
-            trial = self._trial(loser)
+            trial = self._trial()
             self.left = max(self.reign, 10 * trial * _median(self.seconds[loser]))
             return loser, min(steps, trial)
-        return best, min(steps, max(_LEAST, int(self.left / _median(self.seconds[best]))))
+        piece = min(self.left, PIECE_SECONDS)
+        return best, min(steps, max(_LEAST, int(piece / _median(self.seconds[best]))))
 
-    def _trial(self, count: int) -> int:
-        """How many steps make a measurement: by what this count took before, for threads that wait for each
-        other may take ten times as long; cautiously if it was never tried.
+    def _trial(self) -> int:
+        """How many steps make a measurement: as many for both counts. By what the slower one takes they would
+        be so few that it were measured by the start of its threads, and never seem any faster.
         """
-        found = self.seconds[count]
-        known = found or [4 * each for others in self.seconds.values() for each in others]
-        return max(_LEAST, int(TRIAL_SECONDS / _median(known))) if known else 16
+        known = [_median(each) for each in self.seconds.values() if each]
+        return max(_LEAST, int(TRIAL_SECONDS / min(known))) if known else 16
 
     @contextlib.contextmanager
     def measured(self, threads: int, steps: int) -> Iterator[None]:
@@ -78,7 +95,7 @@ class Pace:
         """So many steps took so many seconds."""
         self.left -= taken
         found = self.seconds.get(threads)
-        if found is None:
+        if found is None or not self.is_counted:
             return
         if len(found) < TRIALS or threads != self.chosen or taken > TRIAL_SECONDS / 2:
             found.append(taken / steps)
