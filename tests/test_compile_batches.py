@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 
 import numpy as np
 import pytest
@@ -175,3 +176,66 @@ def test_what_failed_is_told_of_the_batch_that_failed(threads, monkeypatch):
             step.over(DataLoader(TensorDataset(x[: 3 * BATCH], y[: 3 * BATCH]), batch_size=BATCH))
         found.append(model[0].weight.detach().numpy().copy())
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_results_are_copied_before_the_next_step_writes_them(threads, monkeypatch):
+    """A function that is one product, whose result is what the steps return, with nothing that changes from
+    step to step."""
+    on_threads(monkeypatch, threads)
+    rl.manual_seed(0)
+    x, weight = rl.randn(40 * 128, 8), rl.randn(8, 1024)
+    compiled = rl.compile(lambda batch: batch @ weight)
+    found = compiled.over(DataLoader(TensorDataset(x), batch_size=128))
+    expected = np.stack([compiled(batch).numpy() for batch in x.split(128)])
+    np.testing.assert_array_equal(found.numpy()[1:], expected[1:])  # the first was recorded, in NumPy
+
+
+def test_sums_of_many_rows_are_no_matter_of_the_stack(monkeypatch):
+    """A thread's stack may be no larger than half a megabyte."""
+    rl.manual_seed(0)
+    x, layer = rl.randn(20_000, 512), nn.Linear(512, 64)
+    compiled = rl.compile(lambda rows: layer(rows))
+    ends = []
+
+    def work():
+        with rl.no_grad():
+            ends.append(compiled(x).numpy())
+
+    before = threading.stack_size(512 << 10)
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    with rl.no_grad():
+        np.testing.assert_allclose(ends[0], layer(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_change_before_a_copy_of_them_is_read(arrangements, monkeypatch):
+    """What `ordered` would have to do for it is rare, so the order is given."""
+    panels = importlib.import_module("rushlight.compile.panels")
+    monkeypatch.setattr(panels, "batches", lambda _: panels.Batches({}))
+    real = panels.panelled
+    early = []
+
+    def changed(plan):
+        found = real(plan)
+        turned = [number for number, shape in found.items() if shape.is_turned]
+        for number in turned:
+            writer = next(
+                each for each in plan.groups if any(touch.writes for touch in each.touched.get(number, ()))
+            )
+            copy = next(each for each in plan.groups if number in each.touched and each.product is None)
+            plan.groups.remove(writer)
+            plan.groups.insert(plan.groups.index(copy) + 1, writer)
+            early.append(real(plan))
+            plan.groups.remove(writer)
+            plan.groups.append(writer)
+        return found
+
+    monkeypatch.setattr(panels, "panelled", changed)
+    ends(sgd, True)
+    assert early
+    assert not any(shape.is_turned for found in early for shape in found.values())

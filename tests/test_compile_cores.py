@@ -20,11 +20,14 @@ class System:
     def __init__(self, monkeypatch, allowed=(0, 1, 2, 3)):
         self.allowed, self.at, self.asked = set(allowed), threading.local(), []
         monkeypatch.setattr(cores, "current_core", lambda: getattr(self.at, "core", 0))
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(self.allowed), raising=False)
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda _: getattr(self.at, "bound", set(self.allowed)), raising=False
+        )
         monkeypatch.setattr(os, "sched_setaffinity", self.move, raising=False)
 
     def move(self, _, wanted):
         self.asked.append(set(wanted))
+        self.at.bound = set(wanted)
         if getattr(self.at, "core", 0) not in wanted:
             self.at.core = min(wanted)
 
@@ -96,3 +99,20 @@ def test_new_threads_where_the_crew_is_taken():
 
     crew.on_threads(work, 2)
     assert sorted(done) == [0, 0, 1, 1]
+
+
+def test_what_strikes_on_the_way_leaves_no_crew_waiting():
+    """A helper that waits for the calling thread in native code would wait for ever."""
+    gone = threading.Event()
+
+    def work(thread):
+        if thread == 0:
+            raise KeyboardInterrupt
+        gone.wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        crew.on_threads(work, 2)
+    done = []
+    crew.on_threads(done.append, 2)
+    assert sorted(done) == [0, 1]
+    gone.set()

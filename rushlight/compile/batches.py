@@ -30,8 +30,8 @@ COPIES = 2  # of a batch; if there are more threads, they share it
 
 
 class Coming(NamedTuple):
-    """The next batch of an argument. `addresses` is the buffer that says where its rows are: the first word
-    is how often, taken together, threads are to ask for each; addresses follow.
+    """The next batch of an argument. `addresses` is the buffer that says where its rows are. Its first word
+    is how many threads ask for the whole batch: all if each has a copy of its own, else 1, and they share it.
     """
 
     window: Window
@@ -99,6 +99,7 @@ def batches(plan: Plan) -> Batches:
         if group.product is not None
         and len(group.domain) == 2
         and plan.ways[group.product] not in (DOTS, DOTS_TURNED)
+        and any(each.store.buffer.number not in plan.spared for each in group.storing(plan.stored))
     }
     # Of the products that take long the one with most tiles, so that each asks for few lines.
     large = [each for each, size in sizes.items() if 4 * size >= max(sizes.values())]

@@ -50,9 +50,9 @@ class Contraction(NamedTuple):
     """One product: sizes, operands, element kind, lanes of a vector.
 
     `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
-    what finished pieces of C are wanted with, `by_columns` that each thread is to have its own of these;
-    `in_strips` that B alone does, as a temporary (see `strips`). What is to be done `meanwhile` is done with
-    every finished tile.
+    what finished pieces of C are wanted with; `in_turned_panels` that the latter does so turned; `in_strips`
+    that B alone does, as a temporary (see `strips`). What is to be done `meanwhile` is done with every
+    finished tile; `by_columns` says in which order threads share these.
     """
 
     m: int
@@ -64,6 +64,7 @@ class Contraction(NamedTuple):
     lanes: int
     turned: bool = False
     in_panels: bool = False
+    in_turned_panels: bool = False
     in_strips: bool = False
     by_columns: bool = False
     meanwhile: Meanwhile | None = None

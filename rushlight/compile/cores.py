@@ -35,19 +35,24 @@ class Cores:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken = set() if current_core is None else {current_core()}
+        self._taken: set[int] = set()
+        self._allowed: set[int] = set()
+        if current_core is not None:
+            self._taken, self._allowed = {current_core()}, os.sched_getaffinity(0)
 
     def settle(self) -> None:
-        """Have the calling thread go on on a core that none of the others has, if there is one."""
+        """Have the calling thread go on on a core that none of the others has, if there is one; from then on
+        it may run where the thread that made this might.
+        """
         if current_core is None:
             return
         with self._lock, contextlib.suppress(OSError):
-            here = current_core()
-            if here in self._taken:
-                allowed = os.sched_getaffinity(0)
-                free = allowed - self._taken
-                if free:
+            here, free = current_core(), self._allowed - self._taken
+            try:
+                if here not in free and free:
                     here = min(free)
                     os.sched_setaffinity(0, {here})
-                    os.sched_setaffinity(0, allowed)
-            self._taken.add(here)
+            finally:
+                self._taken.add(here)
+                if os.sched_getaffinity(0) != self._allowed:
+                    os.sched_setaffinity(0, self._allowed)

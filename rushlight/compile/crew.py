@@ -3,9 +3,10 @@
 To start a thread takes as long as some steps do, and a new one often has to be moved to a core of its own
 first (see `cores`). So there is a crew, which begins once and waits. Whoever runs a single step has it come
 along: each helper goes into the native function ``help``, which waits until the step's arguments are in place
-and then does a thread's share of it. All meet at the end of the step, also of one that fails, so nobody waits
-for a helper to come back. Jobs of steps that never began are done at once, since a later number has.
-Invariant: a crew helps with one thing at a time, and no helper waits for a step that will not begin.
+and then does a thread's share of it. All meet at the end of the step, also of one that fails, so there nobody
+waits for a helper to come back. Jobs of steps that never began are done at once, since a later number has. A
+crew that may have been left waiting among many steps is replaced. Invariant: a crew helps with one thing at a
+time, and no helper that is asked waits for something that will not begin.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ class Crew:
         except RuntimeError:
             self._taken.release()
             return False
+        except BaseException:
+            self._taken.release()
+            raise
         return True
 
     def leave(self) -> None:
@@ -81,7 +85,7 @@ _crew = Crew()
 
 
 def _begin_anew() -> None:
-    """A forked process has none of the threads."""
+    """Have another crew: a forked process has none of the threads."""
     global _crew
     _crew = Crew()
 
@@ -106,21 +110,27 @@ def on_threads(work: Callable[[int], object], threads: int) -> None:
             error = raised
         ended.put(error)
 
-    crew = _crew
-    has_taken = 0 < others < (os.cpu_count() or 1) and crew.take(others)
+    crew, has_taken = _crew, False
+    errors: list[BaseException | None] = []
     try:
+        has_taken = 0 < others < (os.cpu_count() or 1) and crew.take(others)
         if has_taken:
             crew.call(help, others)
         else:
             for number in range(1, threads):
                 threading.Thread(target=help, args=(number,), daemon=True).start()
         work(0)
-        for error in [ended.get() for _ in range(others)]:
-            if error is not None:
-                raise error
+        while len(errors) < others:
+            errors.append(ended.get())
     finally:
-        if has_taken:
+        if has_taken and len(errors) == others:
             crew.leave()
+        elif has_taken:
+            # Something struck on the way, perhaps Ctrl-C: helpers may wait for this thread for ever.
+            _begin_anew()
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 class HelpedCalls:

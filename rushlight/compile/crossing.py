@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
 
 UNIT = SUPPLIED_COLUMNS
-ON_STACK = 64 << 10  # bytes of a batch that waits there for its step
+ON_STACK = 64 << 10  # bytes of a batch; each thread has that of its step there, and the next one
 NEAREST = 48 << 10  # bytes of the nearest cache: weights that fit stay there anyway
 
 

@@ -237,7 +237,8 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer]) -> str:
         run.fetch_shared(window, batches.own.get(window.buffer.number))
     for coming in batches.coming:
         run.note_next(coming)
-    if live or (fetched and not batches.own):
+    # The first thread may still be at the results of the step before, which others would overwrite.
+    if live or run.results or (fetched and not batches.own):
         f.barrier()
     elif fetched:
         f.barrier_of_more_than(COPIES)

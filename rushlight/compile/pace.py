@@ -44,6 +44,7 @@ class Pace:
     def next(self, threads: int | None, steps: int) -> tuple[int, int]:
         """The number of threads for the steps that come, and for how many of them."""
         if threads is not None:
+            self.waiting, self.is_counted = None, True
             return threads, steps
         if self.waiting is not None and self.waiting[0] <= get_num_threads():
             count, wanted = self.waiting
@@ -88,7 +89,11 @@ class Pace:
     def measured(self, threads: int, steps: int) -> Iterator[None]:
         """Take note of how long the steps in the block take."""
         start = time.perf_counter()
-        yield
+        try:
+            yield
+        except BaseException:
+            self.waiting, self.last = None, 1
+            raise
         self.note(threads, steps, time.perf_counter() - start)
 
     def note(self, threads: int, steps: int, taken: float) -> None:

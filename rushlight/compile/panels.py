@@ -111,10 +111,27 @@ def panelled(plan: Plan) -> dict[int, Shape]:
             shape = None if shape is None else shape._replace(is_turned=True)
         if shape is not None:
             found[number] = shape
+    _drop_what_changes_too_early(plan, found)
     _drop_what_is_alone(plan, found, met.keys())
     # They are there twice, which should not decide whether a network fits into memory.
     total = sum(plan.buffers[number].nbytes for number in found)
     return found if total <= MOST_BYTES else {}
+
+
+def _drop_what_changes_too_early(plan: Plan, found: dict[int, Shape]) -> None:
+    """Leave out a matrix that lies turned if a group writes it before, or while, another one reads the copy
+    that would have been made of it.
+    """
+    for place, group in enumerate(plan.groups):
+        copied = [number for number in group.touched if number in found and found[number].is_turned]
+        if group.product is not None or not copied:
+            continue
+        (number,) = copied
+        target = group.statements[0].store.buffer.number
+        last = max(n for n, each in enumerate(plan.groups) if target in each.touched)
+        between = plan.groups[place : last + 1]
+        if any(touch.writes for each in between for touch in each.touched.get(number, ())):
+            del found[number]
 
 
 def _drop_what_is_alone(plan: Plan, found: dict[int, Shape], met: Set[int]) -> None:

@@ -282,7 +282,7 @@ def emit_product(
         sizes = _sizes(product, way, statements, panels)
         lies_turned = c_m == 1 and c_n != 1 if by_rows else c_n == 1 and c_m != 1
         spec = sizes._replace(
-            a=left, b=right, turned=lies_turned and not sizes.by_columns, meanwhile=meanwhile
+            a=left, b=right, turned=lies_turned and not sizes.in_turned_panels, meanwhile=meanwhile
         )
 
         def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
@@ -355,7 +355,7 @@ def _sizes(
     return spec._replace(
         in_panels=bool(found),
         in_strips=met[0].buffer.panels is not None,
-        by_columns=any(each.is_turned for each in found),
+        in_turned_panels=any(each.is_turned for each in found),
     )
 
 

@@ -131,7 +131,7 @@ def _panel_nesting(spec: Contraction) -> Nesting:
         parts = min(parts, tiles)
         return Nesting(rows, width, False, False, parts * -(-spec.n // width), parts)
     parts = 4 if tiles >= 32 else 2 if tiles >= 8 else 1
-    by_columns = spec.by_columns or spec.k > spec.m
+    by_columns = spec.in_turned_panels or spec.k > spec.m
     return Nesting(rows, width, False, by_columns, parts * -(-spec.n // width), parts)
 
 
@@ -179,8 +179,11 @@ def _through_panels(
     is_copied = spec.b.panels is None and spec.k * width * BYTES[spec.kind] <= NEAR
     near = e.stack(spec.kind, spec.lanes, spec.k * vectors_in_width()) if is_copied else ""
     is_long = spec.k * width * BYTES[spec.kind] > STAGE
-    in_stages = is_long and spec.a.panels is None and vector_registers() == 16  # larger tiles gain nothing
-    sums = e.stack(spec.kind, spec.lanes, spec.m * vectors_in_width()) if in_stages else ""
+    rows_of_part = min(spec.m, (-(-tiles // parts) + 1) * nesting.rows)
+    is_little = rows_of_part * width * BYTES[spec.kind] <= NEAR
+    # Larger tiles gain nothing.
+    in_stages = is_long and is_little and spec.a.panels is None and vector_registers() == 16
+    sums = e.stack(spec.kind, spec.lanes, rows_of_part * vectors_in_width()) if in_stages else ""
 
     def divided(value: Reg, by: int) -> tuple[Reg, Reg]:
         return e.binary("udiv", value, e.const(by, "i8")), e.binary("urem", value, e.const(by, "i8"))
@@ -234,9 +237,10 @@ def _in_stages(
     nv = -(-columns // lanes)
     stages = -(-spec.k * width * BYTES[kind] // STAGE)
     steps = -(-spec.k // stages)
+    top = e.times(part[0], height)
 
     def row_of_sums(row: Reg) -> str:
-        return e.pointer(sums, e.times(row, width), kind)
+        return e.pointer(sums, e.times(e.binary("sub", row, top), width), kind)
 
     def begin(row: Reg, rows: int) -> None:
         with e.loop(0, rows) as each:
