@@ -13,11 +13,11 @@ from rushlight import nn, optim
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, RandomSampler, TensorDataset
+from tests.pacing import force_threads
 from tests.spying import returned
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
-native = importlib.import_module("rushlight.compile.native")
 plan = importlib.import_module("rushlight.compile.plan")
 products = importlib.import_module("rushlight.compile.products")
 
@@ -39,18 +39,6 @@ def vectors(monkeypatch):
 def arrangements(monkeypatch):
     """How the plans that are made have things lie while many steps run."""
     return returned(monkeypatch, plan, "arranged")
-
-
-def on_threads(monkeypatch, threads):
-    real = native.Native.run_many
-    while hasattr(real, "real"):
-        real = real.real
-
-    def run_many(self, *given):
-        return real(self, *given, threads)
-
-    run_many.real = real
-    monkeypatch.setattr(native.Native, "run_many", run_many)
 
 
 def data(rows=4 * BATCH, inputs=INPUTS):
@@ -107,7 +95,7 @@ def turned(arrangement):
 @pytest.mark.parametrize("optimizer", [sgd, momentum, adam])
 def test_many_steps_are_the_single_steps(optimizer, threads, arrangements, monkeypatch):
     """Three threads share a batch, of which there are two copies."""
-    on_threads(monkeypatch, threads)
+    force_threads(monkeypatch, threads)
     assert_equal_ends(ends(optimizer, True), ends(optimizer, False))
     together = arrangements[-1]
     assert turned(together) == {(HIDDEN, INPUTS)}
@@ -119,7 +107,7 @@ def test_many_steps_are_the_single_steps(optimizer, threads, arrangements, monke
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_large_batches_are_shared(threads, arrangements, monkeypatch):
-    on_threads(monkeypatch, threads)
+    force_threads(monkeypatch, threads)
     sizes = (900, 24)
     assert_equal_ends(ends(sgd, True, sizes, 80), ends(sgd, False, sizes, 80))
     assert not arrangements[-1].batches.own
@@ -149,7 +137,7 @@ def test_weights_met_otherwise_are_not_turned(arrangements):
 
 
 def test_a_batch_that_is_returned_is_shared(arrangements, monkeypatch):
-    on_threads(monkeypatch, 2)
+    force_threads(monkeypatch, 2)
     x, _ = data()
     compiled = rl.compile(lambda batch: (batch, batch.sum()))
     same, sums = compiled.over(DataLoader(TensorDataset(x), batch_size=BATCH))
@@ -161,7 +149,7 @@ def test_a_batch_that_is_returned_is_shared(arrangements, monkeypatch):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_failed_is_told_of_the_batch_that_failed(threads, monkeypatch):
     """NumPy explains it, given the rows of that batch; the steps before it count."""
-    on_threads(monkeypatch, threads)
+    force_threads(monkeypatch, threads)
     found = []
     for bad in (True, False):
         x, y = data()
@@ -182,7 +170,7 @@ def test_what_failed_is_told_of_the_batch_that_failed(threads, monkeypatch):
 def test_results_are_copied_before_the_next_step_writes_them(threads, monkeypatch):
     """A function that is one product, whose result is what the steps return, with nothing that changes from
     step to step."""
-    on_threads(monkeypatch, threads)
+    force_threads(monkeypatch, threads)
     rl.manual_seed(0)
     x, weight = rl.randn(40 * 128, 8), rl.randn(8, 1024)
     compiled = rl.compile(lambda batch: batch @ weight)

@@ -13,6 +13,7 @@ from rushlight.compile.llvm import vector_bytes
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
+from tests.pacing import force_threads
 from tests.spying import returned
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
@@ -25,9 +26,7 @@ ROWS, BATCH, INPUTS = 20, 2, 784
 @pytest.fixture(autouse=True, params=[1, 2, 3])
 def threads(request, monkeypatch):
     """How many work on a run of many steps, whichever number were the fastest."""
-    native = importlib.import_module("rushlight.compile.native")
-    real = native.Native.run_many
-    monkeypatch.setattr(native.Native, "run_many", lambda self, *given: real(self, *given, request.param))
+    force_threads(monkeypatch, request.param)
     return request.param
 
 

@@ -7,10 +7,12 @@ from rushlight.compile import pace
 
 
 class Machine:
-    """A clock that goes on by what steps take on it, and what was run: (threads, steps) in order."""
+    """A clock that goes on by what steps take on it, and what was run: (threads, steps) in order. It goes on
+    by `start` as well where other threads join one that worked alone.
+    """
 
-    def __init__(self, monkeypatch, seconds):
-        self.now, self.seconds, self.runs = 0.0, seconds, []
+    def __init__(self, monkeypatch, seconds, start=0.0):
+        self.now, self.seconds, self.start, self.runs = 0.0, seconds, start, []
         monkeypatch.setattr(pace.time, "perf_counter", lambda: self.now)
 
     def run(self, chooser, steps):
@@ -19,6 +21,8 @@ class Machine:
             threads, some = chooser.next(None, steps)
             with chooser.measured(threads, some):
                 self.now += some * self.seconds[threads]
+                if threads > 1 and (not self.runs or self.runs[-1][0] == 1):
+                    self.now += self.start
             self.runs.append((threads, some))
             steps -= some
 
@@ -66,18 +70,8 @@ def test_one_thread_where_nothing_is_shared_or_allowed(two_threads):
 
 def test_cores_that_take_their_time_to_get_going(monkeypatch, two_threads):
     """A second thread pays, but for the first milliseconds after one thread had worked alone."""
-
-    class Sleepy(Machine):
-        def run(self, chooser, steps):
-            while steps:
-                threads, some = chooser.next(None, steps)
-                with chooser.measured(threads, some):
-                    self.now += some * self.seconds[threads]
-                    self.now += 0.01 * (threads > 1 and (not self.runs or self.runs[-1][0] == 1))
-                self.runs.append((threads, some))
-                steps -= some
-
-    machine, chooser = Sleepy(monkeypatch, {1: 2e-4, 2: 1.2e-4}), pace.Pace(can_share=True)
+    machine = Machine(monkeypatch, {1: 2e-4, 2: 1.2e-4}, start=0.01)
+    chooser = pace.Pace(can_share=True)
     for _ in range(20):
         machine.run(chooser, 800)
     assert machine.share(2, since=len(machine.runs) // 2) > 0.8

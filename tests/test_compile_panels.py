@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 
 import numpy as np
@@ -13,6 +14,7 @@ from rushlight.compile.llvm import vector_bytes
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
+from tests.pacing import force_threads
 from tests.spying import returned
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
@@ -45,13 +47,7 @@ def shapes(monkeypatch):
 @pytest.fixture
 def on_threads(monkeypatch):
     """Have all runs of many steps use so many threads, whichever number were the fastest."""
-    native = importlib.import_module("rushlight.compile.native")
-    real = native.Native.run_many
-
-    def choose(threads):
-        monkeypatch.setattr(native.Native, "run_many", lambda self, *given: real(self, *given, threads))
-
-    return choose
+    return functools.partial(force_threads, monkeypatch)
 
 
 def data(inputs, dtype=rl.float32):

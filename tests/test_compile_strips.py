@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rushlight as rl
+from tests.pacing import force_threads
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -65,13 +66,12 @@ def test_rows_apart_and_columns(copies, m, k, n, dtype):
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_any_number_of_threads(copies, threads, monkeypatch):
-    native = importlib.import_module("rushlight.compile.native")
-    real, found = native.Native.run_many, []
+    found = []
     rl.manual_seed(0)
     x = rl.randn(3 * 70, 300)
     loader = rl.utils.data.DataLoader(rl.utils.data.TensorDataset(x), batch_size=70)
     for count in (1, threads):
-        monkeypatch.setattr(native.Native, "run_many", lambda self, *given, n=count: real(self, *given, n))
+        force_threads(monkeypatch, count)
         rl.manual_seed(1)
         model = rl.nn.Linear(300, 280)
         optimizer = rl.optim.SGD(model.parameters(), lr=0.1)

@@ -101,11 +101,12 @@ def batches(plan: Plan) -> Batches:
         and plan.ways[group.product] not in (DOTS, DOTS_TURNED)
         and any(each.store.buffer.number not in plan.spared for each in group.storing(plan.stored))
     }
-    # Of the products that take long the one with most tiles, so that each asks for few lines.
-    large = [each for each, size in sizes.items() if 4 * size >= max(sizes.values())]
     windows = [each for each in arguments if each.nbytes > NEAR]  # others come as soon as they are asked for
     if not windows or not sizes:
         return Batches(own)
+    # Of the products that take long the one with most tiles, so that each asks for few lines.
+    longest = max(sizes.values())
+    large = [each for each, size in sizes.items() if 4 * size >= longest]
     coming = []
     for window in windows:
         copies = COPIES if window.buffer.number in own else 1

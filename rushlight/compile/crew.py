@@ -99,6 +99,9 @@ def on_threads(work: Callable[[int], object], threads: int) -> None:
     are none to be had, by new threads.
     """
     others = threads - 1
+    if not others:
+        work(0)
+        return
     cores, ended = Cores(), queue.SimpleQueue[BaseException | None]()
 
     def help(thread: int) -> None:
@@ -113,7 +116,7 @@ def on_threads(work: Callable[[int], object], threads: int) -> None:
     crew, has_taken = _crew, False
     errors: list[BaseException | None] = []
     try:
-        has_taken = 0 < others < (os.cpu_count() or 1) and crew.take(others)
+        has_taken = others < (os.cpu_count() or 1) and crew.take(others)
         if has_taken:
             crew.call(help, others)
         else:

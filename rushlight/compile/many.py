@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rushlight.compile.batches import COPIES, Coming
+from rushlight.compile.batches import Coming
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall, is_rest_alone, read_elsewhere
 from rushlight.compile.emit import Emitter, Reg
@@ -127,9 +127,7 @@ class _Run:
         """
         f, window, buffer = self.f, coming.window, coming.addresses
         name = _addresses_kernel(self.kernels, window)
-        following = f.op("add i64 %s, 1")
-        is_there = f.op(f"icmp slt i64 {following}, {self.steps}")
-        following = f.op(f"select i1 {is_there}, i64 {following}, i64 %s")
+        following = self.step_after(1)
         first, last = f.part_or_all(window.shape[0], buffer.copies)
         to = f.own(f.pointer("%table", buffer.number), buffer)
         alone = f.op(f"icmp ule i64 %threads, {buffer.copies}")
@@ -148,6 +146,11 @@ class _Run:
         chosen = self.f.op(f"getelementptr i64, ptr {self.rows}, i64 {at}")
         return f"ptr {self.sources[self.fetched.index(window)]}, ptr {chosen}"
 
+    def step_after(self, count: int) -> str:
+        """The step that comes so many after ``%s``; the last one if there are not so many."""
+        last, after = self.f.op(f"add i64 {self.steps}, -1"), self.f.op(f"add i64 %s, {count}")
+        return self.f.op(f"select i1 {self.f.op(f'icmp slt i64 {after}, {last}')}, i64 {after}, i64 {last}")
+
     def is_last(self) -> str:
         """Whether ``%s`` is the last step."""
         return self.f.op(f"icmp eq i64 {self.f.op('add i64 %s, 1')}, {self.steps}")
@@ -156,13 +159,14 @@ class _Run:
         return self.f.op(f"getelementptr ptr, ptr {table}, i64 {count}") if count else table
 
     def call_step(self, table: str, thread: str, threads: str) -> str:
-        """Run a step and go on at ``good``, or at ``stopped`` with the code that comes back."""
-        f = self.f
-        code = f.op(f"call i32 @{self.step}(ptr {table}, i64 {thread}, i64 {threads}, ptr %sync)")
-        bad = f.op(f"icmp ne i32 {code}, 0")
-        f.line(f"br i1 {bad}, label %stopped, label %good")
-        f.lines.append("good:")
-        return code
+        """Run a step; the code that comes back."""
+        return self.f.op(f"call i32 @{self.step}(ptr {table}, i64 {thread}, i64 {threads}, ptr %sync)")
+
+    def stop_if(self, code: str) -> None:
+        """Go on at ``good``, or at ``stopped`` if the code says that a step failed."""
+        bad = self.f.op(f"icmp ne i32 {code}, 0")
+        self.f.line(f"br i1 {bad}, label %stopped, label %good")
+        self.f.lines.append("good:")
 
     def store_results(self) -> None:
         """Put the results of step ``%s`` where they are to be."""
@@ -237,15 +241,12 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer]) -> str:
         run.fetch_shared(window, batches.own.get(window.buffer.number))
     for coming in batches.coming:
         run.note_next(coming)
-    # The first thread may still be at the results of the step before, which others would overwrite.
-    if live or run.results or (fetched and not batches.own):
-        f.barrier()
-    elif fetched:
-        f.barrier_of_more_than(COPIES)
+    f.barrier()  # the first thread may still be at results of the step before, which others would overwrite
     table = run.table
     if plan.spared:
         table = f.op(f"select i1 {run.is_last()}, ptr {table}, ptr {run.other_table}")
     code = run.call_step(table, "%thread", "%threads")
+    run.stop_if(code)
     after = f.only_first()
     run.store_results()
     f.everybody(after)
@@ -307,10 +308,11 @@ def run_crossing_function(
     fetch(current, "0")
     call_own_part(first)
     set_flag(1)
-    f.line("br label %ready")
-    f.lines += ["ready:", "  br label %head"]
+    f.everybody("ready")  # which the head must know by name
+    f.line("br label %head")
     f.lines += ["head:", "  %s = phi i64 [ 0, %ready ], [ %following, %next ]"]
     f.barrier()  # what the step before changed is there, and what this one begins with
+    is_last = run.is_last()
     after = f.only_first()
     run.store_live()
     for window in run.fetched:
@@ -319,26 +321,19 @@ def run_crossing_function(
             run.copy(f.pointer("%table", number), current[number], window.nbytes)
         elif number not in own:
             run.fetch(window, f.pointer("%table", number), "%s", "0", str(window.shape[0]))
-    is_last = run.is_last()
-    table = f.op(f"select i1 {is_last}, ptr %table, ptr {other}")
-    f.op(f"call i32 @{run.step}(ptr {table}, i64 0, i64 1, ptr %sync)")
+    run.call_step(f.op(f"select i1 {is_last}, ptr %table, ptr {other}"), "0", "1")
     run.store_results()
     f.everybody(after)
     f.barrier()
     code = f.op(f"load i32, ptr {f.op(f'getelementptr i8, ptr %sync, i64 {ERROR}')}, align 4")
-    f.line(f"br i1 {f.op(f'icmp ne i32 {code}, 0')}, label %stopped, label %good")
-    f.lines.append("good:")
-    is_last = run.is_last()
+    run.stop_if(code)
     f.line(f"br i1 {is_last}, label %ending, label %turns")
     f.lines.append("ending:")
     call_own_part(last)
     f.line("br label %finished")
     f.lines.append("turns:")
-    after_it = f.op("add i64 %s, 2")
-    is_there = f.op(f"icmp slt i64 {after_it}, {run.steps}")
-    coming = f.op("add i64 %s, 1")
-    later = f.op(f"select i1 {is_there}, i64 {after_it}, i64 {coming}")
-    fetch(following, coming)
+    later = run.step_after(2)
+    fetch(following, f.op("add i64 %s, 1"))
     given = ", ".join(
         f"ptr {each}"
         for each in (
@@ -349,8 +344,8 @@ def run_crossing_function(
     rows = crossing.store.buffer.size // crossing.store.strides[0]
     parts = -(-rows // UNIT)
     low, high = f.part(parts)
-    f.line("br label %some")
-    f.lines += ["some:", "  br label %part"]
+    f.everybody("some")
+    f.line("br label %part")
     f.lines += [
         "part:",
         f"  %unit = phi i64 [ {low}, %some ], [ %after, %share ]",

@@ -71,14 +71,14 @@ def arranged(plan: Plan) -> Arrangement:
     ways = dict(plan.ways)
     instead: dict[int, int] = {}
     left_out = []
+    for group, number in _turning(plan, shapes):
+        left_out.append(group)
+        instead[group.statements[0].store.buffer.number] = number
     for group in plan.groups:
-        turned = {number for number in group.touched if number in shapes and shapes[number].is_turned}
-        if group.product is not None and turned:
+        if group.product is not None and any(
+            shapes[number].is_turned for number in group.touched if number in shapes
+        ):
             ways[group.product] = ROWS
-        elif turned:
-            left_out.append(group)
-            (made,) = group.statements
-            instead[made.store.buffer.number] = made.loads[0].buffer.number
     copies = {
         number: Shape(shapes[original].columns, shapes[original].rows) for number, original in instead.items()
     }
@@ -118,33 +118,41 @@ def panelled(plan: Plan) -> dict[int, Shape]:
     return found if total <= MOST_BYTES else {}
 
 
+def _turning(plan: Plan, found: Mapping[int, Shape]) -> list[tuple[Group, int]]:
+    """The groups that turn a matrix for products, which need not be done where it lies turned, with the
+    number of that matrix.
+    """
+    return [
+        (group, number)
+        for group in plan.groups
+        if group.product is None
+        for number in group.touched
+        if number in found and found[number].is_turned
+    ]
+
+
 def _drop_what_changes_too_early(plan: Plan, found: dict[int, Shape]) -> None:
     """Leave out a matrix that lies turned if a group writes it before, or while, another one reads the copy
     that would have been made of it.
     """
-    for place, group in enumerate(plan.groups):
-        copied = [number for number in group.touched if number in found and found[number].is_turned]
-        if group.product is not None or not copied:
-            continue
-        (number,) = copied
-        target = group.statements[0].store.buffer.number
-        last = max(n for n, each in enumerate(plan.groups) if target in each.touched)
-        between = plan.groups[place : last + 1]
-        if any(touch.writes for each in between for touch in each.touched.get(number, ())):
-            del found[number]
+    place_of = {group: place for place, group in enumerate(plan.groups)}
+    last_touch = {number: place_of[group] for group in plan.groups for number in group.touched}
+    writers: dict[int, list[int]] = {}
+    for group in plan.groups:
+        for touch in group.touches():
+            if touch.writes:
+                writers.setdefault(touch.number, []).append(place_of[group])
+    for group, number in _turning(plan, found):
+        last = last_touch[group.statements[0].store.buffer.number]
+        if any(place_of[group] <= place <= last for place in writers.get(number, ())):
+            found.pop(number, None)
 
 
 def _drop_what_is_alone(plan: Plan, found: dict[int, Shape], met: Set[int]) -> None:
     """Leave out what a group writes beside a matrix that lies otherwise: it cannot go through one panel by
     panel and through the other row by row. What no product wants to be turned need not be.
     """
-    copied = {
-        number
-        for group in plan.groups
-        if group.product is None
-        for number in group.touched
-        if number in found and found[number].is_turned
-    }
+    copied = {number for _, number in _turning(plan, found)}
     changed = True
     while changed:
         changed = False

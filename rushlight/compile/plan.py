@@ -38,6 +38,7 @@ from rushlight.compile.schedule import (
     entry_function,
     module_text,
     ordered,
+    own_copy,
     units_of_group,
 )
 from rushlight.compile.simplify import without_repeats
@@ -71,7 +72,7 @@ class Plan:
         self.stored = self._stores()
         self.spared = self._spared({each.buffer.number for each in program.results})
         self.spans = self._spans()
-        self.arrangement = arranged(self) if self.runs_many else USUAL
+        self.arrangement = USUAL
 
     def _temporary(self, size: int, dtype: Any, name: str) -> Buffer:
         made = Buffer(len(self.buffers), TEMPORARY, size, dtype, name)
@@ -178,8 +179,8 @@ class Plan:
         functions: list[str] = []
         if self.runs_many:
             self.crossing = crossing_of(self, offsets, {each.number for each in live})
-        if self.crossing is not None:
-            self.arrangement = USUAL  # its loops go row by row
+            if self.crossing is None:  # whose loops go row by row
+                self.arrangement = arranged(self)
         step: Segment | None = None
         for group in self.groups:
             if isinstance(group.single, Opaque):
@@ -321,12 +322,7 @@ class Segment:
                 f"  {whole} = load ptr, ptr %q{number}, align 8",
             ]
             if buffer.copies > 1:
-                lines += [
-                    f"  %f{number} = icmp ule i64 %threads, {buffer.copies}",
-                    f"  %o{number} = select i1 %f{number}, i64 %thread, i64 0",
-                    f"  %d{number} = mul i64 %o{number}, {buffer.nbytes // buffer.copies}",
-                    f"  {found} = getelementptr i8, ptr {whole}, i64 %d{number}",
-                ]
+                lines += own_copy(found, whole, buffer)
             self.f.lines[2:2] = lines
         return found
 

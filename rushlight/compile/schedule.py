@@ -314,10 +314,9 @@ class Function:
         """The address of a thread's own copy, given that of the first."""
         if buffer.copies == 1:
             return pointer
-        alone = self.op(f"icmp ule i64 %threads, {buffer.copies}")
-        place = self.op(f"select i1 {alone}, i64 %thread, i64 0")
-        distance = self.op(f"mul i64 {place}, {buffer.nbytes // buffer.copies}")
-        return self.op(f"getelementptr i8, ptr {pointer}, i64 {distance}")
+        made = self.name()
+        self.lines += own_copy(made, pointer, buffer)
+        return made
 
     def share(self, call: Callable[[str, str], str], units: int, place: int) -> None:
         """Have threads do a group's units, of which `call` does those from a first one up to a last: each its
@@ -405,18 +404,20 @@ class Function:
         """All threads meet."""
         self.line("call void @barrier(ptr %sync, i64 %threads)")
 
-    def barrier_of_more_than(self, threads: int) -> None:
-        """All threads meet if there are more than so many."""
-        more = self.op(f"icmp ugt i64 %threads, {threads}")
-        tag = self._count
-        self.line(f"br i1 {more}, label %meet{tag}, label %met{tag}")
-        self.lines.append(f"meet{tag}:")
-        self.barrier()
-        self.everybody(f"met{tag}")
-
     def text(self) -> str:
         """The whole function."""
         return "\n".join([*self.lines, "}"])
+
+
+def own_copy(made: str, pointer: str, buffer: Buffer) -> list[str]:
+    """The lines by which the register `made` is the address of a thread's copy, given that of the first."""
+    name = made[1:]
+    return [
+        f"  %alone.{name} = icmp ule i64 %threads, {buffer.copies}",
+        f"  %copy.{name} = select i1 %alone.{name}, i64 %thread, i64 0",
+        f"  %far.{name} = mul i64 %copy.{name}, {buffer.nbytes // buffer.copies}",
+        f"  {made} = getelementptr i8, ptr {pointer}, i64 %far.{name}",
+    ]
 
 
 def entry_function(arguments: Sequence[Window], buffers: int) -> str:
