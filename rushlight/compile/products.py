@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rushlight.compile import blocks, dots, strips, tiles
+from rushlight.compile import blocks, dots, nests, strips
 from rushlight.compile.body import Body, Place, Spare
 from rushlight.compile.contract import FAR_BYTES, Contraction, Matrix, Meanwhile, Part
 from rushlight.compile.dots import Supply, lanes_along_k
@@ -20,10 +20,11 @@ from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.layout import Panels, Shape
 from rushlight.compile.llvm import has_matrix_unit, vector_bytes
+from rushlight.compile.nests import lanes_along_j
 from rushlight.compile.pieces import bytes_of, copies_of
 from rushlight.compile.program import STATE, Buffer, Window
 from rushlight.compile.statements import Access, Product, Split, Statement, Work, at
-from rushlight.compile.tiles import Stream, lanes_along_j, tile_of
+from rushlight.compile.tiles import Stream, tile_of
 from rushlight.compile.turned import turned_copy
 
 MANY_STEPS = 16  # of a sum
@@ -334,7 +335,7 @@ def product_units(
     sizes = _sizes(product, way, statements, panels)
     if way in (BLOCKS, BLOCKS_TURNED):
         return blocks.units_of(sizes, factors(product, way)[0].access.buffer.in_pieces)
-    return tiles.units_of(sizes) if way in (COLUMNS, ROWS) else dots.units_of(sizes)
+    return nests.units_of(sizes) if way in (COLUMNS, ROWS) else dots.units_of(sizes)
 
 
 def _sizes(

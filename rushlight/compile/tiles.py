@@ -5,20 +5,18 @@ Invariant: every element of the result is one sum in the order of k, whichever t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, divisor, in_units, plus
+from rushlight.compile.contract import Contraction, Finish, Matrix, divisor, plus
 from rushlight.compile.emit import BYTES, Emitter, Reg
-from rushlight.compile.layout import Panels, vectors_in_width
+from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import vector_registers
 from rushlight.storage import LINE
 
 OPERANDS = 4  # vector registers that hold no sums
 FEW_ROWS, MANY_ROWS = 6, 32
-PANEL_ROWS = 6  # of tiles that go through panels
 SMALL = 1 << 20  # multiplications that take less time than compiling a few more lines
-STAGE = 16 << 10  # bytes of a panel that a tile meets before the next one does
 NEAR = 32 << 10  # bytes that stay in the nearest cache beside what streams through it
 
 
@@ -76,214 +74,12 @@ def tile_of(rows: int, columns: int, k: int, lanes: int) -> tuple[int, int]:
     return mi, nv
 
 
-class Nesting(NamedTuple):
-    """How tiles follow each other where lanes run along j.
-
-    Args:
-        rows, columns: of a tile.
-        rows_first: one row of tiles after another, so that the result is written from top to bottom as one
-            stream; jumping between its rows would cost a page each.
-        by_columns: whether threads share the columns of tiles, or their rows.
-        units: how many there are of what they share.
-        parts: into how many parts each panel is cut, which are the units then; 0 if there are no panels.
-    """
-
-    rows: int
-    columns: int
-    rows_first: bool
-    by_columns: bool
-    units: int
-    parts: int = 0
-
-
-def units_of(spec: Contraction) -> int:
-    """Into how many units the nest can be split among threads."""
-    return _nesting(spec).units
-
-
-def _nesting(spec: Contraction) -> Nesting:
-    if spec.in_panels or spec.in_strips:
-        return _panel_nesting(spec)
-    if spec.k <= 4 and spec.m > 1:  # little is summed: a tile gains nothing over a row
-        return Nesting(1, 4 * spec.lanes, True, False, spec.m)
-    mi, nv = tile_of(spec.m, spec.n, spec.k, spec.lanes)
-    width = nv * spec.lanes
-    blocks, tiles = -(-spec.n // width), -(-spec.m // mi)
-    stays_near = spec.k * spec.n * BYTES[spec.kind] <= 1 << 20  # the operand in lanes, in the second cache
-
-    def balance(count: int) -> float:
-        return count / (2 * -(-count // 2)) + min(count, 16) / 100
-
-    if not (tiles >= 4 and stays_near) and balance(blocks) > balance(tiles):
-        return Nesting(mi, width, False, True, blocks)
-    return Nesting(mi, width, stays_near, False, tiles)
-
-
-def _panel_nesting(spec: Contraction) -> Nesting:
-    """Each panel from top to bottom. Of panels that are the result a thread does the upper parts, as it does
-    where they are the left operand, so that they stay in its cache.
-    """
-    rows, width = min(PANEL_ROWS, spec.m), vectors_in_width() * spec.lanes
-    tiles = -(-spec.m // rows)
-    if spec.in_strips:
-        # Strips go by once for each part of the left operand, which stays in the second cache meanwhile.
-        parts = max(8, -(-spec.m * spec.k * BYTES[spec.kind] // FAR_BYTES * 2))
-        parts = min(parts, tiles)
-        return Nesting(rows, width, False, False, parts * -(-spec.n // width), parts)
-    parts = 4 if tiles >= 32 else 2 if tiles >= 8 else 1
-    by_columns = spec.in_turned_panels or spec.k > spec.m
-    return Nesting(rows, width, False, by_columns, parts * -(-spec.n // width), parts)
-
-
-def lanes_along_j(
-    e: Emitter, spec: Contraction, finish: Finish, part: Part | None = None, streams: Sequence[Stream] = ()
-) -> None:
-    """Emit the nest with register tiles; `part` bounds the units this thread computes."""
-    nesting = _nesting(spec)
-    spec = spec._replace(by_columns=nesting.by_columns)
-    if not nesting.rows_first:
-        streams = [each for each in streams if each.panels is not None]
-    if nesting.parts:
-        _through_panels(e, spec, finish, nesting, part, streams)
-        return
-    shared_rows, shared_columns = (None, part) if nesting.by_columns else (part, None)
-
-    def tile(row: Reg, rows: int, column: Reg, columns: int) -> None:
-        right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
-        _tile(e, spec, finish, row, rows, column, columns, right, streams)
-
-    def all_rows(piece: Callable[[Reg, int], None]) -> None:
-        in_units(e, spec.m, nesting.rows, shared_rows, piece)
-
-    def all_columns(piece: Callable[[Reg, int], None]) -> None:
-        in_units(e, spec.n, nesting.columns, shared_columns, piece)
-
-    if nesting.rows_first:
-        all_rows(lambda row, rows: all_columns(lambda column, columns: tile(row, rows, column, columns)))
-    else:
-        all_columns(lambda column, columns: all_rows(lambda row, rows: tile(row, rows, column, columns)))
-
-
-def _through_panels(
-    e: Emitter,
-    spec: Contraction,
-    finish: Finish,
-    nesting: Nesting,
-    part: Part | None,
-    streams: Sequence[Stream],
-) -> None:
-    """The nest where B, or what goes with C, lies in panels: one part of a panel after another."""
-    width, parts = nesting.columns, nesting.parts
-    full, rest = divmod(spec.n, width)
-    tiles = -(-spec.m // nesting.rows)
-    is_copied = spec.b.panels is None and spec.k * width * BYTES[spec.kind] <= NEAR
-    near = e.stack(spec.kind, spec.lanes, spec.k * vectors_in_width()) if is_copied else ""
-    is_long = spec.k * width * BYTES[spec.kind] > STAGE
-    rows_of_part = min(spec.m, (-(-tiles // parts) + 1) * nesting.rows)
-    is_little = rows_of_part * width * BYTES[spec.kind] <= NEAR
-    # Larger tiles gain nothing.
-    in_stages = is_long and is_little and spec.a.panels is None and vector_registers() == 16
-    sums = e.stack(spec.kind, spec.lanes, rows_of_part * vectors_in_width()) if in_stages else ""
-
-    def divided(value: Reg, by: int) -> tuple[Reg, Reg]:
-        return e.binary("udiv", value, e.const(by, "i8")), e.binary("urem", value, e.const(by, "i8"))
-
-    def tiles_below(column: Reg, columns: int, place: Reg) -> None:
-        right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
-        if is_copied:
-            right = _copied(e, spec, right, near, columns)
-        begin, _ = divided(e.times(place, tiles), parts)
-        end, _ = divided(e.times(plus(e, place, 1), tiles), parts)
-        if sums:
-            _in_stages(e, spec, finish, nesting.rows, column, columns, right, (begin, end), sums)
-            return
-
-        def tile(row: Reg, rows: int) -> None:
-            _tile(e, spec, finish, row, rows, column, columns, right, streams)
-
-        in_units(e, spec.m, nesting.rows, (begin, end), tile)
-
-    first, last = part if part is not None else (0, nesting.units)
-    with e.loop(first, last) as unit:
-        if nesting.by_columns:
-            panel, place = divided(unit.index, parts)
-        else:
-            place, panel = divided(unit.index, full + bool(rest))
-        column = e.times(panel, width)
-        is_full = e.op(f"icmp ult i64 {panel.text}, {full}", "b1", 1)
-        if full:
-            with e.when(is_full):
-                tiles_below(column, width, place)
-        if rest:
-            with e.when(e.op(f"xor i1 {is_full.text}, true", "b1", 1)):
-                tiles_below(column, rest, place)
-
-
-def _in_stages(
-    e: Emitter,
-    spec: Contraction,
-    finish: Finish,
-    height: int,
-    column: Reg,
-    columns: int,
-    right: Matrix,
-    part: Part,
-    sums: str,
-) -> None:
-    """Some tiles of a panel, summed over a few steps of k at a time, so that those rows of it stay in the
-    nearest cache from tile to tile. Meanwhile `sums` are in memory.
-    """
-    kind, lanes, width = spec.kind, spec.lanes, vectors_in_width() * spec.lanes
-    nv = -(-columns // lanes)
-    stages = -(-spec.k * width * BYTES[kind] // STAGE)
-    steps = -(-spec.k // stages)
-    top = e.times(part[0], height)
-
-    def row_of_sums(row: Reg) -> str:
-        return e.pointer(sums, e.times(e.binary("sub", row, top), width), kind)
-
-    def begin(row: Reg, rows: int) -> None:
-        with e.loop(0, rows) as each:
-            start = row_of_sums(e.binary("add", row, each.index))
-            for v in range(nv):
-                e.store(e.const(0.0, kind, lanes), e.pointer(start, v * lanes, kind))
-
-    def finished(row: Reg, rows: int) -> None:
-        finish_tile(e, spec, finish, Tile(row_of_sums(row), width, row, rows, column, columns))
-
-    in_units(e, spec.m, height, part, begin)
-    with e.loop(0, stages) as stage:
-        first = e.times(stage.index, steps)
-        count = e.least(e.binary("sub", e.const(spec.k, "i8"), first), steps)
-        here = right._replace(pointer=_row_of(e, spec, right, first))
-
-        def advance(row: Reg, rows: int) -> None:
-            start = row_of_sums(row)
-            places = [e.pointer(start, i * width + v * lanes, kind) for i in range(rows) for v in range(nv)]
-            starts = [spec.element(e, spec.a, plus(e, row, i), first) for i in range(rows)]
-            before = [e.load(each, kind, lanes) for each in places]
-            after = _steps(e, spec, starts, here, columns, count, before, [])
-            for place, each in zip(places, after, strict=True):
-                e.store(each, place)
-
-        in_units(e, spec.m, height, part, advance)
-    in_units(e, spec.m, height, part, finished)
-
-
-def _copied(e: Emitter, spec: Contraction, right: Matrix, near: str, columns: int) -> Matrix:
-    """Some columns of an operand, copied to where they lie without gaps."""
-    with e.loop(0, spec.k) as loop:
-        target = e.pointer(near, e.times(loop.index, vectors_in_width() * spec.lanes), spec.kind)
-        for v, each in enumerate(_vectors(e, spec, _row_of(e, spec, right, loop.index), columns)):
-            e.store(each, e.pointer(target, v * spec.lanes, spec.kind))
-    return Matrix(near, vectors_in_width() * spec.lanes, 1)
-
-
-def _row_of(e: Emitter, spec: Contraction, matrix: Matrix, row: Reg | int) -> str:
+def row_of(e: Emitter, spec: Contraction, matrix: Matrix, row: Reg | int) -> str:
+    """Where a row begins."""
     return spec.element(e, matrix, row, 0)
 
 
-def _vectors(e: Emitter, spec: Contraction, start: str, columns: int) -> list[Reg]:
+def vectors_of(e: Emitter, spec: Contraction, start: str, columns: int) -> list[Reg]:
     """So many neighbouring elements."""
     count, tail = -(-columns // spec.lanes), columns % spec.lanes
     mask = e.mask(tail, spec.lanes) if tail else None
@@ -294,7 +90,7 @@ def _vectors(e: Emitter, spec: Contraction, start: str, columns: int) -> list[Re
     ]
 
 
-def _tile(
+def compute_tile(
     e: Emitter,
     spec: Contraction,
     finish: Finish,
@@ -338,7 +134,7 @@ def _summed(
     starts = [spec.element(e, spec.a, plus(e, row, i), 0) for i in range(mi)]
     if spec.k <= 4:
         for few in range(spec.k):
-            sums = _step(e, spec, starts, few, _row_of(e, spec, right, few), columns, sums)
+            sums = _step(e, spec, starts, few, row_of(e, spec, right, few), columns, sums)
         return sums
     coming: list[_Ahead] = []
     for each in streams:
@@ -354,19 +150,19 @@ def _summed(
             coming.append(_Ahead(e, below, each.kind, each_column * columns, spec.k))
     panels = spec.a.panels
     if panels is None:
-        return _steps(e, spec, starts, right, columns, spec.k, sums, coming)
+        return steps_of_sums(e, spec, starts, right, columns, spec.k, sums, coming)
     with e.loop(0, -(-spec.k // panels.width), 1, sums) as outer:
         first = e.times(outer.index, panels.width)
         steps = e.least(e.binary("sub", e.const(spec.k, "i8"), first), panels.width)
-        here = right._replace(pointer=_row_of(e, spec, right, first))
+        here = right._replace(pointer=row_of(e, spec, right, first))
         there = [panels.panel(e, each, outer.index, kind) for each in starts]
         below = panels.address(e, spec.a.pointer, plus(e, row, 2 * mi), first, kind)
         coming = [_Ahead(e, below, kind, mi * panels.width, panels.width)]
-        outer.next = _steps(e, spec, there, here, columns, steps, outer.carry, coming)
+        outer.next = steps_of_sums(e, spec, there, here, columns, steps, outer.carry, coming)
     return outer.carry
 
 
-def _steps(
+def steps_of_sums(
     e: Emitter,
     spec: Contraction,
     starts: Sequence[str],
@@ -380,7 +176,7 @@ def _steps(
     with e.loop(0, count, 1, sums) as loop:
         for share in coming:
             share.fetch(loop.index)
-        b_row = _row_of(e, spec, right, loop.index)
+        b_row = row_of(e, spec, right, loop.index)
         loop.next = _step(e, spec, starts, loop.index, b_row, columns, loop.carry)
     return loop.carry
 
@@ -394,7 +190,7 @@ def _step(
     columns: int,
     sums: Sequence[Reg],
 ) -> list[Reg]:
-    vectors = _vectors(e, spec, b_row, columns)
+    vectors = vectors_of(e, spec, b_row, columns)
     following: list[Reg] = []
     for start in starts:
         number = e.load(spec.element(e, Matrix(start, spec.a.column, 1), k, 0), spec.kind)
