@@ -88,7 +88,7 @@ def assert_equal_ends(found, expected):
 
 
 def turned(arrangement):
-    return {(shape.rows, shape.columns) for _, shape in arrangement.states() if shape.is_turned}
+    return {(shape.rows, shape.columns) for shape in arrangement.panels.values() if shape.is_turned}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -204,12 +204,12 @@ def test_sums_of_many_rows_are_no_matter_of_the_stack(monkeypatch):
 def test_weights_that_change_before_a_copy_of_them_is_read(arrangements, monkeypatch):
     """What `ordered` would have to do for it is rare, so the order is given."""
     panels = importlib.import_module("rushlight.compile.panels")
-    monkeypatch.setattr(panels, "batches", lambda _: panels.Batches({}))
+    monkeypatch.setattr(panels, "batches", lambda *_: panels.Batches({}))
     real = panels.panelled
     early = []
 
-    def changed(plan):
-        found = real(plan)
+    def changed(plan, turning):
+        found = real(plan, turning)
         turned = [number for number, shape in found.items() if shape.is_turned]
         for number in turned:
             writer = next(
@@ -218,7 +218,7 @@ def test_weights_that_change_before_a_copy_of_them_is_read(arrangements, monkeyp
             copy = next(each for each in plan.groups if number in each.touched and each.product is None)
             plan.groups.remove(writer)
             plan.groups.insert(plan.groups.index(copy) + 1, writer)
-            early.append(real(plan))
+            early.append(real(plan, panels.Turning(plan)))
             plan.groups.remove(writer)
             plan.groups.append(writer)
         return found

@@ -13,9 +13,9 @@ from rushlight import nn
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
+from rushlight.compile.function import meeting_bytes
 from rushlight.compile.native import Native
 from rushlight.compile.replay import Replay
-from rushlight.compile.schedule import meeting_bytes
 
 
 def classifier(batch, optimizer):

@@ -186,7 +186,7 @@ def test_two_weights_in_one_product(has_unit, shapes, on_threads):
 
 
 def test_more_threads_than_take_pieces(on_threads):
-    """Beyond `schedule.MOST_SHARING` each does a share of its own."""
+    """Beyond `function.MOST_SHARING` each does a share of its own."""
     found = []
     for threads in (1, 65):
         on_threads(threads)

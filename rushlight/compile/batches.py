@@ -9,7 +9,8 @@ neither reads nor writes, so that no number depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,12 +18,14 @@ import numpy as np
 from rushlight.compile.contract import FAR_BYTES, Meanwhile
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.group import Group
-from rushlight.compile.products import DOTS, DOTS_TURNED
+from rushlight.compile.nonzero import Lists, Marks
+from rushlight.compile.products import DOTS, DOTS_TURNED, Factor, factors, lists_of
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.tiles import NEAR
 from rushlight.storage import LINE
 
 if TYPE_CHECKING:
+    from rushlight.compile.panels import Arrangement
     from rushlight.compile.plan import Plan
 
 AT_ONCE = 16  # lines, for which a core can ask without waiting
@@ -57,6 +60,22 @@ class Coming(NamedTuple):
                 e.prefetch(e.pointer(start, line * LINE, "u1"), near=2)
 
 
+class Listing(NamedTuple):
+    """The steps that a product of an argument is to take (see `nonzero`), the buffer for their lists, and
+    that for the marks from which they are made.
+    """
+
+    lists: Lists
+    window: Window
+    buffer: Buffer
+    marks: Buffer
+
+
+def marks_of(window: Window) -> Marks:
+    """The marks of a batch."""
+    return Marks(window.shape[0], window.size // window.shape[0])
+
+
 class Batches(NamedTuple):
     """What happens to the arguments of a step that is one of many.
 
@@ -65,11 +84,17 @@ class Batches(NamedTuple):
             none has.
         coming: what is asked for.
         asking: the group whose loops do it.
+        listed: by the group of a product what is listed for it.
     """
 
     own: Mapping[int, Buffer]
     coming: Sequence[Coming] = ()
     asking: Group | None = None
+    listed: Mapping[Group, Listing] = MappingProxyType({})
+
+    def listings(self, window: Window) -> list[Listing]:
+        """What is listed of an argument."""
+        return [each for each in self.listed.values() if each.window is window]
 
     def meanwhile(self, group: Group, e: Emitter, pointers: Mapping[int, str]) -> Meanwhile | None:
         """What to do with every finished tile of a group's product, if anything is to be done."""
@@ -84,8 +109,8 @@ class Batches(NamedTuple):
         return ask
 
 
-def batches(plan: Plan) -> Batches:
-    """What happens to the arguments of a plan."""
+def batches(plan: Plan, arrangement: Arrangement) -> Batches:
+    """What happens to the arguments of a plan, given how all else lies."""
     arguments = plan.program.arguments
     own: dict[int, Buffer] = {}
     written = {each.number for group in plan.groups for each in group.touches() if each.writes}
@@ -101,9 +126,10 @@ def batches(plan: Plan) -> Batches:
         and plan.ways[group.product] not in (DOTS, DOTS_TURNED)
         and any(each.store.buffer.number not in plan.spared for each in group.storing(plan.stored))
     }
+    listed = _listed(plan, arrangement, own)
     windows = [each for each in arguments if each.nbytes > NEAR]  # others come as soon as they are asked for
     if not windows or not sizes:
-        return Batches(own)
+        return Batches(own, listed=listed)
     # Of the products that take long the one with most tiles, so that each asks for few lines.
     longest = max(sizes.values())
     large = [each for each, size in sizes.items() if 4 * size >= longest]
@@ -112,4 +138,35 @@ def batches(plan: Plan) -> Batches:
         copies = COPIES if window.buffer.number in own else 1
         size = window.shape[0] + 1
         coming.append(Coming(window, plan.lasting_temporary(size, np.dtype(np.int64), "coming", copies)))
-    return Batches(own, coming, max(large, key=lambda each: each.domain[0] * each.domain[1]))
+    return Batches(own, coming, max(large, key=lambda each: each.domain[0] * each.domain[1]), listed)
+
+
+def _listed(plan: Plan, arrangement: Arrangement, own: Container[int]) -> dict[Group, Listing]:
+    """What is listed for products of arguments of which threads have copies."""
+    found: dict[Group, Listing] = {}
+    marks: dict[int, Buffer] = {}
+    for group in plan.groups:
+        product = arrangement.product(group)
+        if product is None:
+            continue
+        way = arrangement.ways[product]
+        left = factors(product, way)[0]
+        window = next((each for each in plan.program.arguments if _is_batch(left, each)), None)
+        lists = lists_of(product, way, group.statements, arrangement.panels)
+        if window is None or lists is None or window.buffer.number not in own:
+            continue
+        number = window.buffer.number
+        if number not in marks:
+            size = marks_of(window).size
+            marks[number] = plan.lasting_temporary(size, np.dtype(np.uint8), "marks", COPIES)
+        buffer = plan.lasting_temporary(lists.size, np.dtype(np.int32), "nonzero", COPIES)
+        found[group] = Listing(lists, window, buffer, marks[number])
+    return found
+
+
+def _is_batch(left: Factor, window: Window) -> bool:
+    """Whether an operand is a whole batch, row by row, or turned."""
+    if left.access.buffer is not window.buffer or left.access.offset or left.access.picks:
+        return False
+    rows, columns = marks_of(window)
+    return left[1:] in ((columns, 1, rows, columns), (1, columns, columns, rows))

@@ -6,7 +6,7 @@ Invariant: what is the same at every place is computed once, before the loops (`
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -30,10 +30,13 @@ class Place(NamedTuple):
 
 
 class Spare(NamedTuple):
-    """Buffers that are stored to only if a condition holds, by number."""
+    """Buffers that are stored to only if a condition holds, by number; and whether it does, where that is
+    known.
+    """
 
     buffers: Container[int]
     wanted: Reg
+    holds: bool | None = None
 
 
 class Body:
@@ -110,12 +113,26 @@ class Body:
                     waiting.append((each.store, value))
         for access, value in waiting:
             wanted = self._wanted(access.buffer)
-            if wanted is not None:
-                with self.e.when(wanted):
-                    self.store(access, place, value)
-            else:
+            if wanted is None or wanted.holds:
                 self.store(access, place, value)
+            elif wanted.holds is None:
+                with self.e.when(wanted.wanted):
+                    self.store(access, place, value)
         return folds
+
+    def either(self, piece: Callable[[], None]) -> None:
+        """Write something twice: for when what is spared is stored to, and for when it is not."""
+        if self.spare is None:
+            piece()
+            return
+        before = self.spare
+        with self.e.either(before.wanted) as otherwise:
+            self.spare = before._replace(holds=True)
+            piece()
+            otherwise()
+            self.spare = before._replace(holds=False)
+            piece()
+        self.spare = before
 
     def _value(self, statement: Statement, place: Place) -> Reg:
         def leaf(node: Expr) -> Reg:
@@ -156,11 +173,9 @@ class Body:
             and not each.picks
         ]
 
-    def _wanted(self, buffer: Buffer) -> Reg | None:
+    def _wanted(self, buffer: Buffer) -> Spare | None:
         """The condition on which a buffer is stored to, if it is spared."""
-        if self.spare is None or buffer.number not in self.spare.buffers:
-            return None
-        return self.spare.wanted
+        return self.spare if self.spare is not None and buffer.number in self.spare.buffers else None
 
     # -- memory ----------------------------------------------------------------------------------------------
 

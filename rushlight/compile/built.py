@@ -162,9 +162,9 @@ def _alone(name: str) -> Iterator[None]:
 def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> Built:
     """Compile a program."""
     from rushlight.compile.expr import kind_of
+    from rushlight.compile.function import meeting_bytes
     from rushlight.compile.places import places
     from rushlight.compile.plan import Plan
-    from rushlight.compile.schedule import meeting_bytes
 
     plan = Plan(program, kept)
     shared = [each for each in plan.buffers if each.number in plan.spans and each.number not in plan.kept]
@@ -183,7 +183,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         size=size,
         panels=[
             (number, shape.elements(kind_of(plan.buffers[number].dtype)))
-            for number, shape in plan.arrangement.states()
+            for number, shape in plan.arrangement.panels.items()
         ],
         segments=[each if isinstance(each, str) else place_of_call[id(each)] for each in segments],
         checks=[place_of_call[id(each.call)] for each in plan.checks],

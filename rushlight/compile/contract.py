@@ -12,10 +12,13 @@ Invariant: the order of summation depends on sizes, and in blocks on infinities,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.layout import Panels
+
+if TYPE_CHECKING:
+    from rushlight.compile.nonzero import Listed
 
 
 class Matrix(NamedTuple):
@@ -41,6 +44,11 @@ class Matrix(NamedTuple):
 Finish = Callable[[Reg, Reg, Reg, "Reg | None", bool], None]
 
 
+def call(piece: Callable[[], None]) -> None:
+    """Write something once."""
+    piece()
+
+
 # Called with how many elements of C come before a finished tile, and before what follows it, in the order in
 # which threads share them.
 Meanwhile = Callable[[Reg, Reg], None]
@@ -52,7 +60,9 @@ class Contraction(NamedTuple):
     `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
     what finished pieces of C are wanted with; `in_turned_panels` that the latter does so turned; `in_strips`
     that B alone does, as a temporary (see `strips`). What is to be done `meanwhile` is done with every
-    finished tile; `by_columns` says in which order threads share these.
+    finished tile; `by_columns` says in which order threads share these. Some steps of k may be `listed` as
+    those at which A is not zero. `is_short` says that little follows a finished piece; `either` writes that
+    for steps of one and of another kind, if there are two.
     """
 
     m: int
@@ -68,6 +78,9 @@ class Contraction(NamedTuple):
     in_strips: bool = False
     by_columns: bool = False
     meanwhile: Meanwhile | None = None
+    listed: Listed | None = None
+    is_short: bool = False
+    either: Callable[[Callable[[], None]], None] = call
 
     def element(self, e: Emitter, matrix: Matrix, row: Reg | int, column: Reg | int) -> str:
         """The address of one element of an operand."""

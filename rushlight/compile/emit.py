@@ -351,6 +351,12 @@ class Emitter:
         self.line(f"{name} = load ptr, ptr {self.pointer(table, place, 'i8')}, align 8")
         return name
 
+    def address_of(self, condition: Reg, a: str, b: str) -> str:
+        """One of two addresses: `a` if the condition holds."""
+        name = self.name("p")
+        self.line(f"{name} = select i1 {condition.text}, ptr {a}, ptr {b}")
+        return name
+
     def store_address(self, address: str, to: str) -> None:
         """Put an address into a table of addresses."""
         self.line(f"store ptr {address}, ptr {to}, align 8")

@@ -102,9 +102,6 @@ def copy_matrix(
     to a last one with `part`.
     """
     width, size = target[1].width, BYTES[kind]
-    if target[1].is_turned or source[1].is_turned:
-        _copy_by_elements(e, rows, columns, kind, target, source)
-        return
 
     def piece(row: Reg, panel: Reg | int, count: int) -> None:
         number = e.const(panel, "i8") if isinstance(panel, int) else panel
@@ -122,13 +119,3 @@ def copy_matrix(
                 piece(row.index, panel.index, width)
         if rest:
             piece(row.index, full, rest)
-
-
-def _copy_by_elements(
-    e: Emitter, rows: int, columns: int, kind: str, target: tuple[str, Panels], source: tuple[str, Panels]
-) -> None:
-    with e.loop(0, rows) as row, e.loop(0, columns) as column:
-        to, start = (
-            panels.address(e, pointer, row.index, column.index, kind) for pointer, panels in (target, source)
-        )
-        e.store(e.load(start, kind), to)

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rushlight.compile.batches import Coming
+from rushlight.compile.batches import Batches, Coming, Listing, marks_of
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall, is_rest_alone, read_elsewhere
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import kind_of
+from rushlight.compile.function import CROSSING, ERROR, Function
 from rushlight.compile.layout import copy_matrix, row_by_row
+from rushlight.compile.nonzero import AGAIN, Marks, copy_marking, emit_lists
 from rushlight.compile.program import Buffer, Window
-from rushlight.compile.schedule import CROSSING, ERROR, PART, Function, Kernels
+from rushlight.compile.schedule import PART, Kernels
+from rushlight.compile.turned import copy_turned
 from rushlight.storage import LINE
 
 if TYPE_CHECKING:
@@ -37,15 +40,20 @@ def _row_bytes(window: Window) -> int:
     return window.nbytes // window.shape[0]
 
 
-def _fetch_kernel(kernels: Kernels, window: Window) -> str:
-    """A function that gathers rows: ``(to, from, numbers of rows, first, last)``."""
+def _fetch_kernel(kernels: Kernels, window: Window, marks: Marks | None = None) -> str:
+    """A function that gathers rows: ``(to, from, numbers of rows, first, last)``; and makes their marks:
+    ``(to, from, numbers of rows, marks, first, last)``.
+    """
     e = Emitter()
     row = _row_bytes(window)
     with e.loop(PART[0], PART[1]) as loop:
         source = _row(e, window, "%b1", "%b2", loop.index)
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
-        e.copy(target, source, row)
-    return kernels.add("fetch", e, 3, True)
+        if marks is None:
+            e.copy(target, source, row)
+        else:
+            copy_marking(e, marks, kind_of(window.dtype), "%b3", loop.index, target, source)
+    return kernels.add("fetch", e, 3, True) if marks is None else kernels.add("fetch_marking", e, 4, True)
 
 
 def _addresses_kernel(kernels: Kernels, window: Window) -> str:
@@ -115,11 +123,47 @@ class _Run:
         name = _fetch_kernel(self.kernels, window)
         self.f.line(f"call void @{name}(ptr {to}, {self._batch(window, step)}, i64 {first}, i64 {last})")
 
-    def fetch_shared(self, window: Window, own: Buffer | None) -> None:
-        """Gather the batch of step ``%s``: a thread with a copy of its `own` all rows, others their part."""
-        f, buffer = self.f, own or window.buffer
+    def fetch_shared(self, window: Window, batches: Batches) -> None:
+        """Gather the batch of step ``%s``: a thread with a copy of its own all rows, others their part."""
+        f, buffer = self.f, batches.own.get(window.buffer.number, window.buffer)
         to = f.own(f.pointer("%table", buffer.number), buffer)
-        self.fetch(window, to, "%s", *f.part_or_all(window.shape[0], buffer.copies))
+        first, last = f.part_or_all(window.shape[0], buffer.copies)
+        listings = batches.listings(window)
+        if not listings:
+            self.fetch(window, to, "%s", first, last)
+            return
+        with f.either(self._wants_lists(listings)) as otherwise:
+            marks = marks_of(window)
+            name = _fetch_kernel(self.kernels, window, marks)
+            marked = self._address(listings[0].marks)
+            given = f"ptr {to}, {self._batch(window, '%s')}, ptr {marked}, i64 {first}, i64 {last}"
+            f.line(f"call void @{name}({given})")
+            # Threads that share the batch share its lists, too, which the first one makes.
+            share = f.op(f"icmp ugt i64 %threads, {buffer.copies}")
+            with f.when(share):
+                f.barrier()
+            is_first = f.op("icmp eq i64 %thread, 0")
+            with f.when(f.op(f"select i1 {share}, i1 {is_first}, i1 true")):
+                for each in listings:
+                    e = Emitter()
+                    emit_lists(e, each.lists, marks, "%b0", "%b1")
+                    name = self.kernels.add("list", e, 2, False)
+                    f.line(f"call void @{name}(ptr {self._address(each.buffer)}, ptr {marked})")
+            otherwise()
+            self.fetch(window, to, "%s", first, last)
+
+    def _wants_lists(self, listings: Sequence[Listing]) -> str:
+        """Whether lists are to be made for step ``%s``: they are due, or some were worth it."""
+        f = self.f
+        wanted = f.op(f"icmp eq i64 {f.op(f'urem i64 %s, {AGAIN}')}, 0")
+        for each in listings:
+            before = f.op(f"load i32, ptr {self._address(each.buffer)}, align 4")
+            wanted = f.op(f"or i1 {wanted}, {f.op(f'icmp ne i32 {before}, 0')}")
+        return wanted
+
+    def _address(self, buffer: Buffer) -> str:
+        """Where a buffer is, or this thread's copy of it."""
+        return self.f.own(self.f.pointer("%table", buffer.number), buffer)
 
     def note_next(self, coming: Coming) -> None:
         """Note where the rows of the batch after that of step ``%s`` are; after the last step, where those of
@@ -194,14 +238,19 @@ def panel_functions(kernels: Kernels, plan: Plan) -> list[str]:
     texts = []
     for name, to_panels in ((INTO_PANELS, True), (FROM_PANELS, False)):
         f = Function(f"define void @{name}(ptr %table) #0 {{")
-        inside = f.op(f"getelementptr ptr, ptr %table, i64 {len(plan.buffers)}")
-        for number, shape in plan.arrangement.states():
+        table = f.op(f"getelementptr ptr, ptr %table, i64 {len(plan.buffers)}")
+        for number, shape in plan.arrangement.panels.items():
             if to_panels or shape.is_written:
                 e, kind = Emitter(), kind_of(plan.buffers[number].dtype)
-                places = ("%b0", shape.panels(kind)), ("%b1", row_by_row(shape.columns, kind))
-                copy_matrix(e, shape.rows, shape.columns, kind, *(places if to_panels else places[::-1]))
+                inside, outside = ("%b0", shape.panels(kind)), ("%b1", row_by_row(shape.columns, kind))
+                places = (inside, outside) if to_panels else (outside, inside)
+                if shape.is_turned:
+                    sizes = (shape.rows, shape.columns) if to_panels else (shape.columns, shape.rows)
+                    copy_turned(e, *sizes, kind, *places)
+                else:
+                    copy_matrix(e, shape.rows, shape.columns, kind, *places)
                 kernel = kernels.add("copy_panels", e, 2, False)
-                pointers = f.pointer(inside, number), f.pointer("%table", number)
+                pointers = f.pointer(table, number), f.pointer("%table", number)
                 f.line(f"call void @{kernel}(ptr {pointers[0]}, ptr {pointers[1]})")
         f.line("ret void")
         texts.append(f.text())
@@ -238,9 +287,11 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer]) -> str:
         f.everybody(after)
     batches = plan.arrangement.batches
     for window in fetched:
-        run.fetch_shared(window, batches.own.get(window.buffer.number))
+        run.fetch_shared(window, batches)
     for coming in batches.coming:
         run.note_next(coming)
+    if plan.shared and not plan.arrangement.is_usual():
+        f.clear_shares(plan.shared, len(f.lines))
     f.barrier()  # the first thread may still be at results of the step before, which others would overwrite
     table = run.table
     if plan.spared:

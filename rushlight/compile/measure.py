@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.crew import on_threads
+from rushlight.compile.function import Function
 from rushlight.compile.llvm import Code, pause_function
 from rushlight.compile.native import Native, aligned
 from rushlight.compile.peak import best
 from rushlight.compile.plan import Plan, Segment
 from rushlight.compile.program import Window, look
 from rushlight.compile.replay import bind, run_call
-from rushlight.compile.schedule import Function, Kernels, module_text
+from rushlight.compile.schedule import Kernels, module_text
 from rushlight.compile.statements import Opaque
 from rushlight.threads import get_num_threads
 

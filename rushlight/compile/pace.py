@@ -20,7 +20,8 @@ TRIAL_SECONDS = 0.015  # of the faster count: long enough for the start of a thr
 TRIALS = 3  # how many measurements of either count decide
 _LEAST = 4  # steps in a call
 PIECE_SECONDS = 0.1  # of the winner, after which a look at how it does
-FIRST_REIGN, LONGEST_REIGN = 0.05, 1.0  # seconds until the loser is tried again
+FIRST_REIGN, LONGEST_REIGN = 0.05, 1.0  # seconds until the loser is tried again, at least;
+FIRST_SHARE, LARGEST_SHARE = 5, 40  # and so many times what that takes
 
 
 class Pace:
@@ -73,7 +74,8 @@ class Pace:
             self.reign = min(2 * self.reign, LONGEST_REIGN)
             loser = 1 if best == most else most
             trial = self._trial()
-            self.left = max(self.reign, 10 * trial * _median(self.seconds[loser]))
+            share = min(FIRST_SHARE * self.reign / FIRST_REIGN, LARGEST_SHARE)
+            self.left = max(self.reign, share * trial * _median(self.seconds[loser]))
             return loser, min(steps, trial)
         piece = min(self.left, PIECE_SECONDS)
         return best, min(steps, max(_LEAST, int(piece / _median(self.seconds[best]))))

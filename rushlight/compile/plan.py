@@ -18,7 +18,8 @@ from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.extents import Extents
-from rushlight.compile.group import Group, Touch, fuse
+from rushlight.compile.function import ERROR, Function, own_copy
+from rushlight.compile.group import Group, Touch, fuse, touches
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
@@ -27,18 +28,15 @@ from rushlight.compile.panels import USUAL, Arrangement, arranged
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
-    ERROR,
     HELP,
     WORTH_HELP,
     WORTH_SHARING,
-    Function,
     Kernels,
     cost,
     emit_group,
     entry_function,
     module_text,
     ordered,
-    own_copy,
     units_of_group,
 )
 from rushlight.compile.simplify import without_repeats
@@ -56,12 +54,13 @@ class Plan:
         self.buffers += lowered.added
         self.generators = lowered.generators
         work = self._needed(lowered.work)
-        work, self.ways = prepare(work, self._temporary)
+        self.prepared = prepare(work, self._temporary)
+        work, self.ways = self.prepared.work, self.prepared.ways
         self.fading = Fading(work) if has_flush() else None
         self.groups = fuse(work)
         self.is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
         self.runs_many = bool(self.groups) and self.is_whole and program.repeats and self._can_run_many()
-        self.split = {group: units_of_group(group, self.ways, {}) for group in self.groups}
+        self.split = {group: units_of_group(group, group.product, self.ways, {}) for group in self.groups}
         self.groups = ordered(self.groups, self.split)
         self.has_entry = self.has_help = False
         self.shared = 0  # at most so many groups of a function are shared as threads go
@@ -125,6 +124,7 @@ class Plan:
                 elif lasting or read_by.get(buffer.number, set()) - {group.number}:
                     last[each.store] = each
             stored.update(last.values())
+        stored.update(plain for each, plain in self.prepared.plain.items() if each in stored)
         return stored
 
     def _spared(self, results: set[int]) -> set[int]:
@@ -153,6 +153,9 @@ class Plan:
                 touch.number for touch in group.touches() if not touch.writes or group.single is not None
             }
             numbers |= {each.store.buffer.number for each in group.storing(self.stored)}
+            plain = None if group.product is None else self.prepared.plain.get(group.product)
+            if plain is not None:  # many steps may read what single ones read a copy of
+                numbers |= {access.buffer.number for access, _ in plain.reads()} & spans.keys()
             for number in numbers:
                 first, _ = spans.get(number, (place, place))
                 spans[number] = (first, place)
@@ -246,7 +249,7 @@ class Segment:
         self.pointers: dict[int, str] = {}
         # what was touched since threads met: by split or not, writing or not, and memory
         self.since: dict[tuple[bool, bool, Any], Extents] = {}
-        self.has_met = False
+        self.has_met = not arrangement.is_usual()  # as `run` takes care of
         self.shared = 0  # groups whose pieces threads take as they go
         self.pending = False  # a check was made whose outcome not all threads know
         self.flushing = False  # denormal numbers count as zero
@@ -257,12 +260,14 @@ class Segment:
     def add(self, group: Group) -> None:
         """Run one group."""
         plan, f, arrangement = self.plan, self.f, self.arrangement
-        split = plan.split[group]
+        split, product = plan.split[group], arrangement.product(group)
+        touched = group.touches()
         if not arrangement.is_usual():
-            split = units_of_group(group, arrangement.ways, arrangement.panels)
+            split = units_of_group(group, product, arrangement.ways, arrangement.panels)
+        if product is not None and product is not group.product:
+            touched += [each for each in touches(group, product) if not each.writes]
         operand = group.split()
         is_split = split > 1 or operand is not None  # which every thread splits, if there are copies
-        touched = group.touches()
         places = [(each.writes, self._place(each)) for each in touched]
         writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)
         if (self.pending and writes_state) or self._conflict(is_split, places):
@@ -275,9 +280,11 @@ class Segment:
         if isinstance(group.single, Draw):
             self._draw(group.single)
             return
-        numbers = _buffers(group.statements, group.product, plan.stored)
+        numbers = _buffers(group.statements, product, plan.stored)
         if group is arrangement.batches.asking:
             numbers += [each.addresses.number for each in arrangement.batches.coming]
+        if group in arrangement.batches.listed:
+            numbers.append(arrangement.batches.listed[group].buffer.number)
         e = emit_group(plan, group, numbers, is_split, arrangement)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), is_split)
         given = [f"ptr {self._pointer(number)}" for number in numbers]
@@ -304,13 +311,12 @@ class Segment:
 
     def _place(self, touch: Touch) -> tuple[Any, int, int]:
         """The memory that an access may touch."""
-        instead = self.arrangement.instead.get(touch.number)
-        if instead is not None:
-            return instead, 0, self.plan.buffers[instead].size
-        return self.plan.place(touch, self.offsets)
+        own = self.arrangement.batches.own.get(touch.number)
+        return self.plan.place(touch, self.offsets) if own is None else (own.number, 0, own.size)
 
     def _pointer(self, number: int) -> str:
-        number = self.arrangement.instead.get(number, number)
+        own = self.arrangement.batches.own.get(number)
+        number = number if own is None else own.number
         # Loaded once, in the entry block, where every later block can use it.
         found = self.pointers.get(number)
         if found is None:
@@ -400,7 +406,7 @@ class Segment:
         self._meet()
         self.f.line("ret i32 0")
         if self.shared:
-            self.f.begin_sharing(self.shared)
+            self.f.begin_sharing(self.shared, self.arrangement.is_usual())
             self.plan.shared = max(self.plan.shared, self.shared)
         return self.f.text()
 

@@ -8,6 +8,7 @@ Invariant: the way depends on sizes and strides alone, and on whether there is a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -19,15 +20,18 @@ from rushlight.compile.dots import Supply, lanes_along_k
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.layout import Panels, Shape
-from rushlight.compile.llvm import has_matrix_unit, vector_bytes
+from rushlight.compile.llvm import has_matrix_unit, vector_bytes, vector_registers
 from rushlight.compile.nests import lanes_along_j
+from rushlight.compile.nonzero import Listed, Lists
 from rushlight.compile.pieces import bytes_of, copies_of
 from rushlight.compile.program import STATE, Buffer, Window
 from rushlight.compile.statements import Access, Product, Split, Statement, Work, at
 from rushlight.compile.tiles import Stream, tile_of
 from rushlight.compile.turned import turned_copy
+from rushlight.compile.vmath import in_order
 
 MANY_STEPS = 16  # of a sum
+SHORT = 8  # operations
 MANY_PRODUCTS = 1 << 21  # of numbers, that are worth splitting operands for the matrix unit
 
 COLUMNS, ROWS, DOTS, DOTS_TURNED = "columns", "rows", "dots", "dots turned"
@@ -141,26 +145,44 @@ def _way_in_blocks(product: Product) -> str:
     return BLOCKS_TURNED if b.row == 1 else BLOCKS
 
 
-def prepare(
-    work: Sequence[Work], temporary: Callable[[int, object, str], Buffer]
-) -> tuple[list[Work], dict[Product, str]]:
-    """The work with packing added, and the way of every product."""
-    made: list[Work] = []
-    ways: dict[Product, str] = {}
+class Prepared(NamedTuple):
+    """Work with packing added.
+
+    Args:
+        work: in order.
+        ways: that of every product.
+        plain: products that read copies, as they would be without them.
+        copies: the copies, and the product that reads each.
+    """
+
+    work: list[Work]
+    ways: dict[Product, str]
+    plain: dict[Product, Product]
+    copies: dict[Statement, Product]
+
+
+def prepare(work: Sequence[Work], temporary: Callable[[int, object, str], Buffer]) -> Prepared:
+    """Choose the way of every product, and add the packing it wants."""
+    made = Prepared([], {}, {}, {})
     copied: set[Buffer] = set()
     for each in work:
         if isinstance(each, Product):
             way, packed = way_of(each)
+            made.ways[each] = way
+            before, copies = copy.copy(each), []
             if packed or _is_worth_strips(each, way, copied):
                 copied.add(factors(each, way)[1].access.buffer)
-                made.append(_by_rows(each, way, False, temporary))
+                copies.append(_by_rows(each, way, False, temporary))
             if way in (BLOCKS, BLOCKS_TURNED):
-                made += _splits(each, way, temporary)
+                made.work.extend(_splits(each, way, temporary))
             if _is_worth_turning(each, way):
-                made.append(_by_rows(each, way, True, temporary))
-            ways[each] = way
-        made.append(each)
-    return made, ways
+                copies.append(_by_rows(each, way, True, temporary))
+            if copies:
+                made.plain[each] = before
+                made.copies.update((one, each) for one in copies)
+                made.work.extend(copies)
+        made.work.append(each)
+    return made
 
 
 def _is_worth_turning(product: Product, way: str) -> bool:
@@ -250,6 +272,7 @@ def emit_product(
     supply: Supply | None = None,
     panels: Mapping[int, Panels] = MappingProxyType({}),
     meanwhile: Meanwhile | None = None,
+    lists: str | None = None,
 ) -> None:
     """The loops of a product, and at every finished piece the statements that follow it; with `supply`, dot
     products with what that gives instead of the right operand.
@@ -269,22 +292,19 @@ def emit_product(
         zero = e.const(0, "i8")
         start = Place((*outer, zero, zero), -1, 1, None)
         c_m, c_n = product.store.strides[-2:]
-        left, right = (
-            Matrix(
-                body.address(each.access, start),
-                each.row,
-                each.column,
-                body.panels_of(each.access.buffer),
-                each.access.buffer.in_pieces,
-            )
-            for each in factors(product, way)
-        )
+        left, right = (_matrix(each, body, start) for each in factors(product, way))
         by_rows = way in (COLUMNS, DOTS, BLOCKS)
         sizes = _sizes(product, way, statements, panels)
         lies_turned = c_m == 1 and c_n != 1 if by_rows else c_n == 1 and c_m != 1
         spec = sizes._replace(
             a=left, b=right, turned=lies_turned and not sizes.in_turned_panels, meanwhile=meanwhile
         )
+        if vector_registers() == 16:  # with more, tiles are larger, and it gains nothing
+            spec = spec._replace(is_short=_is_short(statements), either=body.either)
+        if lists is not None:
+            found = lists_of(product, way, statements, panels)
+            assert found is not None
+            spec = spec._replace(listed=Listed(found, lists))
 
         def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
             if by_rows:
@@ -302,6 +322,21 @@ def emit_product(
             blocks.in_blocks(e, spec, finish, part, streams)
 
     _batches(e, batch, (), nest)
+
+
+def _is_short(statements: Sequence[Statement]) -> bool:
+    """Whether statements take so few instructions that they may be written for each vector of a tile."""
+    return sum(len(in_order([each.expr])) for each in statements) <= SHORT
+
+
+def _matrix(factor: Factor, body: Body, start: Place) -> Matrix:
+    """An operand where it lies."""
+    buffer = factor.access.buffer
+    panels = body.panels_of(buffer)
+    if panels is not None and panels.is_turned:  # the turned matrix is what it is an operand as
+        panels = panels._replace(is_turned=False)
+    address = body.address(factor.access, start)
+    return Matrix(address, factor.row, factor.column, panels, buffer.in_pieces)
 
 
 def _streams(
@@ -324,6 +359,17 @@ def _streams(
     if by_rows and not spec.in_panels and spec.m * spec.k * BYTES[spec.kind] > FAR_BYTES:
         found.append(Stream(spec.a.pointer, spec.k, spec.kind))
     return found
+
+
+def lists_of(
+    product: Product, way: str, statements: Sequence[Statement], panels: Mapping[int, Panels | Shape]
+) -> Lists | None:
+    """The lists of steps that are worth taking, if the product could go by such (see `nonzero`)."""
+    if way not in (COLUMNS, ROWS) or len(product.domain) > 2 or product.k < MANY_STEPS:
+        return None
+    left = factors(product, way)[0]
+    sizes = _sizes(product, way, statements, panels)
+    return nests.lists_for(sizes._replace(a=Matrix("", left.row, left.column)))
 
 
 def product_units(
@@ -349,13 +395,12 @@ def _sizes(
     spec = Contraction(rows, columns, product.k, nothing, nothing, kind, lanes)
     if way not in (COLUMNS, ROWS):
         return spec
-    met = [factors(product, way)[1].access]
-    for each in statements:
-        met += [*each.loads, each.store]
-    found = [panels[each.buffer.number] for each in met if each.buffer.number in panels]
+    right = factors(product, way)[1].access.buffer
+    beside = {access.buffer.number for each in statements for access in (*each.loads, each.store)}
+    found = [panels[number] for number in beside if number in panels]
     return spec._replace(
-        in_panels=bool(found),
-        in_strips=met[0].buffer.panels is not None,
+        in_panels=bool(found) or right.number in panels,
+        in_strips=right.panels is not None,
         in_turned_panels=any(each.is_turned for each in found),
     )
 

@@ -12,6 +12,7 @@ from rushlight.compile.contract import Contraction, Finish, Matrix, divisor, plu
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import vector_registers
+from rushlight.compile.nonzero import Among
 from rushlight.storage import LINE
 
 OPERANDS = 4  # vector registers that hold no sums
@@ -100,15 +101,25 @@ def compute_tile(
     columns: int,
     right: Matrix,
     streams: Sequence[Stream],
+    among: Among | None = None,
 ) -> None:
     """One register tile: the loop over k and what is done with its results. `right` is B from `column` on."""
     kind, lanes = spec.kind, spec.lanes
     nv, tail = -(-columns // lanes), columns % lanes
-    sums = _summed(e, spec, row, mi, column, columns, right, streams)
+    sums = _summed(e, spec, row, mi, column, columns, right, streams, among)
     mask = e.mask(tail, lanes) if tail else None
     if mi == 1:
         _finish_row(e, spec, finish, row, column, sums, mask)
         _do_meanwhile(e, spec, row, 1, column, columns)
+        return
+    if spec.is_short and not spec.turned:
+
+        def finish_rows() -> None:
+            for i in range(mi):
+                _finish_row(e, spec, finish, plus(e, row, i), column, sums[i * nv : (i + 1) * nv], mask)
+
+        spec.either(finish_rows)
+        _do_meanwhile(e, spec, row, mi, column, columns)
         return
     # The finished tile goes through the stack, so that what follows is written once and not for every row.
     tile = e.stack(kind, lanes, mi * nv)
@@ -126,6 +137,7 @@ def _summed(
     columns: int,
     right: Matrix,
     streams: Sequence[Stream],
+    among: Among | None,
 ) -> list[Reg]:
     """The sums over k of a tile, vector by vector."""
     kind, lanes = spec.kind, spec.lanes
@@ -134,7 +146,8 @@ def _summed(
     starts = [spec.element(e, spec.a, plus(e, row, i), 0) for i in range(mi)]
     if spec.k <= 4:
         for few in range(spec.k):
-            sums = _step(e, spec, starts, few, row_of(e, spec, right, few), columns, sums)
+            there = _numbers_at(e, spec, starts, few)
+            sums = _step(e, spec, there, row_of(e, spec, right, few), columns, sums)
         return sums
     coming: list[_Ahead] = []
     for each in streams:
@@ -148,18 +161,7 @@ def _summed(
             below = e.pointer(each.pointer, e.times(plus(e, row, mi), each.length), each.kind)
             below = e.pointer(below, e.times(column, each_column), each.kind)
             coming.append(_Ahead(e, below, each.kind, each_column * columns, spec.k))
-    panels = spec.a.panels
-    if panels is None:
-        return steps_of_sums(e, spec, starts, right, columns, spec.k, sums, coming)
-    with e.loop(0, -(-spec.k // panels.width), 1, sums) as outer:
-        first = e.times(outer.index, panels.width)
-        steps = e.least(e.binary("sub", e.const(spec.k, "i8"), first), panels.width)
-        here = right._replace(pointer=row_of(e, spec, right, first))
-        there = [panels.panel(e, each, outer.index, kind) for each in starts]
-        below = panels.address(e, spec.a.pointer, plus(e, row, 2 * mi), first, kind)
-        coming = [_Ahead(e, below, kind, mi * panels.width, panels.width)]
-        outer.next = steps_of_sums(e, spec, there, here, columns, steps, outer.carry, coming)
-    return outer.carry
+    return steps_of_sums(e, spec, starts, right, columns, spec.k, sums, coming, among)
 
 
 def steps_of_sums(
@@ -171,30 +173,69 @@ def steps_of_sums(
     count: Reg | int,
     sums: Sequence[Reg],
     coming: Sequence[_Ahead],
+    among: Among | None = None,
 ) -> list[Reg]:
-    """A tile's sums after so many steps of k, from where rows of A and columns of B start."""
+    """A tile's sums after so many steps of k, or those of them that are listed, from where rows of A and
+    columns of B start.
+    """
+    panels = spec.a.panels
+    if panels is not None:
+        return _steps_by_panels(e, spec, panels, starts, right, columns, count, sums)
+    if among is not None:
+        with e.loop(0, among.listed(e), 1, sums) as loop:
+            k, distance = among.step(e, loop.index)
+            b_row = e.pointer(right.pointer, distance, spec.kind)
+            loop.next = _step(e, spec, _numbers_at(e, spec, starts, k), b_row, columns, loop.carry)
+        count, sums = among.others(e, count), loop.carry
     with e.loop(0, count, 1, sums) as loop:
         for share in coming:
             share.fetch(loop.index)
-        b_row = row_of(e, spec, right, loop.index)
-        loop.next = _step(e, spec, starts, loop.index, b_row, columns, loop.carry)
+        there = _numbers_at(e, spec, starts, loop.index)
+        loop.next = _step(e, spec, there, row_of(e, spec, right, loop.index), columns, loop.carry)
     return loop.carry
+
+
+def _steps_by_panels(
+    e: Emitter,
+    spec: Contraction,
+    panels: Panels,
+    starts: Sequence[str],
+    right: Matrix,
+    columns: int,
+    count: Reg | int,
+    sums: Sequence[Reg],
+) -> list[Reg]:
+    """The same where A lies in panels, at the beginning of one of which its rows start."""
+    straight, rows = spec._replace(a=spec.a._replace(panels=None, column=1)), len(starts)
+    whole = e.binary("udiv", plus(e, e.index(count), panels.width - 1), e.const(panels.width, "i8"))
+    with e.loop(0, whole, 1, sums) as loop:
+        first = e.times(loop.index, panels.width)
+        steps = e.least(e.binary("sub", e.index(count), first), panels.width)
+        here = right._replace(pointer=row_of(e, spec, right, first))
+        there = [panels.panel(e, each, loop.index, spec.kind) for each in starts]
+        below = e.pointer(there[0], 2 * rows * panels.row, spec.kind)
+        coming = [_Ahead(e, below, spec.kind, rows * panels.width, panels.width)]
+        loop.next = steps_of_sums(e, straight, there, here, columns, steps, loop.carry, coming)
+    return loop.carry
+
+
+def _numbers_at(e: Emitter, spec: Contraction, starts: Sequence[str], k: Reg | int) -> list[str]:
+    """Where the numbers of a step of k are, in rows that start there."""
+    return [spec.element(e, Matrix(start, spec.a.column, 1), k, 0) for start in starts]
 
 
 def _step(
     e: Emitter,
     spec: Contraction,
-    starts: Sequence[str],
-    k: Reg | int,
+    numbers: Sequence[str],
     b_row: str,
     columns: int,
     sums: Sequence[Reg],
 ) -> list[Reg]:
     vectors = vectors_of(e, spec, b_row, columns)
     following: list[Reg] = []
-    for start in starts:
-        number = e.load(spec.element(e, Matrix(start, spec.a.column, 1), k, 0), spec.kind)
-        spread = e.splat(number, spec.lanes)
+    for each in numbers:
+        spread = e.splat(e.load(each, spec.kind), spec.lanes)
         for vector in vectors:
             following.append(e.intrinsic("fma", spread, vector, sums[len(following)]))
     return following
@@ -243,7 +284,8 @@ class Tile(NamedTuple):
 
 def finish_tile(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -> None:
     """Hand over a tile, along the direction in which the result is contiguous."""
-    (_finish_columns if spec.turned else _finish_rows)(e, spec, finish, tile)
+    along = _finish_columns if spec.turned else _finish_rows
+    spec.either(lambda: along(e, spec, finish, tile))
     _do_meanwhile(e, spec, tile.row, tile.rows, tile.column, tile.columns)
 
 

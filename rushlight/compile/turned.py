@@ -8,13 +8,14 @@ along the target's. Products pack their operands this way. Invariant: elements a
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rushlight.compile.body import Body, Place
 from rushlight.compile.contract import Part, in_units
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.expr import is_float
+from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import vector_bytes
 from rushlight.compile.statements import Access, Statement
 
@@ -67,20 +68,54 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
     panels = turn.target.buffer.panels
     steps = turn.source.strides[turn.across], panels.row if panels else turn.target.strides[turn.along]
 
+    def addresses(at: Reg, other: Reg) -> tuple[str, str]:
+        place = no_lanes._replace(indices=(at, other) if turn.along == 0 else (other, at))
+        return body.address(turn.source, place), body.address(turn.target, place)
+
+    sizes = turn.statement.domain[turn.along], turn.statement.domain[turn.across]
+    _turn_blocks(e, sizes, kind, lanes, steps, addresses, part)
+
+
+def copy_turned(
+    e: Emitter, rows: int, columns: int, kind: str, target: tuple[str, Panels], source: tuple[str, Panels]
+) -> None:
+    """Copy a matrix of so many rows and columns to where it lies turned."""
+    lanes = vector_bytes() // BYTES[kind]
+
+    (to, there), (start, here) = (
+        (pointer, panels._replace(is_turned=False)) for pointer, panels in (target, source)
+    )
+
+    def addresses(at: Reg, other: Reg) -> tuple[str, str]:
+        return here.address(e, start, other, at, kind), there.address(e, to, at, other, kind)
+
+    _turn_blocks(e, (columns, rows), kind, lanes, (here.row, there.row), addresses, None)
+
+
+def _turn_blocks(
+    e: Emitter,
+    sizes: tuple[int, int],
+    kind: str,
+    lanes: int,
+    steps: tuple[int, int],
+    addresses: Callable[[Reg, Reg], tuple[str, str]],
+    part: Part | None,
+) -> None:
+    """Turn a matrix block by block, given its sizes along and across the source's elements, how far apart
+    vectors lie in source and target, and where these have an element.
+    """
+
     def block(at: Reg, rows: int, other: Reg, columns: int) -> None:
-        indices = (at, other) if turn.along == 0 else (other, at)
-        source, target = (
-            body.address(access, no_lanes._replace(indices=indices)) for access in (turn.source, turn.target)
-        )
+        source, target = addresses(at, other)
         name, needed = _block_function(kind, lanes, rows == columns == lanes)
         e.declared |= needed
         numbers = ", ".join(f"i64 {each}" for each in (*steps, rows, columns))
         e.line(f"call void @{name}(ptr {source}, ptr {target}, {numbers})")
 
     def strip(at: Reg, rows: int) -> None:
-        in_units(e, turn.statement.domain[turn.across], lanes, None, lambda o, n: block(at, rows, o, n))
+        in_units(e, sizes[1], lanes, None, lambda other, columns: block(at, rows, other, columns))
 
-    in_units(e, turn.statement.domain[turn.along], lanes, part, strip)
+    in_units(e, sizes[0], lanes, part, strip)
 
 
 @functools.cache
