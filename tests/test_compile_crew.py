@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import signal
@@ -19,6 +20,7 @@ from rushlight.nn import functional as F
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
 crew = importlib.import_module("rushlight.compile.crew")
+llvm = importlib.import_module("rushlight.compile.llvm")
 BATCH = 48
 
 
@@ -160,6 +162,18 @@ def test_a_step_that_fails(on_threads, helped, threads):
     assert len(helped) >= 3
 
 
+def ends_in_time(child):
+    """What a forked process ends with."""
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the forked process hangs")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_process_has_helpers_of_its_own(on_threads, helped):
@@ -170,20 +184,44 @@ def test_a_forked_process_has_helpers_of_its_own(on_threads, helped):
     child = os.fork()
     if not child:
         code = 1
+        faulthandler.dump_traceback_later(45)  # where it hangs, if it does
         try:
             assert_same(ends(), expected)
             code = 0 if crew._crew._helpers else 2
         finally:
             os._exit(code)
-    for _ in range(600):
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            break
-        time.sleep(0.1)
-    else:
-        os.kill(child, signal.SIGKILL)
-        pytest.fail("the forked process hangs")
-    assert status == 0
+    assert ends_in_time(child) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_process_forked_while_another_thread_is_inside_llvm():
+    """As helpers are when they let go of a program."""
+    text = "\n".join(f"define i32 @f{i}(i32 %x) {{ %y = add i32 %x, {i} ret i32 %y }}" for i in range(2000))
+    ended = threading.Event()
+
+    def work():
+        while not ended.is_set():
+            llvm.object_code(text)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(3):
+            time.sleep(0.1)
+            child = os.fork()
+            if not child:
+                code = 1
+                faulthandler.dump_traceback_later(45)
+                try:
+                    llvm.object_code("define void @f() { ret void }")
+                    code = 0
+                finally:
+                    os._exit(code)
+            assert ends_in_time(child) == 0
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_programs_that_go_while_helpers_come_back(on_threads, helped):

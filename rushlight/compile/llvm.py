@@ -25,7 +25,22 @@ def binding() -> Any:
         raise ImportError("native code needs llvmlite: pip install llvmlite") from problem
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    _keep_whole_in_forks(llvm)
     return llvm
+
+
+def _keep_whole_in_forks(llvm: Any) -> None:
+    """Have no thread be inside LLVM while the process forks, as helpers are when they let go of a program: in
+    the forked process that thread would be gone and its lock taken for ever.
+    """
+    lock = getattr(getattr(llvm.ffi, "lib", None), "_lock", None)
+    if lock is None or not hasattr(os, "register_at_fork"):  # another llvmlite, or no forks
+        return
+
+    def leave() -> None:
+        lock.__exit__(None, None, None)
+
+    os.register_at_fork(before=lock.__enter__, after_in_parent=leave, after_in_child=leave)
 
 
 @functools.cache
