@@ -233,6 +233,24 @@ def test_weights_that_are_not_turned(programs):
     assert are_followed(programs[-1]) == [True]  # the gradient is made of a turned copy of the batch
 
 
+@pytest.mark.parametrize("inputs", [500, 640])
+def test_the_other_operand_is_in_no_panel(inputs, programs):
+    """Only what goes with the result is: lists hold for columns that are copied, if they are short enough."""
+    rl.manual_seed(0)
+    weight, total = rl.randn(inputs, 1400) / 30, rl.zeros(100, 1400)
+
+    def step(batch):
+        with rl.no_grad():
+            total.add_(batch @ weight.tanh())
+            return total.abs().sum()
+
+    x = sparse(800, inputs, 0.9)
+    rl.compile(step).over(DataLoader(TensorDataset(x), batch_size=100))
+    expected = (x.numpy().reshape(8, 100, inputs) @ np.tanh(weight.numpy())).sum(0)
+    np.testing.assert_allclose(total.numpy(), expected, rtol=1e-4, atol=1e-4)
+    assert are_followed(programs[-1]) == ([True] if inputs == 500 else [])
+
+
 def test_batches_met_otherwise_have_no_lists(arrangements):
     """As rows of another length."""
     x = sparse(4 * BATCH, 2 * INPUTS, 0.9)

@@ -61,11 +61,12 @@ class Coming(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The steps that a product of an argument is to take (see `nonzero`), the buffer for their lists, and
-    that for the marks from which they are made.
+    """The steps that a product of an argument is to take (see `nonzero`), whether it is one of the turned
+    batch, the buffer for the lists, and that for the marks from which they are made.
     """
 
     lists: Lists
+    is_turned: bool
     window: Window
     buffer: Buffer
     marks: Buffer
@@ -151,22 +152,27 @@ def _listed(plan: Plan, arrangement: Arrangement, own: Container[int]) -> dict[G
             continue
         way = arrangement.ways[product]
         left = factors(product, way)[0]
-        window = next((each for each in plan.program.arguments if _is_batch(left, each)), None)
+        number = left.access.buffer.number
         lists = lists_of(product, way, group.statements, arrangement.panels)
-        if window is None or lists is None or window.buffer.number not in own:
+        if lists is None or number not in own:
             continue
-        number = window.buffer.number
+        window = next(each for each in plan.program.arguments if each.buffer.number == number)
+        is_turned = _is_turned(left, window)
+        if is_turned is None:
+            continue
         if number not in marks:
             size = marks_of(window).size
             marks[number] = plan.lasting_temporary(size, np.dtype(np.uint8), "marks", COPIES)
         buffer = plan.lasting_temporary(lists.size, np.dtype(np.int32), "nonzero", COPIES)
-        found[group] = Listing(lists, window, buffer, marks[number])
+        found[group] = Listing(lists, is_turned, window, buffer, marks[number])
     return found
 
 
-def _is_batch(left: Factor, window: Window) -> bool:
-    """Whether an operand is a whole batch, row by row, or turned."""
-    if left.access.buffer is not window.buffer or left.access.offset or left.access.picks:
-        return False
+def _is_turned(left: Factor, window: Window) -> bool | None:
+    """Whether an operand is a whole turned batch; None if it is not the whole batch row by row, either."""
     rows, columns = marks_of(window)
-    return left[1:] in ((columns, 1, rows, columns), (1, columns, columns, rows))
+    if left.access.offset or left.access.picks:
+        return None
+    if left[1:] == (columns, 1, rows, columns):
+        return False
+    return True if left[1:] == (1, columns, columns, rows) else None

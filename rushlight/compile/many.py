@@ -146,7 +146,7 @@ class _Run:
             with f.when(f.op(f"select i1 {share}, i1 {is_first}, i1 true")):
                 for each in listings:
                     e = Emitter()
-                    emit_lists(e, each.lists, marks, "%b0", "%b1")
+                    emit_lists(e, each.lists, each.is_turned, marks, "%b0", "%b1")
                     name = self.kernels.add("list", e, 2, False)
                     f.line(f"call void @{name}(ptr {self._address(each.buffer)}, ptr {marked})")
             otherwise()

@@ -108,16 +108,26 @@ def _rows_of_part(spec: Contraction, nesting: Nesting) -> int:
     return min(spec.m, (-(-tiles // nesting.parts) + 1) * nesting.rows)
 
 
-def lists_for(spec: Contraction) -> Lists | None:
+def lists_for(spec: Contraction, is_in_panels: bool) -> Lists | None:
     """The lists with which steps of k could be left out, if tiles follow each other in a way that allows it:
-    several with the same columns of B, which are worth a look whether they are finite, and there are several
-    panels, for which it is worth making lists.
+    several with the same columns of B, which are worth a look whether they are finite, and whose rows lie as
+    in panels; and there are several panels, for which it is worth making lists.
+
+    Args:
+        spec: sizes.
+        is_in_panels: whether B is.
     """
     nesting = _nesting(spec)
     if not nesting.parts or spec.in_strips or spec.n <= nesting.columns:
         return None
-    stage = _stage(spec, nesting, True)
-    return Lists(spec.m, spec.k, spec.a.column != 1, nesting.rows, stage, nesting.columns)
+    if not is_in_panels and not _is_copied(spec, nesting):
+        return None
+    return Lists(spec.m, spec.k, nesting.rows, _stage(spec, nesting, True), nesting.columns)
+
+
+def _is_copied(spec: Contraction, nesting: Nesting) -> bool:
+    """Whether columns of B that are in no panel are copied to where their rows lie as in one."""
+    return spec.k * nesting.columns * BYTES[spec.kind] <= NEAR
 
 
 def lanes_along_j(
@@ -161,7 +171,7 @@ def _through_panels(
     width, parts = nesting.columns, nesting.parts
     full, rest = divmod(spec.n, width)
     tiles = -(-spec.m // nesting.rows)
-    is_copied = spec.b.panels is None and spec.k * width * BYTES[spec.kind] <= NEAR
+    is_copied = spec.b.panels is None and _is_copied(spec, nesting)
     near = e.stack(spec.kind, spec.lanes, spec.k * vectors_in_width()) if is_copied else ""
     stage, rows_of_part = _stage(spec, nesting, spec.listed is not None), _rows_of_part(spec, nesting)
     sums = e.stack(spec.kind, spec.lanes, rows_of_part * vectors_in_width()) if stage < spec.k else ""

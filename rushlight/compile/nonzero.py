@@ -90,8 +90,8 @@ def copy_marking(
 
 
 class Lists(NamedTuple):
-    """The lists for an operand of so many `rows` and steps of `k`, which is a batch or the turned batch: one
-    for each `height` rows and each `stage` steps.
+    """The lists for an operand of so many `rows` and steps of `k`: one for each `height` rows and each
+    `stage` steps.
 
     A list begins with how many steps there are; then comes, for each, how far the row of the other operand
     lies from the stage's first, counted in elements of panels `width` wide.
@@ -99,7 +99,6 @@ class Lists(NamedTuple):
 
     rows: int
     k: int
-    is_turned: bool
     height: int
     stage: int
     width: int
@@ -163,7 +162,7 @@ class Among(NamedTuple):
         return e.op(f"lshr exact i64 {distance.text}, {bits}", "i8", 1), distance
 
 
-def emit_lists(e: Emitter, lists: Lists, marks: Marks, pointer: str, marked: str) -> None:
+def emit_lists(e: Emitter, lists: Lists, is_turned: bool, marks: Marks, pointer: str, marked: str) -> None:
     """Make the lists for a batch, or for the turned batch, from its marks. The first word says whether they
     are worth following, the second how many steps they have.
     """
@@ -172,7 +171,7 @@ def emit_lists(e: Emitter, lists: Lists, marks: Marks, pointer: str, marked: str
     flags = e.stack("u1", TOGETHER, -(-lists.k // (BITS * TOGETHER)))
 
     def list_tile(row: Reg, rows: int) -> None:
-        flag = _flag_columns if lists.is_turned else _flag_rows
+        flag = _flag_columns if is_turned else _flag_rows
         flag(e, marks, marked, row, rows, flags)
         in_units(e, lists.k, lists.stage, None, lambda first, steps: list_stage(row, first, steps))
 

@@ -367,9 +367,8 @@ def lists_of(
     """The lists of steps that are worth taking, if the product could go by such (see `nonzero`)."""
     if way not in (COLUMNS, ROWS) or len(product.domain) > 2 or product.k < MANY_STEPS:
         return None
-    left = factors(product, way)[0]
-    sizes = _sizes(product, way, statements, panels)
-    return nests.lists_for(sizes._replace(a=Matrix("", left.row, left.column)))
+    right = factors(product, way)[1].access.buffer
+    return nests.lists_for(_sizes(product, way, statements, panels), right.number in panels)
 
 
 def product_units(
