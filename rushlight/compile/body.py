@@ -122,7 +122,7 @@ class Body:
 
     def either(self, piece: Callable[[], None]) -> None:
         """Write something twice: for when what is spared is stored to, and for when it is not."""
-        if self.spare is None:
+        if self.spare is None or self.spare.holds is not None:
             piece()
             return
         before = self.spare

@@ -124,7 +124,10 @@ class _Run:
         self.f.line(f"call void @{name}(ptr {to}, {self._batch(window, step)}, i64 {first}, i64 {last})")
 
     def fetch_shared(self, window: Window, batches: Batches) -> None:
-        """Gather the batch of step ``%s``: a thread with a copy of its own all rows, others their part."""
+        """Gather the batch of step ``%s``, a thread with a copy of its own all rows, others a part; and make
+        the lists of where it is not zero, if they are wanted. Threads that share them decide alike, or some
+        would wait for ever at the barrier: lists change only once all have passed that.
+        """
         f, buffer = self.f, batches.own.get(window.buffer.number, window.buffer)
         to = f.own(f.pointer("%table", buffer.number), buffer)
         first, last = f.part_or_all(window.shape[0], buffer.copies)

@@ -14,7 +14,7 @@ from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, P
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.layout import vectors_in_width
 from rushlight.compile.llvm import vector_registers
-from rushlight.compile.nonzero import TOGETHER, Lists
+from rushlight.compile.nonzero import TOGETHER, Among, Lists
 from rushlight.compile.tiles import (
     NEAR,
     Stream,
@@ -95,7 +95,7 @@ def _stage(spec: Contraction, nesting: Nesting, is_listed: bool) -> int:
     width, stage = nesting.columns * BYTES[spec.kind], STAGE * (1 + is_listed)
     is_long = spec.k * width > stage
     is_little = _rows_of_part(spec, nesting) * width <= NEAR
-    # Larger tiles gain nothing.
+    # With 32 registers tiles are larger, and gain nothing from it.
     if not (is_long and is_little and vector_registers() == 16):
         return spec.k
     steps = -(-spec.k // -(-spec.k * width // stage))
@@ -191,9 +191,7 @@ def _through_panels(
         is_followed = _follows_lists(e, spec, right, columns, spec.k)
 
         def tile(row: Reg, rows: int) -> None:
-            among = None
-            if spec.listed is not None and is_followed is not None:
-                among = spec.listed.among(e, row, e.const(0, "i8"), is_followed)
+            among = _among(e, spec, row, e.const(0, "i8"), is_followed)
             compute_tile(e, spec, finish, row, rows, column, columns, right, streams, among)
 
         in_units(e, spec.m, nesting.rows, (begin, end), tile)
@@ -237,6 +235,13 @@ def _follows_lists(
     return e.binary("and", is_worth, is_finite)
 
 
+def _among(e: Emitter, spec: Contraction, row: Reg, stage: Reg, is_followed: Reg | None) -> Among | None:
+    """The list for the tile that begins in a row, if there are lists."""
+    if spec.listed is None or is_followed is None:
+        return None
+    return spec.listed.among(e, row, stage, is_followed)
+
+
 def _in_stages(
     e: Emitter,
     spec: Contraction,
@@ -277,9 +282,7 @@ def _in_stages(
         is_followed = _follows_lists(e, spec, here, columns, count)
 
         def advance(row: Reg, rows: int) -> None:
-            among = None
-            if spec.listed is not None and is_followed is not None:
-                among = spec.listed.among(e, row, stage.index, is_followed)
+            among = _among(e, spec, row, stage.index, is_followed)
             start = row_of_sums(row)
             places = [e.pointer(start, i * width + v * lanes, kind) for i in range(rows) for v in range(nv)]
             starts = [spec.element(e, spec.a, plus(e, row, i), first) for i in range(rows)]

@@ -5,7 +5,8 @@ register tile (see `tiles`) takes a few rows of its left operand, and where all 
 k, that step adds nothing, if what it is multiplied with is finite. So when a batch comes, it is marked which
 of its numbers are zero, and from these marks the other steps are listed for each tile, whose loop goes
 through the list. Lists that leave out little are not worth following; then the next few batches go without.
-Invariant: a step is left out only if it adds zeros, so that each sum is the same number as without lists.
+Invariant: a step is left out only if it adds zeros, so that each sum is the same number as without lists, but
+for the sign of a zero to which a product underflowed.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Lists(NamedTuple):
     `stage` steps.
 
     A list begins with how many steps there are; then comes, for each, how far the row of the other operand
-    lies from the stage's first, counted in elements of panels `width` wide.
+    lies from the stage's first. These rows are `width` elements apart, a power of two, as in panels.
     """
 
     rows: int

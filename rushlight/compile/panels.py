@@ -72,7 +72,9 @@ def arranged(plan: Plan) -> Arrangement:
     left_out = [
         group
         for group in plan.groups
-        if len(group.statements) == 1 and plan.prepared.copies.get(group.statements[0]) in products
+        if group.product is None
+        and len(group.statements) == 1
+        and plan.prepared.copies.get(group.statements[0]) in products
     ]
     found = Arrangement(shapes, products, ways, left_out, Batches({}))
     return found._replace(batches=batches(plan, found))

@@ -154,7 +154,7 @@ class Plan:
             }
             numbers |= {each.store.buffer.number for each in group.storing(self.stored)}
             plain = None if group.product is None else self.prepared.plain.get(group.product)
-            if plain is not None:  # many steps may read what single ones read a copy of
+            if plain is not None and self.runs_many:  # which may read what single steps read a copy of
                 numbers |= {access.buffer.number for access, _ in plain.reads()} & spans.keys()
             for number in numbers:
                 first, _ = spans.get(number, (place, place))

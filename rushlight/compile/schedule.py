@@ -131,7 +131,9 @@ def cost(group: Group) -> float:
 def units_of_group(
     group: Group, product: Product | None, ways: Mapping[Product, str], panels: Mapping[int, Shape]
 ) -> int:
-    """Into how many units a group with a product is split: 1 if that is not worth it."""
+    """Into how many units a group is split, whose product may read other operands than in a single step: 1 if
+    that is not worth it.
+    """
     operand = group.split()
     if operand is not None:
         return units_of_split(operand)
@@ -219,6 +221,7 @@ def emit_group(
     with contextlib.ExitStack() as stack:
         if spare is not None and all(each.store.buffer.number in spared for each in storing):
             stack.enter_context(e.when(spare.wanted))
+            spare = spare._replace(holds=True)
         product = arrangement.product(group)
         if product is not None:
             keeps = product in stored

@@ -114,11 +114,11 @@ def compute_tile(
         return
     if spec.is_short and not spec.turned:
 
-        def finish_rows() -> None:
+        def finish_in_registers() -> None:
             for i in range(mi):
                 _finish_row(e, spec, finish, plus(e, row, i), column, sums[i * nv : (i + 1) * nv], mask)
 
-        spec.either(finish_rows)
+        spec.either(finish_in_registers)
         _do_meanwhile(e, spec, row, mi, column, columns)
         return
     # The finished tile goes through the stack, so that what follows is written once and not for every row.

@@ -1,9 +1,9 @@
 """Which weights lie in the panels of the turned matrix while many steps run.
 
 A product that wants a matrix turned copies it in every step, or copies the data instead. While many steps run
-the matrix can lie turned itself, if the products whose results go with it, such as the ones that update it,
-are computed with lanes along the other dimension. Invariant: a product reads what a copy would be made of,
-instead of the copy, only if nothing changes that between the two.
+the matrix can lie turned itself, provided that the products whose results meet it, such as those that update
+it, can be computed with lanes along the other dimension. Invariant: a product reads what a copy would be made
+of, instead of the copy, only if nothing changes that between the two.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Turning:
         for copy, product in plan.prepared.copies.items():
             place = self._places[copy]
             self._copied_at[product] = min(place, self._copied_at.get(product, place))
+        self._plain = {product for product in plan.ways if self._goes_plain(product)}
         found = {product: self._reader(product) for product in plan.ways}
         self.readers = {product: reader for product, reader in found.items() if reader is not None}
 
@@ -61,7 +62,7 @@ class Turning:
         """A product as it is if it reads no copies."""
         return self.plan.prepared.plain.get(product, product)
 
-    def goes_plain(self, product: Product) -> bool:
+    def _goes_plain(self, product: Product) -> bool:
         """Whether it may read what copies would be made of: that is in memory, and the same all the while."""
         if product not in self._copied_at:
             return True
@@ -80,13 +81,13 @@ class Turning:
     def _reader(self, product: Product) -> Reader | None:
         plan, plain = self.plan, self.plain(product)
         is_tiled = len(product.domain) == 2 and plan.ways[product] in (COLUMNS, ROWS)
-        if not is_tiled or not self.goes_plain(product):
+        if not is_tiled or product not in self._plain:
             return None
         read = {access.buffer.number for access, _ in product.reads()}
         for way in (COLUMNS, ROWS):
             left, right = factors(plain, way)
             number = right.access.buffer.number
-            # Where it is not copied already, that the data is not either is a gain; else there is none.
+            # A product that reads the matrix without a copy gains only if it need not copy the batch.
             is_gain = number not in read or left.access.buffer.kind == ARGUMENT
             if is_gain and left.column == 1 and _is_turned_whole(right):
                 return Reader(number, (right.columns, right.rows), way)
@@ -115,9 +116,9 @@ class Turning:
         what the last step alone stores.
         """
         plan, plain = self.plan, self.plain(product)
-        if len(product.domain) != 2 or plan.ways[product] != COLUMNS or product in self.readers:
+        if len(product.domain) != 2 or plan.ways[product] != COLUMNS:
             return False
-        if not self.goes_plain(product):
+        if product in self.readers or product not in self._plain:
             return False
         operands = plain.a, plain.b
         if plain.a.strides[0] != 1 or any(each.buffer.panels is not None for each in operands):
