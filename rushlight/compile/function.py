@@ -198,12 +198,8 @@ class Function:
         at = self.op(f"getelementptr i8, ptr %sync, i64 {CROSSING}")
         flag = self.op(f"load i32, ptr {at}, align 4")
         wanted = self.op(f"icmp eq i32 {flag}, 0")
-        self._count += 1
-        self.line(f"br i1 {wanted}, label %do{self._count}, label %past{self._count}")
-        self.lines.append(f"do{self._count}:")
-        self.line(call)
-        self.line(f"br label %past{self._count}")
-        self.lines.append(f"past{self._count}:")
+        with self.when(wanted):
+            self.line(call)
 
     def barrier(self) -> None:
         """All threads meet."""

@@ -129,7 +129,7 @@ class _Run:
         would wait for ever at the barrier: lists change only once all have passed that.
         """
         f, buffer = self.f, batches.own.get(window.buffer.number, window.buffer)
-        to = f.own(f.pointer("%table", buffer.number), buffer)
+        to = self._address(buffer)
         first, last = f.part_or_all(window.shape[0], buffer.copies)
         listings = batches.listings(window)
         if not listings:
@@ -176,7 +176,7 @@ class _Run:
         name = _addresses_kernel(self.kernels, window)
         following = self.step_after(1)
         first, last = f.part_or_all(window.shape[0], buffer.copies)
-        to = f.own(f.pointer("%table", buffer.number), buffer)
+        to = self._address(buffer)
         alone = f.op(f"icmp ule i64 %threads, {buffer.copies}")
         f.line(f"store i64 {f.op(f'select i1 {alone}, i64 %threads, i64 1')}, ptr {to}, align 8")
         to = f.op(f"getelementptr i64, ptr {to}, i64 1")

@@ -272,7 +272,7 @@ def emit_product(
     supply: Supply | None = None,
     panels: Mapping[int, Panels] = MappingProxyType({}),
     meanwhile: Meanwhile | None = None,
-    lists: str | None = None,
+    listed: Listed | None = None,
 ) -> None:
     """The loops of a product, and at every finished piece the statements that follow it; with `supply`, dot
     products with what that gives instead of the right operand.
@@ -297,14 +297,14 @@ def emit_product(
         sizes = _sizes(product, way, statements, panels)
         lies_turned = c_m == 1 and c_n != 1 if by_rows else c_n == 1 and c_m != 1
         spec = sizes._replace(
-            a=left, b=right, turned=lies_turned and not sizes.in_turned_panels, meanwhile=meanwhile
+            a=left,
+            b=right,
+            turned=lies_turned and not sizes.in_turned_panels,
+            meanwhile=meanwhile,
+            listed=listed,
         )
         if vector_registers() == 16:  # with more, tiles are larger, and it gains nothing
             spec = spec._replace(is_short=_is_short(statements), either=body.either)
-        if lists is not None:
-            found = lists_of(product, way, statements, panels)
-            assert found is not None
-            spec = spec._replace(listed=Listed(found, lists))
 
         def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:
             if by_rows:

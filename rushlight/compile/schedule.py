@@ -24,6 +24,7 @@ from rushlight.compile.group import Group
 from rushlight.compile.layout import Shape
 from rushlight.compile.llvm import ATTRIBUTES, vector_bytes
 from rushlight.compile.loops import emit_loops, loop_units
+from rushlight.compile.nonzero import Listed
 from rushlight.compile.products import emit_product, product_units
 from rushlight.compile.program import Window
 from rushlight.compile.statements import Product, Statement
@@ -227,7 +228,7 @@ def emit_group(
             keeps = product in stored
             way = (arrangement.ways or plan.ways)[product]
             meanwhile = arrangement.batches.meanwhile(group, e, pointers)
-            listed = arrangement.batches.listed.get(group)
+            listing = arrangement.batches.listed.get(group)
             emit_product(
                 e,
                 product,
@@ -240,7 +241,7 @@ def emit_group(
                 spare,
                 panels=panels,
                 meanwhile=meanwhile,
-                lists=None if listed is None else pointers[listed.buffer.number],
+                listed=None if listing is None else Listed(listing.lists, pointers[listing.buffer.number]),
             )
         elif operand is not None:
             emit_split(e, operand, pointers, part)
