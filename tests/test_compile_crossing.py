@@ -21,12 +21,20 @@ pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 plan = importlib.import_module("rushlight.compile.plan")
 
 ROWS, BATCH, INPUTS = 20, 2, 784
+SHARE = {"zeros": 0.0}
 
 
 @pytest.fixture(autouse=True, params=[1, 2, 3])
 def threads(request, monkeypatch):
     """How many work on a run of many steps, whichever number were the fastest."""
     force_threads(monkeypatch, request.param)
+    return request.param
+
+
+@pytest.fixture(autouse=True, params=[0.0, 0.8], ids=["no zeros", "many zeros"])
+def zeros(request, monkeypatch):
+    """Which part of the inputs is zero: the loop goes through rows of weights, or through some columns."""
+    monkeypatch.setitem(SHARE, "zeros", request.param)
     return request.param
 
 
@@ -39,7 +47,11 @@ def crossings(monkeypatch):
 
 def data(labels=10):
     rl.manual_seed(0)
-    return rl.randn(ROWS, INPUTS), rl.randint(labels, (ROWS,))
+    return inputs(ROWS, INPUTS), rl.randint(labels, (ROWS,))
+
+
+def inputs(rows, columns):
+    return rl.randn(rows, columns) * (rl.rand(rows, columns) >= SHARE["zeros"])
 
 
 def network(*extra, width=64):
@@ -143,7 +155,7 @@ def test_weights_that_are_read_elsewhere_too(crossings):
 
 
 def test_rows_too_long_to_wait_on_the_stack(crossings):
-    x, y = rl.randn(6, 20_000), rl.randint(10, (6,))
+    x, y = inputs(6, 20_000), rl.randint(10, (6,))
     model = nn.Linear(20_000, 10)
     step, _ = training(model, sgd)
     for _ in range(2):

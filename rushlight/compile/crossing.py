@@ -157,15 +157,16 @@ def emit_both(
     # It never is the last step of a run, whose gradients somebody may look at.
     stored = {each for each in stored if each.store.buffer.number not in spared}
     pointers = {number: f"%b{place}" for place, number in enumerate(last_numbers)}
-    body = Body(e, pointers, _kept(last, stored))
+    body = Body(e, pointers, kept_of(last, stored))
     updates = _Updates(e, body, last.product, last.statements, last.product in stored, crossing.store)
     pointers = {number: f"%b{len(last_numbers) + place}" for place, number in enumerate(first_numbers)}
-    kept, keeps = _kept(first, stored), first.product in stored
+    kept, keeps = kept_of(first, stored), first.product in stored
     emit_product(e, first.product, DOTS, first.statements, pointers, kept, keeps, PART, supply=updates.rows)
     return e
 
 
-def _kept(group: Group, stored: Container[object]) -> set[Statement]:
+def kept_of(group: Group, stored: Container[object]) -> set[Statement]:
+    """The statements of a group whose values are to be in memory."""
     return {each for each in group.statements if each in stored}
 
 

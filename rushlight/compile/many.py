@@ -1,21 +1,21 @@
 """Many steps in one call: the function ``run``, which gathers rows of data and runs ``step`` on them.
 
 Where one step's last loops and the next step's first can be one (see `crossing`), threads go through
-``run_crossing`` instead. Invariant: after each step memory holds what the steps called one by one would
-have left, but for temporaries.
+``run_crossing`` instead (see `many_crossing`). Invariant: after each step memory holds what the steps called
+one by one would have left, but for temporaries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rushlight.compile.batches import Batches, Coming, Listing, marks_of
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS
-from rushlight.compile.crossing import UNIT, Crossing, GroupCall, is_rest_alone, read_elsewhere
+from rushlight.compile.crossing import is_rest_alone
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import kind_of
-from rushlight.compile.function import CROSSING, ERROR, Function
+from rushlight.compile.function import Function
 from rushlight.compile.layout import copy_matrix, row_by_row
 from rushlight.compile.nonzero import AGAIN, Marks, copy_marking, emit_lists
 from rushlight.compile.program import Buffer, Window
@@ -33,10 +33,11 @@ STEP_OF_MANY = "step_of_many"  # the function for a step that is one of many, wh
 def _row(e: Emitter, window: Window, source: str, numbers: str, place: Reg) -> str:
     """The address of a row of the data, whose number stands at a place among `numbers`."""
     number = e.load(e.pointer(numbers, place, "i8"), "i8")
-    return e.pointer(source, e.binary("mul", number, e.const(_row_bytes(window), "i8")), "u1")
+    return e.pointer(source, e.binary("mul", number, e.const(row_bytes(window), "i8")), "u1")
 
 
-def _row_bytes(window: Window) -> int:
+def row_bytes(window: Window) -> int:
+    """How many bytes a row of a batch takes."""
     return window.nbytes // window.shape[0]
 
 
@@ -45,7 +46,7 @@ def _fetch_kernel(kernels: Kernels, window: Window, marks: Marks | None = None) 
     ``(to, from, numbers of rows, marks, first, last)``.
     """
     e = Emitter()
-    row = _row_bytes(window)
+    row = row_bytes(window)
     with e.loop(PART[0], PART[1]) as loop:
         source = _row(e, window, "%b1", "%b2", loop.index)
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
@@ -74,7 +75,7 @@ def _ask_kernel(kernels: Kernels, window: Window) -> str:
     return kernels.add("ask", e, 2, True)
 
 
-class _Run:
+class Run:
     """What functions that run many steps are made of.
 
     ``job`` is a table of 8-byte words: the number of steps; the address of the numbers of the rows (for each
@@ -182,16 +183,26 @@ class _Run:
         to = f.op(f"getelementptr i64, ptr {to}, i64 1")
         f.line(f"call void @{name}(ptr {to}, {self._batch(window, following)}, i64 {first}, i64 {last})")
 
+    def note_rows(self, window: Window, to: str, step: str) -> None:
+        """Note where the rows of a step's batch are."""
+        name, (data, numbers) = _addresses_kernel(self.kernels, window), self.batch_of(window, step)
+        given = f"ptr {to}, ptr {data}, ptr {numbers}"
+        self.f.line(f"call void @{name}({given}, i64 0, i64 {window.shape[0]})")
+
     def ask(self, window: Window, step: str, first: str, last: str) -> None:
         """Have memory bring some lines of each row of a step's batch nearer."""
         name = _ask_kernel(self.kernels, window)
         self.f.line(f"call void @{name}({self._batch(window, step)}, i64 {first}, i64 {last})")
 
-    def _batch(self, window: Window, step: str) -> str:
-        """The arguments that say which rows make up a step's batch: the data, and the numbers of the rows."""
+    def batch_of(self, window: Window, step: str) -> tuple[str, str]:
+        """Which rows make up a step's batch: where the data are, and the numbers of the rows."""
         at = self.f.op(f"mul i64 {step}, {window.shape[0]}")
         chosen = self.f.op(f"getelementptr i64, ptr {self.rows}, i64 {at}")
-        return f"ptr {self.sources[self.fetched.index(window)]}, ptr {chosen}"
+        return self.sources[self.fetched.index(window)], chosen
+
+    def _batch(self, window: Window, step: str) -> str:
+        """The arguments that say so."""
+        return ", ".join(f"ptr {each}" for each in self.batch_of(window, step))
 
     def step_after(self, count: int) -> str:
         """The step that comes so many after ``%s``; the last one if there are not so many."""
@@ -223,6 +234,12 @@ class _Run:
             source = self.f.op(f"getelementptr i8, ptr {source}, i64 {offset}")
             at = self.f.op(f"mul i64 %s, {window.nbytes}")
             self.copy(self.f.op(f"getelementptr i8, ptr {target}, i64 {at}"), source, window.nbytes)
+
+    def in_turns(self, pair: Sequence[str]) -> tuple[str, str]:
+        """Of two addresses that of step ``%s`` and that of the step after it."""
+        is_odd = self.f.op("trunc i64 %s to i1")
+        one, other = (f"i1 {is_odd}, ptr {each[1]}, ptr {each[0]}" for each in (pair, pair[::-1]))
+        return self.f.op(f"select {one}"), self.f.op(f"select {other}")
 
     def copy(self, to: str, source: str, size: int) -> None:
         """Copy so many bytes."""
@@ -264,10 +281,10 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer]) -> str:
     """The text of ``run``, which goes through ``run_crossing`` where there is one, unless threads share more
     of a step than what that does.
 
-    Its table is that of a single step, which those of other steps follow (see `_Run`).
+    Its table is that of a single step, which those of other steps follow (see `Run`).
     """
     head = "define i32 @run(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
-    run = _Run(head, kernels, plan, live, 1)
+    run = Run(head, kernels, plan, live, 1)
     f, fetched = run.f, run.fetched
     if plan.crossing is not None:
         crosses = "true" if is_rest_alone(plan, plan.crossing) else f.op("icmp eq i64 %threads, 1")
@@ -309,122 +326,4 @@ def run_function(kernels: Kernels, plan: Plan, live: Sequence[Buffer]) -> str:
     f.line(f"store i64 %s, ptr {run.failed}, align 8")
     f.line(f"ret i32 {code}")
     f.lines += ["finished:", "  ret i32 0"]
-    return f.text()
-
-
-def run_crossing_function(
-    kernels: Kernels,
-    plan: Plan,
-    live: Sequence[Buffer],
-    crossing: Crossing,
-    first: GroupCall,
-    last: GroupCall,
-    both: str,
-) -> str:
-    """The text of ``run_crossing``: many steps in which the `last` group of a step and the `first` of the
-    next are one function, `both`. Each thread has the batches that these read to itself. The rest of a step
-    is the first thread's.
-    """
-    head = (
-        "define internal i32 @run_crossing(ptr %table, ptr %job, i64 %thread, i64 %threads, ptr %sync) #0 {"
-    )
-    run = _Run(head, kernels, plan, live, 0)
-    f = run.f
-    own = {each.buffer.number for each in crossing.arguments}
-    current, following = (
-        {each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments}
-        for _ in range(2)
-    )
-    elsewhere = own & read_elsewhere(plan, crossing)
-    flag = f.op(f"getelementptr i8, ptr %sync, i64 {CROSSING}")
-
-    def addresses(table: str, numbers: Sequence[int], batch: Mapping[int, str]) -> list[str]:
-        return [batch.get(number) or f.pointer(table, number) for number in numbers]
-
-    def call_own_part(group: GroupCall) -> None:
-        given = ", ".join(f"ptr {each}" for each in addresses("%table", group.numbers, current))
-        low, high = f.part(group.units)
-        f.line(f"call void @{group.name}({given}, i64 {low}, i64 {high})")
-
-    def fetch(batch: Mapping[int, str], step: str) -> None:
-        for window in crossing.arguments:
-            run.fetch(window, batch[window.buffer.number], step, "0", str(window.shape[0]))
-
-    def set_flag(value: int) -> None:
-        after = f.only_first()
-        f.line(f"store i32 {value}, ptr {flag}, align 4")
-        f.everybody(after)
-
-    other = run.other_table
-    some = f.op(f"icmp sgt i64 {run.steps}, 0")
-    f.line(f"br i1 {some}, label %start, label %finished")
-    f.lines.append("start:")
-    fetch(current, "0")
-    call_own_part(first)
-    set_flag(1)
-    f.everybody("ready")  # which the head must know by name
-    f.line("br label %head")
-    f.lines += ["head:", "  %s = phi i64 [ 0, %ready ], [ %following, %next ]"]
-    f.barrier()  # what the step before changed is there, and what this one begins with
-    is_last = run.is_last()
-    after = f.only_first()
-    run.store_live()
-    for window in run.fetched:
-        number = window.buffer.number
-        if number in elsewhere:
-            run.copy(f.pointer("%table", number), current[number], window.nbytes)
-        elif number not in own:
-            run.fetch(window, f.pointer("%table", number), "%s", "0", str(window.shape[0]))
-    run.call_step(f.op(f"select i1 {is_last}, ptr %table, ptr {other}"), "0", "1")
-    run.store_results()
-    f.everybody(after)
-    f.barrier()
-    code = f.op(f"load i32, ptr {f.op(f'getelementptr i8, ptr %sync, i64 {ERROR}')}, align 4")
-    run.stop_if(code)
-    f.line(f"br i1 {is_last}, label %ending, label %turns")
-    f.lines.append("ending:")
-    call_own_part(last)
-    f.line("br label %finished")
-    f.lines.append("turns:")
-    later = run.step_after(2)
-    fetch(following, f.op("add i64 %s, 1"))
-    given = ", ".join(
-        f"ptr {each}"
-        for each in (
-            *addresses(other, last.numbers, current),
-            *addresses("%table", first.numbers, following),
-        )
-    )
-    rows = crossing.store.buffer.size // crossing.store.strides[0]
-    parts = -(-rows // UNIT)
-    low, high = f.part(parts)
-    f.everybody("some")
-    f.line("br label %part")
-    f.lines += [
-        "part:",
-        f"  %unit = phi i64 [ {low}, %some ], [ %after, %share ]",
-        f"  %left = icmp slt i64 %unit, {high}",
-        "  br i1 %left, label %share, label %whole",
-        "share:",
-        "  %after = add i64 %unit, 1",
-    ]
-    f.line(f"call void @{both}({given}, i64 %unit, i64 %after)")
-    for window in crossing.arguments:  # little by little, or memory would be busy with nothing else
-        lines = -(-_row_bytes(window) // LINE)
-        begin, end = (
-            f.op(f"udiv i64 {f.op(f'mul i64 {each}, {lines}')}, {parts}") for each in ("%unit", "%after")
-        )
-        run.ask(window, later, begin, end)
-    f.line("br label %part")
-    f.lines.append("whole:")
-    for window in crossing.arguments:
-        run.copy(current[window.buffer.number], following[window.buffer.number], window.nbytes)
-    run.next_step()
-    f.lines.append("stopped:")
-    f.line(f"store i64 %s, ptr {run.failed}, align 8")
-    set_flag(0)
-    f.line(f"ret i32 {code}")
-    f.lines.append("finished:")
-    set_flag(0)
-    f.line("ret i32 0")
     return f.text()

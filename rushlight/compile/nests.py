@@ -14,7 +14,7 @@ from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, P
 from rushlight.compile.emit import BYTES, Emitter, Reg
 from rushlight.compile.layout import vectors_in_width
 from rushlight.compile.llvm import vector_registers
-from rushlight.compile.nonzero import TOGETHER, Among, Lists
+from rushlight.compile.nonzero import TOGETHER, Among, Lists, integer_of
 from rushlight.compile.tiles import (
     NEAR,
     Stream,
@@ -219,7 +219,7 @@ def _follows_lists(
     if spec.listed is None:
         return None
     is_worth = spec.listed.are_worth_it(e)
-    whole = "i4" if BYTES[spec.kind] == 4 else "i8"
+    whole = integer_of(spec.kind)
     none = e.const(0, whole, spec.lanes)
     rows = e.select(is_worth, e.index(count), e.const(0, "i8"))
     with e.loop(0, rows, 1, [none]) as loop:

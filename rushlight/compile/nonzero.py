@@ -11,10 +11,11 @@ for the sign of a zero to which a product underflowed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rushlight.compile.contract import in_units, plus
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.emit import BYTES, Emitter, Reg, type_of
 
 WORD = "i4"
 HEAD = 2  # words before the first list
@@ -70,7 +71,7 @@ def copy_marking(
     e: Emitter, marks: Marks, kind: str, pointer: str, row: Reg, target: str, source: str
 ) -> None:
     """Copy a row of a batch, and make its marks on the way."""
-    whole = "i4" if BYTES[kind] == 4 else "i8"
+    whole = integer_of(kind)
 
     def block(number: Reg, size: int) -> None:
         at, to = (e.pointer(each, e.times(number, BITS), kind) for each in (source, target))
@@ -133,7 +134,7 @@ class Listed(NamedTuple):
 
     def are_worth_it(self, e: Emitter) -> Reg:
         """Whether they leave out enough."""
-        return e.op(f"icmp ne i64 {_word(e, self.pointer).text}, 0", "b1", 1)
+        return e.op(f"icmp ne i64 {word_at(e, self.pointer).text}, 0", "b1", 1)
 
     def among(self, e: Emitter, row: Reg, stage: Reg, is_followed: Reg) -> Among:
         """The list for the tile that begins in a row."""
@@ -149,7 +150,7 @@ class Among(NamedTuple):
 
     def listed(self, e: Emitter) -> Reg:
         """How many steps are taken that are listed: none if the list is not followed."""
-        return e.select(self.is_followed, _word(e, self.start), e.const(0, "i8"))
+        return e.select(self.is_followed, word_at(e, self.start), e.const(0, "i8"))
 
     def others(self, e: Emitter, count: Reg | int) -> Reg:
         """How many others, of so many in all."""
@@ -157,7 +158,7 @@ class Among(NamedTuple):
 
     def step(self, e: Emitter, place: Reg) -> tuple[Reg, Reg]:
         """The step at a place, and how far the other operand's row lies."""
-        distance = _word(e, e.pointer(e.pointer(self.start, 1, WORD), place, WORD))
+        distance = word_at(e, e.pointer(e.pointer(self.start, 1, WORD), place, WORD))
         # From the distance, or LLVM would keep sums in memory to have the step at hand for both.
         bits = self.lists.width.bit_length() - 1
         return e.op(f"lshr exact i64 {distance.text}, {bits}", "i8", 1), distance
@@ -168,7 +169,7 @@ def emit_lists(e: Emitter, lists: Lists, is_turned: bool, marks: Marks, pointer:
     are worth following, the second how many steps they have.
     """
     total = e.pointer(pointer, 1, WORD)
-    _put(e, e.const(0, "i8"), total)
+    put_word(e, e.const(0, "i8"), total)
     flags = e.stack("u1", TOGETHER, -(-lists.k // (BITS * TOGETHER)))
 
     def list_tile(row: Reg, rows: int) -> None:
@@ -179,14 +180,15 @@ def emit_lists(e: Emitter, lists: Lists, is_turned: bool, marks: Marks, pointer:
     def list_stage(row: Reg, first: Reg, steps: int) -> None:
         start = lists.list_of(e, pointer, row, e.binary("udiv", first, e.const(lists.stage, "i8")))
         begin = e.pointer(flags, e.binary("udiv", first, e.const(BITS, "i8")), "u1")
-        count = _list_flagged(e, lists, begin, -(-steps // BITS), e.pointer(start, 1, WORD))
-        _put(e, count, start)
-        _put(e, e.binary("add", _word(e, total), count), total)
+        to = e.pointer(start, 1, WORD)
+        count = list_flagged(e, lists.width, begin, -(-steps // BITS), to)
+        put_word(e, count, start)
+        put_word(e, e.binary("add", word_at(e, total), count), total)
 
     in_units(e, lists.rows, lists.height, None, list_tile)
     limit = -(-lists.rows // lists.height) * lists.k * WORTH[0] // WORTH[1]
-    is_worth = e.op(f"icmp slt i64 {_word(e, total).text}, {limit}", "b1", 1)
-    _put(e, _number(e, is_worth), pointer)
+    is_worth = e.op(f"icmp slt i64 {word_at(e, total).text}, {limit}", "b1", 1)
+    put_word(e, _number(e, is_worth), pointer)
 
 
 def _flag_rows(e: Emitter, marks: Marks, marked: str, row: Reg, rows: int, flags: str) -> None:
@@ -219,16 +221,16 @@ def _flag_columns(e: Emitter, marks: Marks, marked: str, column: Reg, columns: i
         e.store(word, e.pointer(flags, e.binary("udiv", loop.index, e.const(BITS, "i8")), "u1"))
 
 
-def _list_flagged(e: Emitter, lists: Lists, flags: str, blocks: int, to: str) -> Reg:
-    """List the steps that have a flag; how many there are."""
+def list_flagged(e: Emitter, apart: int, flags: str, blocks: int, to: str) -> Reg:
+    """List those of the multiples of a number that have a flag; how many there are."""
     zero = e.const(0, "i8")
     with e.loop(0, blocks, 1, [zero]) as loop:
         (count,) = loop.carry
         byte = e.op(f"zext i8 {e.load(e.pointer(flags, loop.index, 'u1'), 'u1').text} to i64", "i8", 1)
         chosen = e.load(e.pointer(_set_bits(e), e.times(byte, BITS), "u1"), "u1", BITS)
         steps = e.op(f"zext {chosen.type} {chosen.text} to <{BITS} x i32>", WORD, BITS)
-        distances = e.binary("mul", steps, e.const(lists.width, WORD, BITS))
-        first = e.op(f"trunc i64 {e.times(loop.index, BITS * lists.width).text} to i32", WORD, 1)
+        distances = e.binary("mul", steps, e.const(apart, WORD, BITS))
+        first = e.op(f"trunc i64 {e.times(loop.index, BITS * apart).text} to i32", WORD, 1)
         e.store(e.binary("add", distances, e.splat(first, BITS)), e.pointer(to, count, WORD))
         loop.next = [e.binary("add", count, e.intrinsic("ctpop", byte))]
     return loop.carry[0]
@@ -250,9 +252,38 @@ def _number(e: Emitter, condition: Reg) -> Reg:
     return e.op(f"zext i1 {condition.text} to i64", "i8", 1)
 
 
-def _word(e: Emitter, pointer: str) -> Reg:
+def integer_of(kind: str) -> str:
+    """The kind of integers that are as wide as floating-point numbers of a kind."""
+    return "i4" if BYTES[kind] == 4 else "i8"
+
+
+def sizes(e: Emitter, vector: Reg) -> Reg:
+    """Unsigned integers that are ordered as the numbers are without their signs, NaN above all; 0 for 0."""
+    whole = integer_of(vector.kind)
+    bits = e.op(f"bitcast {vector.type} {vector.text} to {type_of(whole, vector.lanes)}", whole, vector.lanes)
+    return e.binary("shl", bits, e.const(1, whole, vector.lanes))
+
+
+def most_of(e: Emitter, sizes: Sequence[Reg]) -> Reg:
+    """The largest of some such integers in each lane."""
+    most = sizes[0]
+    for each in sizes[1:]:
+        most = e.intrinsic("umax", most, each)
+    return most
+
+
+def largest_of(e: Emitter, sizes: Reg, kind: str) -> Reg:
+    """The number with the largest of some such integers."""
+    most = e.reduce("umax", sizes)
+    most = e.binary("lshr", most, e.const(1, most.kind))
+    return e.op(f"bitcast {most.type} {most.text} to {type_of(kind, 1)}", kind, 1)
+
+
+def word_at(e: Emitter, pointer: str) -> Reg:
+    """A word of a list."""
     return e.op(f"zext i32 {e.load(pointer, WORD).text} to i64", "i8", 1)
 
 
-def _put(e: Emitter, value: Reg, pointer: str) -> None:
+def put_word(e: Emitter, value: Reg, pointer: str) -> None:
+    """Write a word of a list."""
     e.store(e.op(f"trunc i64 {value.text} to i32", WORD, 1), pointer)

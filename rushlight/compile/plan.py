@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.crossing import Crossing, GroupCall, crossing_of, emit_both
+from rushlight.compile.crossing import Crossing, GroupCall, crossing_of
+from rushlight.compile.crossing_columns import Columns, columns_of
 from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
@@ -23,7 +24,8 @@ from rushlight.compile.group import Group, Touch, fuse, touches
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
-from rushlight.compile.many import STEP_OF_MANY, panel_functions, run_crossing_function, run_function
+from rushlight.compile.many import STEP_OF_MANY, panel_functions, run_function
+from rushlight.compile.many_crossing import Calls, crossing_functions
 from rushlight.compile.panels import USUAL, Arrangement, arranged
 from rushlight.compile.products import prepare
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
@@ -65,6 +67,7 @@ class Plan:
         self.has_entry = self.has_help = False
         self.shared = 0  # at most so many groups of a function are shared as threads go
         self.crossing: Crossing | None = None
+        self.columns: Columns | None = None
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
         self.kept.add(self.flags.number)
@@ -182,7 +185,9 @@ class Plan:
         functions: list[str] = []
         if self.runs_many:
             self.crossing = crossing_of(self, offsets, {each.number for each in live})
-            if self.crossing is None:  # whose loops go row by row
+            if self.crossing is not None:
+                self.columns = columns_of(self, self.crossing)
+            else:  # whose loops go row by row
                 self.arrangement = arranged(self)
         step: Segment | None = None
         for group in self.groups:
@@ -216,10 +221,8 @@ class Plan:
                 functions += [step.close(), *panel_functions(kernels, self)]
             functions.append(run_function(kernels, self, live))
             if self.crossing is not None:
-                first, last = step.crossing_calls
-                e = emit_both(self.crossing, last.numbers, first.numbers, self.stored, self.spared)
-                both = kernels.add("update_and_next", e, len(last.numbers) + len(first.numbers), True)
-                functions.append(run_crossing_function(kernels, self, live, self.crossing, first, last, both))
+                calls = Calls(*step.crossing_calls)
+                functions += crossing_functions(kernels, self, live, self.crossing, calls)
         return module_text(kernels, functions, pause_function()), segments
 
     def _can_run_many(self) -> bool:

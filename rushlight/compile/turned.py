@@ -73,7 +73,7 @@ def emit_turn(e: Emitter, turn: Turn, pointers: dict[int, str], part: Part | Non
         return body.address(turn.source, place), body.address(turn.target, place)
 
     sizes = turn.statement.domain[turn.along], turn.statement.domain[turn.across]
-    _turn_blocks(e, sizes, kind, lanes, steps, addresses, part)
+    turn_blocks(e, sizes, kind, lanes, steps, addresses, part)
 
 
 def copy_turned(
@@ -89,10 +89,10 @@ def copy_turned(
     def addresses(at: Reg, other: Reg) -> tuple[str, str]:
         return here.address(e, start, other, at, kind), there.address(e, to, at, other, kind)
 
-    _turn_blocks(e, (columns, rows), kind, lanes, (here.row, there.row), addresses, None)
+    turn_blocks(e, (columns, rows), kind, lanes, (here.row, there.row), addresses, None)
 
 
-def _turn_blocks(
+def turn_blocks(
     e: Emitter,
     sizes: tuple[int, int],
     kind: str,

@@ -1,0 +1,110 @@
+"""Lists of the columns in which a batch is not zero, for the loop through them (see `crossing_columns`).
+
+There is a list for each lane of a vector, of the columns that fall to it, in order. Before the lists stand
+how many columns they have, and how large the numbers of the batch are. Invariant: where columns are not
+listed, all numbers of the batch are zero.
+"""
+
+from __future__ import annotations
+
+from rushlight.compile.crossing_columns import Columns
+from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.nonzero import (
+    BITS,
+    TOGETHER,
+    WORD,
+    integer_of,
+    largest_of,
+    list_flagged,
+    most_of,
+    put_word,
+    sizes,
+    word_at,
+)
+
+HEAD = 4  # words before the lists
+LARGEST = 2  # of these, where the largest number is
+
+
+def _apart(columns: Columns) -> int:
+    """How many words lists lie apart: a count, and the numbers, which are written several at a time."""
+    return 1 + columns.blocks + BITS
+
+
+def lists_bytes(columns: Columns) -> int:
+    """How much memory the lists for a batch take."""
+    return BYTES[WORD] * (HEAD + columns.lanes * _apart(columns))
+
+
+def list_of(e: Emitter, columns: Columns, lists: str, lane: Reg) -> tuple[Reg, str]:
+    """How many columns of a lane are listed, and where: for each, how far it is from the lane's first."""
+    start = e.pointer(e.pointer(lists, HEAD, WORD), e.times(lane, _apart(columns)), WORD)
+    return word_at(e, start), e.pointer(start, 1, WORD)
+
+
+def largest_number(e: Emitter, columns: Columns, lists: str) -> Reg:
+    """How large the numbers of the batch are."""
+    return e.load(e.pointer(lists, LARGEST, WORD), columns.kind)
+
+
+def emit_all(columns: Columns) -> Emitter:
+    """List all columns: ``(lists)``."""
+    e = Emitter()
+    with e.loop(0, columns.lanes) as lane:
+        last = e.binary("sub", e.const(columns.columns - 1 + columns.lanes, "i8"), lane.index)
+        count = e.binary("udiv", last, e.const(columns.lanes, "i8"))
+        _, numbers = list_of(e, columns, "%b0", lane.index)
+        put_word(e, count, e.pointer(numbers, -1, WORD))
+        with e.loop(0, count) as place:
+            put_word(e, e.times(place.index, columns.lanes), e.pointer(numbers, place.index, WORD))
+    return e
+
+
+def emit_lists(columns: Columns) -> Emitter:
+    """List the columns in which a batch is not zero: ``(lists, addresses of its rows)``."""
+    e = Emitter()
+    flag = "u1" if columns.lanes <= 8 else "i2"  # with a bit for each lane
+    count = -(-columns.blocks // TOGETHER) * TOGETHER
+    flags = e.stack(flag, 1, count)
+    for number in range(columns.blocks, count):
+        e.store(e.const(0, flag), e.pointer(flags, number, flag))
+    largest = _flag(e, columns, flag, flags)
+    e.store(largest_of(e, largest, columns.kind), e.pointer("%b0", LARGEST, WORD))
+    chosen = e.stack("u1", TOGETHER // BITS, count // TOGETHER)
+    with e.loop(0, columns.lanes, 1, [e.const(0, "i8")]) as lane:
+        bit = e.binary("shl", e.const(1, "i8"), lane.index)
+        bit = e.splat(e.op(f"trunc i64 {bit.text} to i{8 * BYTES[flag]}", flag, 1), TOGETHER)
+        for first in range(0, count, TOGETHER):
+            some = e.binary("and", e.load(e.pointer(flags, first, flag), flag, TOGETHER), bit)
+            mask = e.op(f"icmp ne {some.type} {some.text}, zeroinitializer", "b1", TOGETHER)
+            word = e.op(f"bitcast {mask.type} {mask.text} to i{TOGETHER}", WORD, 1)
+            e.store(word, e.pointer(chosen, first // BITS, "u1"))
+        _, numbers = list_of(e, columns, "%b0", lane.index)
+        listed = list_flagged(e, columns.lanes, chosen, -(-columns.blocks // BITS), numbers)
+        put_word(e, listed, e.pointer(numbers, -1, WORD))
+        lane.next = [e.binary("add", lane.carry[0], listed)]
+    put_word(e, lane.carry[0], "%b0")
+    return e
+
+
+def _flag(e: Emitter, columns: Columns, flag: str, flags: str) -> Reg:
+    """Flag what is not zero in some row, and find in each lane how large its numbers are."""
+    kind, lanes = columns.kind, columns.lanes
+    rows = [e.address_at("%b1", e.const(row, "i8")) for row in range(columns.batch)]
+
+    def block(number: Reg, count: int, largest: Reg) -> Reg:
+        mask = e.mask(count, lanes) if count < lanes else None
+        starts = [e.pointer(row, e.times(number, lanes), kind) for row in rows]
+        most = most_of(e, [sizes(e, e.load(each, kind, lanes, mask)) for each in starts])
+        is_some = e.op(f"icmp ne {most.type} {most.text}, zeroinitializer", "b1", lanes)
+        bits = e.op(f"bitcast {is_some.type} {is_some.text} to i{lanes}", flag, 1)
+        if lanes < 8:
+            bits = e.op(f"zext i{lanes} {bits.text} to i8", flag, 1)
+        e.store(bits, e.pointer(flags, number, flag))
+        return most_of(e, [largest, most])
+
+    full, rest = divmod(columns.columns, lanes)
+    with e.loop(0, full, 1, [e.const(0, integer_of(kind), lanes)]) as loop:
+        loop.next = [block(loop.index, lanes, loop.carry[0])]
+    (largest,) = loop.carry
+    return block(e.const(full, "i8"), rest, largest) if rest else largest

@@ -1,0 +1,262 @@
+"""The loop that two steps have in common (see `crossing`), without what zeros of the batches leave as it is.
+
+Where a column of a batch is zero, plain gradient descent changes nothing that belongs to it, and where a
+column of the next batch is zero, there is nothing to add up. So for many steps the weights lie turned, in
+panels of a few vectors' width, where what belongs to a column lies side by side, and loops go through lists
+of the other columns. Here is which loops can be taken so, and how their weights lie; what is listed is in
+`column_lists`, the loop in `column_loop`. Invariant: every sum is that of dot products with lanes along the
+columns (see `dots`), which add up each lane by itself, for single steps compute those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, NamedTuple
+
+from rushlight.compile.crossing import Crossing, read_elsewhere
+from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.expr import Expr, kind_of
+from rushlight.compile.group import Group
+from rushlight.compile.layout import BETWEEN_PANELS
+from rushlight.compile.llvm import vector_registers
+from rushlight.compile.nonzero import integer_of, largest_of, most_of, sizes
+from rushlight.compile.products import lanes_of
+from rushlight.compile.program import Buffer, Window
+from rushlight.compile.schedule import PART
+from rushlight.compile.statements import Access, Product, Statement, same_everywhere
+from rushlight.compile.turned import turn_blocks
+from rushlight.compile.vmath import in_order
+
+if TYPE_CHECKING:
+    from rushlight.compile.plan import Plan
+
+MOST_SUMS = 8  # vectors of them under way, with 16 registers; twice as many with more
+FULL = 3, 4  # of the lanes that the rows of weights take, rows fill so many at least
+PRODUCT, WEIGHT, FIXED = "product", "weight", "fixed"  # what an expression is made of
+
+
+class Columns(NamedTuple):
+    """Such a loop.
+
+    Args:
+        crossing: the two groups.
+        window: the argument whose zeros are left out.
+        weights: their buffer, and `rows` and `columns`: those of the batch.
+        panels: memory for them in panels.
+        kind, lanes: of vectors.
+        vectors: of a panel's width.
+    """
+
+    crossing: Crossing
+    window: Window
+    weights: Buffer
+    rows: int
+    columns: int
+    panels: Buffer
+    kind: str
+    lanes: int
+    vectors: int
+
+    @property
+    def first(self) -> Product:
+        """The product that begins a step."""
+        assert self.crossing.first.product is not None
+        return self.crossing.first.product
+
+    @property
+    def last(self) -> Product:
+        """The product that ends it."""
+        assert self.crossing.last.product is not None
+        return self.crossing.last.product
+
+    @property
+    def batch(self) -> int:
+        """How many rows a batch has."""
+        return self.window.shape[0]
+
+    @property
+    def width(self) -> int:
+        """How many rows of weights lie side by side in a panel."""
+        return self.vectors * self.lanes
+
+    @property
+    def units(self) -> int:
+        """How many panels there are."""
+        return -(-self.rows // self.width)
+
+    @property
+    def blocks(self) -> int:
+        """How many columns a lane has."""
+        return _blocks(self.columns, self.lanes)
+
+    def panel(self, e: Emitter, start: str, unit: Reg) -> str:
+        """Where a panel begins."""
+        return e.pointer(start, e.times(unit, _apart(self.columns, self.lanes, self.width)), self.kind)
+
+    def lane(self, e: Emitter, panel: str, lane: Reg) -> str:
+        """Where in a panel the columns of a lane begin: one after another."""
+        return e.pointer(panel, e.times(lane, self.blocks * self.width), self.kind)
+
+    def each_panel(self, e: Emitter, piece: Callable[[Reg, int], None]) -> None:
+        """`piece` for each panel of this thread, with its number and how many rows of weights it has."""
+        full, rest = divmod(self.rows, self.width)
+        with e.loop(*PART) as unit:
+            is_full = e.op(f"icmp ult i64 {unit.index.text}, {full}", "b1", 1)
+            if full:
+                with e.when(is_full):
+                    piece(unit.index, self.width)
+            if rest:
+                with e.when(e.op(f"xor i1 {is_full.text}, true", "b1", 1)):
+                    piece(unit.index, rest)
+
+
+def _blocks(columns: int, lanes: int) -> int:
+    return -(-columns // lanes)
+
+
+def _apart(columns: int, lanes: int, width: int) -> int:
+    """How many elements panels lie apart."""
+    return (lanes * _blocks(columns, lanes) + BETWEEN_PANELS) * width
+
+
+def columns_of(plan: Plan, crossing: Crossing) -> Columns | None:
+    """How the loop of two steps can go through columns; None if it cannot, or if they do not fill vectors."""
+    first, last, weights = crossing.first.product, crossing.last.product, crossing.store.buffer
+    assert first is not None and last is not None
+    window = next((each for each in crossing.arguments if each.buffer is first.a.buffer), None)
+    if window is None or last.b.buffer is not window.buffer:
+        return None
+    rows, columns, batch = first.domain[1], first.k, window.shape[0]
+    if window.size != batch * columns or (first.domain[0], last.k) != (batch, batch):
+        return None
+    apart = columns if batch > 1 else 0
+    by_rows = (first.a.offset, first.a.strides, first.a_k) == (0, (apart, 0), 1)
+    if not by_rows or (last.b.offset, last.b.strides, last.b_k) != (0, (0, 1), columns):
+        return None
+    if last.a.strides[0] != 1 or last.a.picks or weights.number in read_elsewhere(plan, crossing):
+        return None
+    if any(access.buffer is weights for each in crossing.first.statements for access in each.loads):
+        return None
+    lanes, kind = lanes_of(first), kind_of(weights.dtype)
+    if rows * FULL[1] < -(-rows // lanes) * lanes * FULL[0]:
+        return None
+    if not _leaves_weights(crossing.last, crossing.store, plan.stored, plan.spared):
+        return None
+    most = MOST_SUMS if vector_registers() == 16 else 2 * MOST_SUMS
+    vectors = 1
+    while 2 * vectors * batch <= most and 4 * vectors * lanes <= rows:  # with panels for two threads
+        vectors *= 2
+    size = -(-rows // (vectors * lanes)) * _apart(columns, lanes, vectors * lanes)
+    panels = plan.lasting_temporary(size, weights.dtype, "panels", 1)
+    return Columns(crossing, window, weights, rows, columns, panels, kind, lanes, vectors)
+
+
+def _leaves_weights(group: Group, store: Access, stored: Container[object], spared: Container[int]) -> bool:
+    """Whether a group changes nothing that lasts where its product is zero, if all else is finite: weights to
+    which a multiple of the product is added, and nothing else.
+    """
+    product = group.product
+    assert product is not None
+    known = {product.store: PRODUCT, store: WEIGHT}
+    for each in group.statements:
+        found = _made_of(each, known)
+        lasts = each in stored and each.store.buffer.number not in spared
+        if found is None or each.fold or each.add or (lasts and each.store != store):
+            return False
+        known[each.store] = found
+    return known[store] == WEIGHT and (product not in stored or product.store.buffer.number in spared)
+
+
+def _made_of(statement: Statement, known: dict[Access, str]) -> str | None:
+    """What a statement's value is: a multiple of the product, the weight and such a multiple, what is the
+    same everywhere; None if it is something else.
+    """
+    fixed = same_everywhere(statement.expr, statement.loads, {each.buffer.number for each in known})
+    found: dict[Expr, str | None] = {}
+    for node in in_order([statement.expr]):
+        parts = [found[each] for each in node.operands]
+        if node in fixed:
+            found[node] = FIXED
+        elif node.op == "load":
+            found[node] = known.get(statement.loads[node.args[0]])
+        else:
+            found[node] = _MADE.get((node.op, *parts))
+    return found[statement.expr]
+
+
+_MADE: dict[tuple[str | None, ...], str] = {
+    ("neg", PRODUCT): PRODUCT,
+    ("mul", PRODUCT, FIXED): PRODUCT,
+    ("mul", FIXED, PRODUCT): PRODUCT,
+    ("add", PRODUCT, PRODUCT): PRODUCT,
+    ("sub", PRODUCT, PRODUCT): PRODUCT,
+    ("add", WEIGHT, PRODUCT): WEIGHT,
+    ("add", PRODUCT, WEIGHT): WEIGHT,
+    ("sub", WEIGHT, PRODUCT): WEIGHT,
+    ("fma", PRODUCT, FIXED, WEIGHT): WEIGHT,
+    ("fma", FIXED, PRODUCT, WEIGHT): WEIGHT,
+}
+
+
+def emit_into_panels(columns: Columns) -> Emitter:
+    """Copy weights to panels, and note how large those of each panel are: ``(panels, weights, bounds, first,
+    last)``; units are panels.
+    """
+    e = Emitter()
+    kind, lanes, width = columns.kind, columns.lanes, columns.width
+
+    def copy(unit: Reg, count: int) -> None:
+        panel, weights = columns.panel(e, "%b0", unit), _rows(e, columns, unit)
+        with e.loop(0, columns.blocks * lanes * width, lanes) as place:  # what is filled up
+            e.store(e.const(0.0, kind, lanes), e.pointer(panel, place.index, kind))
+
+        def addresses(column: Reg, row: Reg) -> tuple[str, str]:
+            source = e.pointer(e.pointer(weights, e.times(row, columns.columns), kind), column, kind)
+            return source, e.pointer(_block(e, columns, panel, column), row, kind)
+
+        steps = columns.columns, columns.blocks * width
+        turn_blocks(e, (columns.columns, count), kind, lanes, steps, addresses, None)
+        e.store(_largest(e, columns, panel), e.pointer("%b2", unit, kind))
+
+    columns.each_panel(e, copy)
+    return e
+
+
+def emit_from_panels(columns: Columns) -> Emitter:
+    """Copy panels to weights: ``(panels, weights, first, last)``; units are panels."""
+    e = Emitter()
+    kind, lanes = columns.kind, columns.lanes
+
+    def copy(unit: Reg, count: int) -> None:
+        panel, weights = columns.panel(e, "%b0", unit), _rows(e, columns, unit)
+
+        def addresses(row: Reg, column: Reg) -> tuple[str, str]:
+            target = e.pointer(e.pointer(weights, e.times(row, columns.columns), kind), column, kind)
+            return e.pointer(_block(e, columns, panel, column), row, kind), target
+
+        steps = columns.blocks * columns.width, columns.columns
+        turn_blocks(e, (count, columns.columns), kind, lanes, steps, addresses, None)
+
+    columns.each_panel(e, copy)
+    return e
+
+
+def _rows(e: Emitter, columns: Columns, unit: Reg) -> str:
+    """Where a panel's rows of weights begin."""
+    return e.pointer("%b1", e.times(unit, columns.width * columns.columns), columns.kind)
+
+
+def _block(e: Emitter, columns: Columns, panel: str, column: Reg) -> str:
+    """Where in a panel a column is that falls to the first lane."""
+    block = e.binary("udiv", column, e.const(columns.lanes, "i8"))
+    return e.pointer(panel, e.times(block, columns.width), columns.kind)
+
+
+def _largest(e: Emitter, columns: Columns, panel: str) -> Reg:
+    """How large the numbers of a panel are."""
+    kind, lanes = columns.kind, columns.lanes
+    none = e.const(0, integer_of(kind), lanes)
+    with e.loop(0, columns.blocks * lanes * columns.width, lanes, [none]) as loop:
+        size = sizes(e, e.load(e.pointer(panel, loop.index, kind), kind, lanes))
+        loop.next = [most_of(e, [loop.carry[0], size])]
+    return largest_of(e, loop.carry[0], kind)
