@@ -32,6 +32,12 @@ class Matrix(NamedTuple):
     panels: Panels | None = None
     in_pieces: bool = False
 
+    def along(self, column: int) -> int:
+        """How far a column lies from the first one of a row, whose columns lie side by side, or in panels."""
+        if self.panels is None:
+            return column
+        return column // self.panels.width * self.panels.apart + column % self.panels.width
+
     def step(self) -> tuple[int, bool]:
         """How far neighbouring rows of the memory lie apart, and whether columns follow each other there."""
         if self.panels is not None:
@@ -58,7 +64,8 @@ class Contraction(NamedTuple):
     """One product: sizes, operands, element kind, lanes of a vector.
 
     `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
-    what finished pieces of C are wanted with; `in_turned_panels` that the latter does so turned; `in_strips`
+    what finished pieces of C are wanted with; `b_in_panels` that B does, `in_turned_panels` that the latter
+    does so turned; `in_strips`
     that B alone does, as a temporary (see `strips`). What is to be done `meanwhile` is done with every
     finished tile; `by_columns` says in which order threads share these. Some steps of k may be `listed` as
     those at which A is not zero. `is_short` says that little follows a finished piece; `either` writes that
@@ -74,6 +81,7 @@ class Contraction(NamedTuple):
     lanes: int
     turned: bool = False
     in_panels: bool = False
+    b_in_panels: bool = False
     in_turned_panels: bool = False
     in_strips: bool = False
     by_columns: bool = False

@@ -47,13 +47,16 @@ def _fetch_kernel(kernels: Kernels, window: Window, marks: Marks | None = None) 
     """
     e = Emitter()
     row = row_bytes(window)
+    last_row = e.binary("sub", PART[1], e.const(1, "i8"))
     with e.loop(PART[0], PART[1]) as loop:
         source = _row(e, window, "%b1", "%b2", loop.index)
+        following = e.intrinsic("smin", e.binary("add", loop.index, e.const(1, "i8")), last_row)
+        coming = _row(e, window, "%b1", "%b2", following)
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
         if marks is None:
             e.copy(target, source, row)
         else:
-            copy_marking(e, marks, kind_of(window.dtype), "%b3", loop.index, target, source)
+            copy_marking(e, marks, kind_of(window.dtype), "%b3", loop.index, target, source, coming)
     return kernels.add("fetch", e, 3, True) if marks is None else kernels.add("fetch_marking", e, 4, True)
 
 

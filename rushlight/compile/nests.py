@@ -1,7 +1,7 @@
 """In which order register tiles (see `tiles`) follow each other, and what part of them is a thread's.
 
 Without panels, rows of tiles or columns of them; where the operand in lanes, or what finished tiles are
-wanted with, lies in panels (see `layout`), one panel after another. Invariant: each tile is computed once, by
+wanted with, lies in panels (see `layout`), one panel after another, or two panels side by side. Invariant: each tile is computed once, by
 one thread.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, in_units, plus
 from rushlight.compile.emit import BYTES, Emitter, Reg
-from rushlight.compile.layout import vectors_in_width
+from rushlight.compile.layout import vectors_in_width, width_of
 from rushlight.compile.llvm import vector_registers
 from rushlight.compile.nonzero import TOGETHER, Among, Lists, integer_of
 from rushlight.compile.tiles import (
@@ -27,7 +27,7 @@ from rushlight.compile.tiles import (
     vectors_of,
 )
 
-PANEL_ROWS = 6  # of tiles that go through panels
+PANEL_ROWS = 6  # of tiles that go through panels, or half of that through two at a time
 STAGE = 16 << 10  # bytes of a panel that a tile meets before the next one does
 
 
@@ -79,6 +79,10 @@ def _panel_nesting(spec: Contraction) -> Nesting:
     where they are the left operand, so that they stay in its cache.
     """
     rows, width = min(PANEL_ROWS, spec.m), vectors_in_width() * spec.lanes
+    fits = spec.b_in_panels or _is_copied(spec, 2 * width)
+    if vector_registers() == 16 and spec.n > width and fits and not spec.in_strips:
+        # Lower tiles have a row that is not zero at fewer steps of k, and load as little in each.
+        rows, width = min(PANEL_ROWS // 2, spec.m), 2 * width
     tiles = -(-spec.m // rows)
     if spec.in_strips:
         # Strips go by once for each part of the left operand, which stays in the second cache meanwhile.
@@ -108,26 +112,23 @@ def _rows_of_part(spec: Contraction, nesting: Nesting) -> int:
     return min(spec.m, (-(-tiles // nesting.parts) + 1) * nesting.rows)
 
 
-def lists_for(spec: Contraction, is_in_panels: bool) -> Lists | None:
+def lists_for(spec: Contraction) -> Lists | None:
     """The lists with which steps of k could be left out, if tiles follow each other in a way that allows it:
     several with the same columns of B, which are worth a look whether they are finite, and whose rows lie as
     in panels; and there are several panels, for which it is worth making lists.
-
-    Args:
-        spec: sizes.
-        is_in_panels: whether B is.
     """
     nesting = _nesting(spec)
-    if not nesting.parts or spec.in_strips or spec.n <= nesting.columns:
+    if not nesting.parts or spec.in_strips or spec.n <= width_of(spec.kind):
         return None
-    if not is_in_panels and not _is_copied(spec, nesting):
+    if not spec.b_in_panels and not _is_copied(spec, nesting.columns):
         return None
-    return Lists(spec.m, spec.k, nesting.rows, _stage(spec, nesting, True), nesting.columns)
+    apart = width_of(spec.kind) if spec.b_in_panels else nesting.columns
+    return Lists(spec.m, spec.k, nesting.rows, _stage(spec, nesting, True), apart)
 
 
-def _is_copied(spec: Contraction, nesting: Nesting) -> bool:
-    """Whether columns of B that are in no panel are copied to where their rows lie as in one."""
-    return spec.k * nesting.columns * BYTES[spec.kind] <= NEAR
+def _is_copied(spec: Contraction, width: int) -> bool:
+    """Whether so many columns of B that are in no panel are copied to where their rows lie as in one."""
+    return spec.k * width * BYTES[spec.kind] <= NEAR
 
 
 def lanes_along_j(
@@ -171,10 +172,11 @@ def _through_panels(
     width, parts = nesting.columns, nesting.parts
     full, rest = divmod(spec.n, width)
     tiles = -(-spec.m // nesting.rows)
-    is_copied = spec.b.panels is None and _is_copied(spec, nesting)
-    near = e.stack(spec.kind, spec.lanes, spec.k * vectors_in_width()) if is_copied else ""
+    is_copied = not spec.b_in_panels and _is_copied(spec, width)
+    vectors = width // spec.lanes
+    near = e.stack(spec.kind, spec.lanes, spec.k * vectors) if is_copied else ""
     stage, rows_of_part = _stage(spec, nesting, spec.listed is not None), _rows_of_part(spec, nesting)
-    sums = e.stack(spec.kind, spec.lanes, rows_of_part * vectors_in_width()) if stage < spec.k else ""
+    sums = e.stack(spec.kind, spec.lanes, rows_of_part * vectors) if stage < spec.k else ""
 
     def divided(value: Reg, by: int) -> tuple[Reg, Reg]:
         return e.binary("udiv", value, e.const(by, "i8")), e.binary("urem", value, e.const(by, "i8"))
@@ -182,11 +184,11 @@ def _through_panels(
     def tiles_below(column: Reg, columns: int, place: Reg) -> None:
         right = spec.b._replace(pointer=spec.element(e, spec.b, 0, column))
         if is_copied:
-            right = _copied(e, spec, right, near, columns)
+            right = _copied(e, spec, right, near, width, columns)
         begin, _ = divided(e.times(place, tiles), parts)
         end, _ = divided(e.times(plus(e, place, 1), tiles), parts)
         if sums:
-            _in_stages(e, spec, finish, nesting.rows, stage, column, columns, right, (begin, end), sums)
+            _in_stages(e, spec, finish, nesting, stage, column, columns, right, (begin, end), sums)
             return
         is_followed = _follows_lists(e, spec, right, columns, spec.k)
 
@@ -224,7 +226,7 @@ def _follows_lists(
     rows = e.select(is_worth, e.index(count), e.const(0, "i8"))
     with e.loop(0, rows, 1, [none]) as loop:
         (odd,) = loop.carry
-        for vector in vectors_of(e, spec, row_of(e, spec, right, loop.index), columns):
+        for vector in vectors_of(e, spec, right, row_of(e, spec, right, loop.index), columns):
             nothing = e.binary("fsub", vector, vector)  # which it is only of finite numbers
             odd = e.binary(
                 "or", odd, e.op(f"bitcast {nothing.type} {nothing.text} to {odd.type}", whole, spec.lanes)
@@ -246,7 +248,7 @@ def _in_stages(
     e: Emitter,
     spec: Contraction,
     finish: Finish,
-    height: int,
+    nesting: Nesting,
     steps: int,
     column: Reg,
     columns: int,
@@ -257,7 +259,7 @@ def _in_stages(
     """Some tiles of a panel, summed over a few steps of k at a time, so that those rows of it stay in the
     nearest cache from tile to tile. Meanwhile `sums` are in memory.
     """
-    kind, lanes, width = spec.kind, spec.lanes, vectors_in_width() * spec.lanes
+    kind, lanes, height, width = spec.kind, spec.lanes, nesting.rows, nesting.columns
     nv = -(-columns // lanes)
     stages = -(-spec.k // steps)
     top = e.times(part[0], height)
@@ -295,10 +297,10 @@ def _in_stages(
     in_units(e, spec.m, height, part, finished)
 
 
-def _copied(e: Emitter, spec: Contraction, right: Matrix, near: str, columns: int) -> Matrix:
-    """Some columns of an operand, copied to where they lie without gaps."""
+def _copied(e: Emitter, spec: Contraction, right: Matrix, near: str, width: int, columns: int) -> Matrix:
+    """Some columns of an operand, copied to where rows lie so many elements apart."""
     with e.loop(0, spec.k) as loop:
-        target = e.pointer(near, e.times(loop.index, vectors_in_width() * spec.lanes), spec.kind)
-        for v, each in enumerate(vectors_of(e, spec, row_of(e, spec, right, loop.index), columns)):
+        target = e.pointer(near, e.times(loop.index, width), spec.kind)
+        for v, each in enumerate(vectors_of(e, spec, right, row_of(e, spec, right, loop.index), columns)):
             e.store(each, e.pointer(target, v * spec.lanes, spec.kind))
-    return Matrix(near, vectors_in_width() * spec.lanes, 1)
+    return Matrix(near, width, 1)

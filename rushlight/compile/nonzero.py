@@ -68,13 +68,14 @@ def _together(count: int) -> int:
 
 
 def copy_marking(
-    e: Emitter, marks: Marks, kind: str, pointer: str, row: Reg, target: str, source: str
+    e: Emitter, marks: Marks, kind: str, pointer: str, row: Reg, target: str, source: str, coming: str
 ) -> None:
-    """Copy a row of a batch, and make its marks on the way."""
+    """Copy a row of a batch, and make its marks on the way; memory is asked for the row that comes next."""
     whole = integer_of(kind)
 
     def block(number: Reg, size: int) -> None:
         at, to = (e.pointer(each, e.times(number, BITS), kind) for each in (source, target))
+        e.prefetch(e.pointer(coming, e.times(number, BITS), kind))
         mask = e.mask(size, BITS) if size < BITS else None
         found = e.load(at, whole, BITS, mask)
         e.store(found, to, mask)

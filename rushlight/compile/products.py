@@ -367,8 +367,7 @@ def lists_of(
     """The lists of steps that are worth taking, if the product could go by such (see `nonzero`)."""
     if way not in (COLUMNS, ROWS) or len(product.domain) > 2 or product.k < MANY_STEPS:
         return None
-    right = factors(product, way)[1].access.buffer
-    return nests.lists_for(_sizes(product, way, statements, panels), right.number in panels)
+    return nests.lists_for(_sizes(product, way, statements, panels))
 
 
 def product_units(
@@ -399,6 +398,7 @@ def _sizes(
     found = [panels[number] for number in beside if number in panels]
     return spec._replace(
         in_panels=bool(found) or right.number in panels,
+        b_in_panels=right.number in panels,
         in_strips=right.panels is not None,
         in_turned_panels=any(each.is_turned for each in found),
     )

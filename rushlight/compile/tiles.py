@@ -80,15 +80,16 @@ def row_of(e: Emitter, spec: Contraction, matrix: Matrix, row: Reg | int) -> str
     return spec.element(e, matrix, row, 0)
 
 
-def vectors_of(e: Emitter, spec: Contraction, start: str, columns: int) -> list[Reg]:
-    """So many neighbouring elements."""
-    count, tail = -(-columns // spec.lanes), columns % spec.lanes
-    mask = e.mask(tail, spec.lanes) if tail else None
-    masks = [None] * (count - 1) + [mask]
-    return [
-        e.load(e.pointer(start, v * spec.lanes, spec.kind), spec.kind, spec.lanes, each)
-        for v, each in enumerate(masks)
-    ]
+def vectors_of(e: Emitter, spec: Contraction, matrix: Matrix, start: str, columns: int) -> list[Reg]:
+    """So many neighbouring elements of a row."""
+    return [_vector_of(e, spec, matrix, start, columns, v) for v in range(-(-columns // spec.lanes))]
+
+
+def _vector_of(e: Emitter, spec: Contraction, matrix: Matrix, start: str, columns: int, v: int) -> Reg:
+    """One vector of these."""
+    there = min(columns - v * spec.lanes, spec.lanes)
+    mask = e.mask(there, spec.lanes) if there < spec.lanes else None
+    return e.load(e.pointer(start, matrix.along(v * spec.lanes), spec.kind), spec.kind, spec.lanes, mask)
 
 
 def compute_tile(
@@ -147,14 +148,16 @@ def _summed(
     if spec.k <= 4:
         for few in range(spec.k):
             there = _numbers_at(e, spec, starts, few)
-            sums = _step(e, spec, there, row_of(e, spec, right, few), columns, sums)
+            sums = _step(e, spec, there, right, row_of(e, spec, right, few), columns, sums)
         return sums
     coming: list[_Ahead] = []
     for each in streams:
         if each.panels is not None:
-            # the same of the tile after the next below it in the panel
-            below = each.panels.address(e, each.pointer, plus(e, row, 2 * mi), column, each.kind)
-            coming.append(_Ahead(e, below, each.kind, mi * each.panels.width, spec.k))
+            # the same of the tile after the next below it in its panels
+            for v in range(0, columns, each.panels.width):
+                at = plus(e, row, 2 * mi), plus(e, column, v)
+                below = each.panels.address(e, each.pointer, *at, each.kind)
+                coming.append(_Ahead(e, below, each.kind, mi * each.panels.width, spec.k))
         else:
             # this tile's share of the next rows
             each_column = -(-mi * each.length // spec.n)
@@ -185,13 +188,15 @@ def steps_of_sums(
         with e.loop(0, among.listed(e), 1, sums) as loop:
             k, distance = among.step(e, loop.index)
             b_row = e.pointer(right.pointer, distance, spec.kind)
-            loop.next = _step(e, spec, _numbers_at(e, spec, starts, k), b_row, columns, loop.carry)
+            there = _numbers_at(e, spec, starts, k)
+            loop.next = _step(e, spec, there, right, b_row, columns, loop.carry)
         count, sums = among.others(e, count), loop.carry
     with e.loop(0, count, 1, sums) as loop:
         for share in coming:
             share.fetch(loop.index)
         there = _numbers_at(e, spec, starts, loop.index)
-        loop.next = _step(e, spec, there, row_of(e, spec, right, loop.index), columns, loop.carry)
+        b_row = row_of(e, spec, right, loop.index)
+        loop.next = _step(e, spec, there, right, b_row, columns, loop.carry)
     return loop.carry
 
 
@@ -228,17 +233,30 @@ def _step(
     e: Emitter,
     spec: Contraction,
     numbers: Sequence[str],
+    right: Matrix,
     b_row: str,
     columns: int,
     sums: Sequence[Reg],
 ) -> list[Reg]:
-    vectors = vectors_of(e, spec, b_row, columns)
-    following: list[Reg] = []
-    for each in numbers:
-        spread = e.splat(e.load(each, spec.kind), spec.lanes)
-        for vector in vectors:
-            following.append(e.intrinsic("fma", spread, vector, sums[len(following)]))
-    return following
+    nv, made = -(-columns // spec.lanes), list(sums)
+
+    def spread(number: str) -> Reg:
+        return e.splat(e.load(number, spec.kind), spec.lanes)
+
+    # What there are fewer of stays in registers, while the others come one by one.
+    if len(numbers) < nv:
+        rows = [spread(each) for each in numbers]
+        for v in range(nv):
+            vector = _vector_of(e, spec, right, b_row, columns, v)
+            for i, number in enumerate(rows):
+                made[i * nv + v] = e.intrinsic("fma", number, vector, made[i * nv + v])
+        return made
+    vectors = vectors_of(e, spec, right, b_row, columns)
+    for i, each in enumerate(numbers):
+        number = spread(each)
+        for v, vector in enumerate(vectors):
+            made[i * nv + v] = e.intrinsic("fma", number, vector, made[i * nv + v])
+    return made
 
 
 class _Ahead:
