@@ -19,7 +19,7 @@ from rushlight.compile.emit import BYTES
 from rushlight.compile.function import CROSSING, ERROR, Function
 from rushlight.compile.many import Run, row_bytes
 from rushlight.compile.nonzero import WORTH
-from rushlight.compile.program import Buffer
+from rushlight.compile.program import Buffer, Window
 from rushlight.compile.schedule import Kernels
 from rushlight.storage import LINE
 
@@ -46,6 +46,40 @@ def _addresses(f: Function, table: str, numbers: Sequence[int], batch: Batch) ->
     return [batch.get(number) or f.pointer(table, number) for number in numbers]
 
 
+class _Batches:
+    """This thread's copies of arguments: of a step, and of the next."""
+
+    def __init__(self, run: Run, windows: Sequence[Window]) -> None:
+        self.run, self.windows = run, windows
+        self.memory = {
+            each.buffer.number: (_room(run.f, each.nbytes), _room(run.f, each.nbytes)) for each in windows
+        }
+
+    def begin(self) -> None:
+        """Fetch those of the first step."""
+        for each in self.windows:
+            self._fetch(each, self.memory[each.buffer.number][0], "0")
+
+    def prepare(self, step: str) -> None:
+        """Fetch those of the step after ``%s``."""
+        for each in self.windows:
+            self._fetch(each, self.run.in_turns(self.memory[each.buffer.number])[1], step)
+
+    def both(self) -> tuple[Batch, Batch]:
+        """Those of ``%s``, and of the step after it."""
+        turns = {number: self.run.in_turns(each) for number, each in self.memory.items()}
+        one, other = ({number: each[place] for number, each in turns.items()} for place in range(2))
+        return one, other
+
+    def _fetch(self, window: Window, to: str, step: str) -> None:
+        self.run.fetch(window, to, step, "0", str(window.shape[0]))
+
+
+def _room(f: Function, size: int) -> str:
+    """So many bytes of the stack."""
+    return f.op(f"alloca [{size} x i8], align {LINE}")
+
+
 class Loop(Protocol):
     """The loop that crosses, and what it wants before and after."""
 
@@ -70,29 +104,20 @@ class RowByRow:
         first, last = calls.first, calls.last
         e = emit_both(crossing, last.numbers, first.numbers, plan.stored, plan.spared)
         self.name = run.kernels.add("update_and_next", e, len(last.numbers) + len(first.numbers), True)
-        self.batches = {
-            each.buffer.number: [run.f.op(f"alloca [{each.nbytes} x i8], align 64") for _ in range(2)]
-            for each in crossing.arguments
-        }
+        self.batches = _Batches(run, crossing.arguments)
 
     def enter(self) -> None:
         """A copy of the batch."""
-        for window in self.crossing.arguments:
-            to = self.batches[window.buffer.number][0]
-            self.run.fetch(window, to, "0", "0", str(window.shape[0]))
+        self.batches.begin()
 
     def prepare(self, step: str) -> None:
         """A copy of the batch."""
-        for window in self.crossing.arguments:
-            _, to = self.run.in_turns(self.batches[window.buffer.number])
-            self.run.fetch(window, to, step, "0", str(window.shape[0]))
+        self.batches.prepare(step)
 
     def turn(self, later: str) -> None:
         """Some rows at a time, and between them memory is asked for lines of a batch."""
         run, f, crossing = self.run, self.run.f, self.crossing
-        turns = {number: run.in_turns(each) for number, each in self.batches.items()}
-        current, following = ({number: each[place] for number, each in turns.items()} for place in range(2))
-        given = self.calls.given(f, run.other_table, "%table", current, following)
+        given = self.calls.given(f, run.other_table, "%table", *self.batches.both())
         rows = crossing.store.buffer.size // crossing.store.strides[0]
         parts = -(-rows // UNIT)
         low, high = f.part(parts)
@@ -132,11 +157,9 @@ class ByColumns:
         size = column_lists.lists_bytes(columns)
         self.lists, self.all = (_room(f, size), _room(f, size)), _room(f, size)
         self.bounds = _room(f, columns.units * BYTES[columns.kind])
-        self.others = {
-            each.buffer.number: (_room(f, each.nbytes), _room(f, each.nbytes))
-            for each in columns.crossing.arguments
-            if each is not columns.window
-        }
+        self.others = _Batches(
+            run, [each for each in columns.crossing.arguments if each is not columns.window]
+        )
         given = calls.last.numbers, calls.first.numbers
         e = column_loop.emit_both(columns, *given, plan.stored)
         self.both = kernels.add("update_and_next", e, sum(map(len, (*given, column_loop.EXTRAS))), True)
@@ -149,29 +172,23 @@ class ByColumns:
         f = self.run.f
         self._copy(self.into, self.bounds)
         f.line(f"call void @{self.list_all}(ptr {self.all})")
-        self._note(self.rows[0], self.lists[0], "0")
-        for window in self.columns.crossing.arguments:
-            if window is not self.columns.window:
-                to, _ = self.others[window.buffer.number]
-                self.run.fetch(window, to, "0", "0", str(window.shape[0]))
+        _note_batch(self.run, self.columns, self.rows[0], self.lists[0], "0")
+        self.others.begin()
 
     def prepare(self, step: str) -> None:
         """Where the rows of the batch are, and what of it is not zero."""
         run = self.run
         (_, rows), (_, lists) = run.in_turns(self.rows), run.in_turns(self.lists)
-        self._note(rows, lists, step)
-        for window in self.columns.crossing.arguments:
-            if window is not self.columns.window:
-                _, to = run.in_turns(self.others[window.buffer.number])
-                run.fetch(window, to, step, "0", str(window.shape[0]))
+        _note_batch(run, self.columns, rows, lists, step)
+        self.others.prepare(step)
 
     def turn(self, later: str) -> None:
         """The loop over this thread's panels."""
         run, f, columns = self.run, self.run.f, self.columns
-        turns = {number: run.in_turns(each) for number, each in self.others.items()}
-        turns[columns.window.buffer.number] = run.in_turns(self.rows)
-        current, following = ({number: each[place] for number, each in turns.items()} for place in range(2))
-        given = self.calls.given(f, run.other_table, "%table", current, following)
+        number = columns.window.buffer.number
+        batches = ({number: rows} for rows in run.in_turns(self.rows))
+        pair = [{**other, **rows} for other, rows in zip(self.others.both(), batches, strict=True)]
+        given = self.calls.given(f, run.other_table, "%table", *pair)
         extras = [self._panels(), *run.in_turns(self.lists), self.all, self.bounds]
         extras += run.batch_of(columns.window, later)
         given = ", ".join([given, *(f"ptr {each}" for each in extras)])
@@ -193,14 +210,6 @@ class ByColumns:
         given = ", ".join(f"ptr {each}" for each in (self._panels(), weights, *others))
         low, high = f.part(self.columns.units)
         f.line(f"call void @{function}({given}, i64 {low}, i64 {high})")
-
-    def _note(self, rows: str, lists: str, step: str) -> None:
-        _note_batch(self.run, self.columns, rows, lists, step)
-
-
-def _room(f: Function, size: int) -> str:
-    """So many bytes of the stack."""
-    return f.op(f"alloca [{size} x i8], align {LINE}")
 
 
 def _note_batch(run: Run, columns: Columns, rows: str, lists: str, step: str) -> None:
@@ -279,7 +288,7 @@ def _choice(run: Run, columns: Columns | None) -> str:
 def _text(run: Run, plan: Plan, crossing: Crossing, calls: Calls, loop: Loop) -> str:
     """The text of a function that runs many steps with a loop."""
     f = run.f
-    own = {each.buffer.number: f.op(f"alloca [{each.nbytes} x i8], align 64") for each in crossing.arguments}
+    own = {each.buffer.number: _room(f, each.nbytes) for each in crossing.arguments}
     elsewhere = read_elsewhere(plan, crossing)
     flag = f.op(f"getelementptr i8, ptr %sync, i64 {CROSSING}")
 

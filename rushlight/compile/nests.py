@@ -1,8 +1,8 @@
 """In which order register tiles (see `tiles`) follow each other, and what part of them is a thread's.
 
 Without panels, rows of tiles or columns of them; where the operand in lanes, or what finished tiles are
-wanted with, lies in panels (see `layout`), one panel after another, or two panels side by side. Invariant: each tile is computed once, by
-one thread.
+wanted with, lies in panels (see `layout`), one panel after another, or two side by side after two others.
+Invariant: each tile is computed once, by one thread.
 """
 
 from __future__ import annotations
