@@ -289,3 +289,42 @@ def test_layers_that_do_not_fill_vectors(found):
     x, y = data(columns=2000)
     assert_equal_runs(lambda: network(2000, 9), x, y)
     assert all(each is None for each in found)
+
+
+@pytest.mark.parametrize("kind", ["skip", "gate", "rate", "twice"])
+def test_batches_and_updates_that_are_used_otherwise(found, kind):
+    """Loops that read the batch themselves, or add the product twice, go through rows."""
+    x, y = data()
+    ends = []
+    for together in (True, False):
+        model = network()
+        optimizer = sgd(model.parameters())
+
+        def step(x, y, model=model, optimizer=optimizer):
+            hidden = model[0](x)
+            if kind == "skip":
+                hidden = hidden + x[:, :WIDTH]
+            elif kind == "gate":
+                hidden = F.relu(hidden) * x[:, 700 : 700 + WIDTH]
+            loss = F.cross_entropy(model[2](F.relu(hidden)), y)
+            optimizer.zero_grad()
+            loss.backward()
+            with rl.no_grad():
+                weight = model[0].weight
+                if kind == "rate":
+                    weight.sub_(weight.grad * x[1, 5])
+                elif kind == "twice":
+                    weight.add_(weight.grad).sub_(weight.grad * 1.1)
+                else:
+                    optimizer.step()
+            return loss
+
+        compiled = rl.compile(step)
+        for _ in range(2):
+            compiled(x[:2], y[:2])
+        loader = DataLoader(TensorDataset(x, y), batch_size=2)
+        losses = compiled.over(loader) if together else rl.stack([compiled(*batch) for batch in loader])
+        ends.append([losses.detach().numpy(), model[0].weight.detach().numpy().copy()])
+    for array, other in zip(*ends, strict=True):
+        assert np.array_equal(array, other)
+    assert all(each is None for each in found) and (found or kind == "twice")

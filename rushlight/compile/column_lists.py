@@ -7,8 +7,9 @@ listed, all numbers of the batch are zero.
 
 from __future__ import annotations
 
-from rushlight.compile.crossing_columns import Columns
+from rushlight.compile.crossing_columns import ColumnPlan
 from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.function import Function
 from rushlight.compile.nonzero import (
     BITS,
     TOGETHER,
@@ -22,32 +23,37 @@ from rushlight.compile.nonzero import (
     word_at,
 )
 
-HEAD = 4  # words before the lists
-LARGEST = 2  # of these, where the largest number is
+HEAD = 4  # words before the lists: how many columns they have, and the largest number, of up to two words
+LARGEST = 2  # where that is, eight bytes from the start
 
 
-def _apart(columns: Columns) -> int:
+def _apart(columns: ColumnPlan) -> int:
     """How many words lists lie apart: a count, and the numbers, which are written several at a time."""
     return 1 + columns.blocks + BITS
 
 
-def lists_bytes(columns: Columns) -> int:
+def lists_bytes(columns: ColumnPlan) -> int:
     """How much memory the lists for a batch take."""
     return BYTES[WORD] * (HEAD + columns.lanes * _apart(columns))
 
 
-def list_of(e: Emitter, columns: Columns, lists: str, lane: Reg) -> tuple[Reg, str]:
+def list_of(e: Emitter, columns: ColumnPlan, lists: str, lane: Reg) -> tuple[Reg, str]:
     """How many columns of a lane are listed, and where: for each, how far it is from the lane's first."""
     start = e.pointer(e.pointer(lists, HEAD, WORD), e.times(lane, _apart(columns)), WORD)
     return word_at(e, start), e.pointer(start, 1, WORD)
 
 
-def largest_number(e: Emitter, columns: Columns, lists: str) -> Reg:
+def total_listed(f: Function, lists: str) -> str:
+    """How many columns the lists of a batch have."""
+    return f.op(f"zext i32 {f.op(f'load i32, ptr {lists}, align 4')} to i64")
+
+
+def largest_number(e: Emitter, columns: ColumnPlan, lists: str) -> Reg:
     """How large the numbers of the batch are."""
     return e.load(e.pointer(lists, LARGEST, WORD), columns.kind)
 
 
-def emit_all(columns: Columns) -> Emitter:
+def emit_all(columns: ColumnPlan) -> Emitter:
     """List all columns: ``(lists)``."""
     e = Emitter()
     with e.loop(0, columns.lanes) as lane:
@@ -60,7 +66,7 @@ def emit_all(columns: Columns) -> Emitter:
     return e
 
 
-def emit_lists(columns: Columns) -> Emitter:
+def emit_column_lists(columns: ColumnPlan) -> Emitter:
     """List the columns in which a batch is not zero: ``(lists, addresses of its rows)``."""
     e = Emitter()
     flag = "u1" if columns.lanes <= 8 else "i2"  # with a bit for each lane
@@ -87,7 +93,7 @@ def emit_lists(columns: Columns) -> Emitter:
     return e
 
 
-def _flag(e: Emitter, columns: Columns, flag: str, flags: str) -> Reg:
+def _flag(e: Emitter, columns: ColumnPlan, flag: str, flags: str) -> Reg:
     """Flag what is not zero in some row, and find in each lane how large its numbers are."""
     kind, lanes = columns.kind, columns.lanes
     rows = [e.address_at("%b1", e.const(row, "i8")) for row in range(columns.batch)]

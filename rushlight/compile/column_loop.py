@@ -14,7 +14,7 @@ from rushlight.compile.body import Body, Place
 from rushlight.compile.column_lists import largest_number, list_of
 from rushlight.compile.contract import plus
 from rushlight.compile.crossing import kept_of
-from rushlight.compile.crossing_columns import Columns
+from rushlight.compile.crossing_columns import ColumnPlan
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.nonzero import WORD, largest_of, most_of, sizes, word_at
 from rushlight.storage import LINE
@@ -25,14 +25,15 @@ FAR = {"f4": 1e37, "f8": 1e306}  # weights below that are finite, whatever sums 
 EXTRAS = ("panels", "lists", "next_lists", "all", "bounds", "data", "later")
 
 
-def emit_both(
-    columns: Columns,
+def emit_column_loop(
+    columns: ColumnPlan,
     last_numbers: Sequence[int],
     first_numbers: Sequence[int],
     stored: Collection[object],
 ) -> Emitter:
     """The code of both groups as one: ``(buffers of the last group of a step, those of the first group of the
-    next, EXTRAS, first, last)``; units are panels. Instead of a batch it gets the addresses of its rows.
+    next, EXTRAS, first, last)``; units are panels. Instead of a batch it gets the addresses of its rows, so
+    nothing but the two products may read that, as `columns_of` sees to.
     """
     e = Emitter()
     loop = _Loop(e, columns, last_numbers, first_numbers, stored)
@@ -46,7 +47,7 @@ class _Loop:
     def __init__(
         self,
         e: Emitter,
-        columns: Columns,
+        columns: ColumnPlan,
         last_numbers: Sequence[int],
         first_numbers: Sequence[int],
         stored: Collection[object],
@@ -77,7 +78,7 @@ class _Loop:
             for v in range(0, count, lanes)
         ]
         slopes = self._slopes(row, masks)
-        is_small = self._is_small(unit, slopes)
+        is_small = self._move_bound(unit, slopes)
         lists, next_lists = (
             e.address_of(is_small, self.extra[each], self.extra["all"]) for each in ("lists", "next_lists")
         )
@@ -122,9 +123,10 @@ class _Loop:
             for i in range(self.columns.batch)
         ]
 
-    def _is_small(self, unit: Reg, slopes: Sequence[Sequence[Reg]]) -> Reg:
-        """Whether all weights of a panel are finite and will be after this step, and what they are moved by
-        is: with NaN anywhere this compares NaN.
+    def _move_bound(self, unit: Reg, slopes: Sequence[Sequence[Reg]]) -> Reg:
+        """Move the bound of a panel as far as this step may move its weights; whether these are then surely
+        finite, and what they are moved by is: with NaN anywhere it becomes NaN. If they are not, all columns
+        are taken from then on until weights come into panels anew.
         """
         e, kind, lanes = self.e, self.columns.kind, self.columns.lanes
         steepest = largest_of(e, most_of(e, [sizes(e, each) for row in slopes for each in row]), kind)

@@ -63,13 +63,12 @@ Meanwhile = Callable[[Reg, Reg], None]
 class Contraction(NamedTuple):
     """One product: sizes, operands, element kind, lanes of a vector.
 
-    `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels, or
-    what finished pieces of C are wanted with; `b_in_panels` that B does, `in_turned_panels` that the latter
-    does so turned; `in_strips`
-    that B alone does, as a temporary (see `strips`). What is to be done `meanwhile` is done with every
-    finished tile; `by_columns` says in which order threads share these. Some steps of k may be `listed` as
-    those at which A is not zero. `is_short` says that little follows a finished piece; `either` writes that
-    for steps of one and of another kind, if there are two.
+    `turned` says that columns of C, not rows, are contiguous in memory; `in_panels` that B lies in panels
+    (`b_in_panels`), or what finished pieces of C are wanted with (which may do so turned:
+    `in_turned_panels`); `in_strips` that B alone does, as a temporary (see `strips`). What is to be done
+    `meanwhile` is done with every finished tile; `by_columns` says in which order threads share these. Some
+    steps of k may be `listed` as those at which A is not zero. `is_short` says that little follows a
+    finished piece; `either` writes that for steps of one and of another kind, if there are two.
     """
 
     m: int

@@ -2,9 +2,9 @@
 
 With batches of a few rows a step is little more than reading its weights and writing them back. What the
 last group of a step writes, the first product of the next reads again, after all of it has left the nearest
-cache. Where nothing comes between, the two are one loop (`emit_both`), which `run_crossing` in `many` runs
-between steps. Invariant: every element is computed as the two groups would have done it, from the same
-numbers.
+cache. Where nothing comes between, the two are one loop (`emit_both`), which ``run_crossing`` runs between
+steps (see `many_crossing`). Invariant: every element is computed as the two groups would have done it, from
+the same numbers.
 """
 
 from __future__ import annotations

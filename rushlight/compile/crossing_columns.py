@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 
 MOST_SUMS = 8  # vectors of them under way, with 16 registers; twice as many with more
 FULL = 3, 4  # of the lanes that the rows of weights take, rows fill so many at least
-PRODUCT, WEIGHT, FIXED = "product", "weight", "fixed"  # what an expression is made of
+# What an expression is: a multiple of the product; the weight; the weight and such a multiple, once; one
+# number for all places, wherever it is read.
+PRODUCT, WEIGHT, UPDATED, FIXED = "product", "weight", "updated", "fixed"
 
 
-class Columns(NamedTuple):
-    """Such a loop.
+class ColumnPlan(NamedTuple):
+    """How such a loop goes.
 
     Args:
         crossing: the two groups.
@@ -119,7 +121,7 @@ def _apart(columns: int, lanes: int, width: int) -> int:
     return (lanes * _blocks(columns, lanes) + BETWEEN_PANELS) * width
 
 
-def columns_of(plan: Plan, crossing: Crossing) -> Columns | None:
+def columns_of(plan: Plan, crossing: Crossing) -> ColumnPlan | None:
     """How the loop of two steps can go through columns; None if it cannot, or if they do not fill vectors."""
     first, last, weights = crossing.first.product, crossing.last.product, crossing.store.buffer
     assert first is not None and last is not None
@@ -135,7 +137,13 @@ def columns_of(plan: Plan, crossing: Crossing) -> Columns | None:
         return None
     if last.a.strides[0] != 1 or last.a.picks or weights.number in read_elsewhere(plan, crossing):
         return None
-    if any(access.buffer is weights for each in crossing.first.statements for access in each.loads):
+    if any(access.buffer is weights for each in crossing.first.statements for access in each.reads()):
+        return None
+    # Only the two products may read the batch: the loop has addresses of rows instead.
+    both = (*crossing.first.statements, *crossing.last.statements)
+    if last.a.buffer is window.buffer or any(
+        a.buffer is window.buffer for each in both for a in each.reads()
+    ):
         return None
     lanes, kind = lanes_of(first), kind_of(weights.dtype)
     if rows * FULL[1] < -(-rows // lanes) * lanes * FULL[0]:
@@ -148,12 +156,13 @@ def columns_of(plan: Plan, crossing: Crossing) -> Columns | None:
         vectors *= 2
     size = -(-rows // (vectors * lanes)) * _apart(columns, lanes, vectors * lanes)
     panels = plan.lasting_temporary(size, weights.dtype, "panels", 1)
-    return Columns(crossing, window, weights, rows, columns, panels, kind, lanes, vectors)
+    return ColumnPlan(crossing, window, weights, rows, columns, panels, kind, lanes, vectors)
 
 
 def _leaves_weights(group: Group, store: Access, stored: Container[object], spared: Container[int]) -> bool:
     """Whether a group changes nothing that lasts where its product is zero, if all else is finite: weights to
-    which a multiple of the product is added, and nothing else.
+    which a multiple of the product is added, and nothing else. It is added once, so that weights are moved as
+    far as zeros would be (`column_loop` relies on it), and on no way further.
     """
     product = group.product
     assert product is not None
@@ -164,13 +173,11 @@ def _leaves_weights(group: Group, store: Access, stored: Container[object], spar
         if found is None or each.fold or each.add or (lasts and each.store != store):
             return False
         known[each.store] = found
-    return known[store] == WEIGHT and (product not in stored or product.store.buffer.number in spared)
+    return known[store] == UPDATED and (product not in stored or product.store.buffer.number in spared)
 
 
 def _made_of(statement: Statement, known: dict[Access, str]) -> str | None:
-    """What a statement's value is: a multiple of the product, the weight and such a multiple, what is the
-    same everywhere; None if it is something else.
-    """
+    """What a statement's value is; None if it is nothing of that."""
     fixed = same_everywhere(statement.expr, statement.loads, {each.buffer.number for each in known})
     found: dict[Expr, str | None] = {}
     for node in in_order([statement.expr]):
@@ -188,17 +195,15 @@ _MADE: dict[tuple[str | None, ...], str] = {
     ("neg", PRODUCT): PRODUCT,
     ("mul", PRODUCT, FIXED): PRODUCT,
     ("mul", FIXED, PRODUCT): PRODUCT,
-    ("add", PRODUCT, PRODUCT): PRODUCT,
-    ("sub", PRODUCT, PRODUCT): PRODUCT,
-    ("add", WEIGHT, PRODUCT): WEIGHT,
-    ("add", PRODUCT, WEIGHT): WEIGHT,
-    ("sub", WEIGHT, PRODUCT): WEIGHT,
-    ("fma", PRODUCT, FIXED, WEIGHT): WEIGHT,
-    ("fma", FIXED, PRODUCT, WEIGHT): WEIGHT,
+    ("add", WEIGHT, PRODUCT): UPDATED,
+    ("add", PRODUCT, WEIGHT): UPDATED,
+    ("sub", WEIGHT, PRODUCT): UPDATED,
+    ("fma", PRODUCT, FIXED, WEIGHT): UPDATED,
+    ("fma", FIXED, PRODUCT, WEIGHT): UPDATED,
 }
 
 
-def emit_into_panels(columns: Columns) -> Emitter:
+def emit_into_panels(columns: ColumnPlan) -> Emitter:
     """Copy weights to panels, and note how large those of each panel are: ``(panels, weights, bounds, first,
     last)``; units are panels.
     """
@@ -222,7 +227,7 @@ def emit_into_panels(columns: Columns) -> Emitter:
     return e
 
 
-def emit_from_panels(columns: Columns) -> Emitter:
+def emit_from_panels(columns: ColumnPlan) -> Emitter:
     """Copy panels to weights: ``(panels, weights, first, last)``; units are panels."""
     e = Emitter()
     kind, lanes = columns.kind, columns.lanes
@@ -241,18 +246,18 @@ def emit_from_panels(columns: Columns) -> Emitter:
     return e
 
 
-def _rows(e: Emitter, columns: Columns, unit: Reg) -> str:
+def _rows(e: Emitter, columns: ColumnPlan, unit: Reg) -> str:
     """Where a panel's rows of weights begin."""
     return e.pointer("%b1", e.times(unit, columns.width * columns.columns), columns.kind)
 
 
-def _block(e: Emitter, columns: Columns, panel: str, column: Reg) -> str:
+def _block(e: Emitter, columns: ColumnPlan, panel: str, column: Reg) -> str:
     """Where in a panel a column is that falls to the first lane."""
     block = e.binary("udiv", column, e.const(columns.lanes, "i8"))
     return e.pointer(panel, e.times(block, columns.width), columns.kind)
 
 
-def _largest(e: Emitter, columns: Columns, panel: str) -> Reg:
+def _largest(e: Emitter, columns: ColumnPlan, panel: str) -> Reg:
     """How large the numbers of a panel are."""
     kind, lanes = columns.kind, columns.lanes
     none = e.const(0, integer_of(kind), lanes)

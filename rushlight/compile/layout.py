@@ -22,7 +22,7 @@ BETWEEN_PANELS = 7
 
 
 def vectors_in_width() -> int:
-    """How many vectors wide a panel is, and the register tiles that go through it."""
+    """How many vectors wide a panel is. Register tiles are as wide as one, or two."""
     return 4 if vector_registers() == 32 else 2
 
 

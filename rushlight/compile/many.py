@@ -42,20 +42,21 @@ def row_bytes(window: Window) -> int:
 
 
 def _fetch_kernel(kernels: Kernels, window: Window, marks: Marks | None = None) -> str:
-    """A function that gathers rows: ``(to, from, numbers of rows, first, last)``; and makes their marks:
-    ``(to, from, numbers of rows, marks, first, last)``.
+    """A function that gathers rows: ``(to, from, numbers of rows, first, last)``; and makes their marks,
+    while memory is asked for the next: ``(to, from, numbers of rows, marks, first, last)``.
     """
     e = Emitter()
     row = row_bytes(window)
-    last_row = e.binary("sub", PART[1], e.const(1, "i8"))
     with e.loop(PART[0], PART[1]) as loop:
         source = _row(e, window, "%b1", "%b2", loop.index)
-        following = e.intrinsic("smin", e.binary("add", loop.index, e.const(1, "i8")), last_row)
-        coming = _row(e, window, "%b1", "%b2", following)
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
         if marks is None:
             e.copy(target, source, row)
         else:
+            after, last = (
+                e.binary("add", at, e.const(by, "i8")) for at, by in ((loop.index, 1), (PART[1], -1))
+            )
+            coming = _row(e, window, "%b1", "%b2", e.intrinsic("smin", after, last))
             copy_marking(e, marks, kind_of(window.dtype), "%b3", loop.index, target, source, coming)
     return kernels.add("fetch", e, 3, True) if marks is None else kernels.add("fetch_marking", e, 4, True)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from rushlight.compile import column_lists, column_loop, crossing_columns
 from rushlight.compile.batches import AT_ONCE
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall, emit_both, read_elsewhere
-from rushlight.compile.crossing_columns import Columns
+from rushlight.compile.crossing_columns import ColumnPlan
 from rushlight.compile.emit import BYTES
 from rushlight.compile.function import CROSSING, ERROR, Function
 from rushlight.compile.many import Run, row_bytes
@@ -87,7 +87,7 @@ class Loop(Protocol):
         """After the first group of the first step."""
 
     def prepare(self, step: str) -> None:
-        """Before the loop that begins a step, which is the one after ``%s``: its batch."""
+        """Before the loop that ends ``%s`` and begins `step`, which follows it: the batch of that."""
 
     def turn(self, later: str) -> None:
         """The loop at the end of ``%s``; `later` is the step after the one it begins."""
@@ -150,7 +150,7 @@ class ByColumns:
     the data have them.
     """
 
-    def __init__(self, run: Run, plan: Plan, columns: Columns, calls: Calls) -> None:
+    def __init__(self, run: Run, plan: Plan, columns: ColumnPlan, calls: Calls) -> None:
         self.run, self.columns, self.calls = run, columns, calls
         f, kernels = run.f, run.kernels
         self.rows = _room(f, 8 * columns.batch), _room(f, 8 * columns.batch)  # addresses
@@ -161,11 +161,13 @@ class ByColumns:
             run, [each for each in columns.crossing.arguments if each is not columns.window]
         )
         given = calls.last.numbers, calls.first.numbers
-        e = column_loop.emit_both(columns, *given, plan.stored)
-        self.both = kernels.add("update_and_next", e, sum(map(len, (*given, column_loop.EXTRAS))), True)
+        e = column_loop.emit_column_loop(columns, *given, plan.stored)
+        self.both = kernels.add(
+            "update_and_next_columns", e, sum(map(len, (*given, column_loop.EXTRAS))), True
+        )
         self.into = kernels.add("into_panels", crossing_columns.emit_into_panels(columns), 3, True)
         self.back = kernels.add("from_panels", crossing_columns.emit_from_panels(columns), 2, True)
-        self.list_all = kernels.add("list_all", column_lists.emit_all(columns), 1, False)
+        self.list_all = kernels.add("list_all_columns", column_lists.emit_all(columns), 1, False)
 
     def enter(self) -> None:
         """This thread's weights in panels, and the batch."""
@@ -212,10 +214,10 @@ class ByColumns:
         f.line(f"call void @{function}({given}, i64 {low}, i64 {high})")
 
 
-def _note_batch(run: Run, columns: Columns, rows: str, lists: str, step: str) -> None:
+def _note_batch(run: Run, columns: ColumnPlan, rows: str, lists: str, step: str) -> None:
     """Note where the rows of a step's batch are, and which columns are not zero."""
     run.note_rows(columns.window, rows, step)
-    name = run.kernels.add("list", column_lists.emit_lists(columns), 2, False)
+    name = run.kernels.add("list_columns", column_lists.emit_column_lists(columns), 2, False)
     run.f.line(f"call void @{name}(ptr {lists}, ptr {rows})")
 
 
@@ -241,7 +243,7 @@ def crossing_functions(
     return texts
 
 
-def _choice(run: Run, columns: Columns | None) -> str:
+def _choice(run: Run, columns: ColumnPlan | None) -> str:
     """The text of ``run_crossing``: by columns if those of some batches that are not zero are few enough. All
     threads look at the same batches.
     """
@@ -271,8 +273,7 @@ def _choice(run: Run, columns: Columns | None) -> str:
     ]
     step = f.op(f"udiv i64 {f.op(f'mul i64 %sample, {run.steps}')}, {samples}")
     _note_batch(run, columns, rows, lists, step)
-    listed = f.op(f"zext i32 {f.op(f'load i32, ptr {lists}, align 4')} to i64")
-    f.line(f"%sum = add i64 %total, {listed}")
+    f.line(f"%sum = add i64 %total, {column_lists.total_listed(f, lists)}")
     f.line("br label %look")
     f.lines.append("choose:")
     most = f.op(f"mul i64 {samples}, {columns.columns * WORTH[0]}")
@@ -325,7 +326,7 @@ def _text(run: Run, plan: Plan, crossing: Crossing, calls: Calls, loop: Loop) ->
         run.call_step(f.op(f"select i1 {is_last}, ptr %table, ptr {run.other_table}"), "0", "1")
         run.store_results()
         otherwise()
-        loop.prepare(next_step)
+        loop.prepare(next_step)  # meanwhile; the first thread does it later
     f.barrier()
     code = f.op(f"load i32, ptr {f.op(f'getelementptr i8, ptr %sync, i64 {ERROR}')}, align 4")
     run.stop_if(code)

@@ -27,7 +27,8 @@ from rushlight.compile.tiles import (
     vectors_of,
 )
 
-PANEL_ROWS = 6  # of tiles that go through panels, or half of that through two at a time
+PANEL_ROWS = 6  # of tiles that go through panels
+LOW_ROWS = 3  # of tiles that go through two at a time
 STAGE = 16 << 10  # bytes of a panel that a tile meets before the next one does
 
 
@@ -79,16 +80,17 @@ def _panel_nesting(spec: Contraction) -> Nesting:
     where they are the left operand, so that they stay in its cache.
     """
     rows, width = min(PANEL_ROWS, spec.m), vectors_in_width() * spec.lanes
-    fits = spec.b_in_panels or _is_copied(spec, 2 * width)
-    if vector_registers() == 16 and spec.n > width and fits and not spec.in_strips:
-        # Lower tiles have a row that is not zero at fewer steps of k, and load as little in each.
-        rows, width = min(PANEL_ROWS // 2, spec.m), 2 * width
-    tiles = -(-spec.m // rows)
     if spec.in_strips:
+        tiles = -(-spec.m // rows)
         # Strips go by once for each part of the left operand, which stays in the second cache meanwhile.
         parts = max(8, -(-spec.m * spec.k * BYTES[spec.kind] // FAR_BYTES * 2))
         parts = min(parts, tiles)
         return Nesting(rows, width, False, False, parts * -(-spec.n // width), parts)
+    fits = spec.b_in_panels or _is_copied(spec, 2 * width)
+    if vector_registers() == 16 and spec.n > width and fits:
+        # Low tiles have a row that is not zero at fewer steps of k, and load as little in each.
+        rows, width = min(LOW_ROWS, spec.m), 2 * width
+    tiles = -(-spec.m // rows)
     parts = 4 if tiles >= 32 else 2 if tiles >= 8 else 1
     by_columns = spec.in_turned_panels or spec.k > spec.m
     return Nesting(rows, width, False, by_columns, parts * -(-spec.n // width), parts)

@@ -19,7 +19,7 @@ from rushlight.compile.emit import BYTES, Emitter, Reg, type_of
 
 WORD = "i4"
 HEAD = 2  # words before the first list
-WORTH = 3, 4  # of all steps, if so many are listed, lists are not followed
+WORTH = 3, 4  # of all steps, or columns; if so many are listed, lists are not followed
 AGAIN = 32  # batches after which they are tried anew
 
 BITS = 8  # numbers that have marks in one byte

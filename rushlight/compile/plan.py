@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.crossing import Crossing, GroupCall, crossing_of
-from rushlight.compile.crossing_columns import Columns, columns_of
+from rushlight.compile.crossing_columns import ColumnPlan, columns_of
 from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
@@ -67,7 +67,7 @@ class Plan:
         self.has_entry = self.has_help = False
         self.shared = 0  # at most so many groups of a function are shared as threads go
         self.crossing: Crossing | None = None
-        self.columns: Columns | None = None
+        self.columns: ColumnPlan | None = None
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
         self.kept.add(self.flags.number)
