@@ -93,22 +93,29 @@ class _Loop:
             for which, each in enumerate(made):
                 e.store(each, e.pointer(to, which * lanes, columns.kind))
             self._ask(unit, loop.index)
+        self._add_lanes(sums, size)
+        self._finish_rows(row, masks, sums)
+
+    def _add_lanes(self, sums: str, size: int) -> None:
+        """Add up the sums of all lanes as those of a vector are added: one half to the other."""
+        e, kind, lanes = self.e, self.columns.kind, self.columns.lanes
         half = lanes
-        while half := half // 2:  # as a vector's lanes are added: one half to the other
+        while half := half // 2:
             with e.loop(0, half * size, lanes) as loop:
-                to = e.pointer(sums, loop.index, columns.kind)
-                parts = [
-                    e.load(e.pointer(to, far, columns.kind), columns.kind, lanes) for far in (0, half * size)
-                ]
-                e.store(e.binary("fadd", *parts), to)
-        store = columns.first.store
-        with e.loop(0, columns.batch) as loop:
-            start = e.pointer(sums, e.times(loop.index, len(masks) * lanes), columns.kind)
+                to = e.pointer(sums, loop.index, kind)
+                other = e.load(e.pointer(to, half * size, kind), kind, lanes)
+                e.store(e.binary("fadd", e.load(to, kind, lanes), other), to)
+
+    def _finish_rows(self, row: Reg, masks: Sequence[Reg | None], sums: str) -> None:
+        """What follows the sums of each row of the next batch with some rows of weights."""
+        e, kind, lanes, store = self.e, self.columns.kind, self.columns.lanes, self.columns.first.store
+        with e.loop(0, self.columns.batch) as loop:
+            start = e.pointer(sums, e.times(loop.index, len(masks) * lanes), kind)
             for v, mask in enumerate(masks):
-                total = e.load(e.pointer(start, v * lanes, columns.kind), columns.kind, lanes)
+                total = e.load(e.pointer(start, v * lanes, kind), kind, lanes)
                 place = Place((loop.index, plus(e, row, v * lanes)), 1, lanes, mask)
                 kept = [(store, total)] if self.keeps else []
-                self.finish.run(columns.crossing.first.statements, place, {store: total}, kept)
+                self.finish.run(self.columns.crossing.first.statements, place, {store: total}, kept)
 
     def _slopes(self, row: Reg, masks: Sequence[Reg | None]) -> list[list[Reg]]:
         """For each row of the batch what the columns of weights from a row on are to be moved along."""
