@@ -12,7 +12,7 @@ import rushlight as rl
 from rushlight import nn, optim
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
-from rushlight.utils.data import DataLoader, TensorDataset
+from tests.epochs import both_ways
 from tests.pacing import force_threads
 from tests.spying import returned
 
@@ -61,33 +61,42 @@ def assert_equal_runs(
     model_of=network, x=None, y=None, make_optimizer=sgd, size=2, schedule=None, prepare=None
 ):
     """An epoch in one call, beside the steps one by one, bit by bit; what it returns is the losses."""
-    if x is None or y is None:
-        x, y = data()
-    ends = []
-    for together in (True, False):
+
+    def make():
         model = model_of()
         optimizer = make_optimizer(model.parameters())
-        step = rl.compile(plain_step(model, F.cross_entropy, optimizer))
-        for _ in range(2):  # recorded, with the optimizer's state there
-            step(x[:size], y[:size])
-        if prepare is not None:
-            with rl.no_grad():
-                prepare(model)
-        scheduler = None if schedule is None else schedule(optimizer)
-        loader = DataLoader(TensorDataset(x, y), batch_size=size, drop_last=True)
-        if together:
-            losses = step.over(loader, scheduler=scheduler).tolist()
-        else:
-            losses = []
-            for batch in loader:
-                losses.append(step(*batch).item())
-                if scheduler is not None:
-                    scheduler.step()
-        arrays = [each.detach().numpy().copy() for each in model.parameters()]
-        ends.append([np.array(losses), *arrays, *(each.grad.numpy() for each in model.parameters())])
+        return model, optimizer, plain_step(model, F.cross_entropy, optimizer)
+
+    if x is None or y is None:
+        x, y = data()
+    ends = both_ways(make, x, y, size=size, schedule=schedule, prepare=prepare)
     for array, other in zip(*ends, strict=True):
         assert np.array_equal(array, other, equal_nan=True)
     return ends[0][0]
+
+
+def assert_equal_steps(loss_of, *tensors, update=None):
+    """The same for steps of another kind: `loss_of` a model and a batch, and perhaps an `update` of it."""
+
+    def make():
+        model = network()
+        optimizer = sgd(model.parameters())
+
+        def step(*batch):
+            loss = loss_of(model, *batch)
+            optimizer.zero_grad()
+            loss.backward()
+            if update is None:
+                optimizer.step()
+            else:
+                with rl.no_grad():
+                    update(model[0].weight, *batch)
+            return loss
+
+        return model, optimizer, step
+
+    for array, other in zip(*both_ways(make, *tensors, size=2), strict=True):
+        assert np.array_equal(array, other)
 
 
 def test_columns_are_left_out(found, monkeypatch):
@@ -248,27 +257,11 @@ def test_dense_data_go_through_rows(found, monkeypatch):
 def test_other_arguments_that_the_first_loops_read(found):
     x, y = data()
     rl.manual_seed(3)
-    shift = rl.randn(ROWS, WIDTH)
-    ends = []
-    for together in (True, False):
-        model = network()
-        optimizer = sgd(model.parameters())
 
-        def step(x, shift, y, model=model, optimizer=optimizer):
-            loss = F.cross_entropy(model[2](F.relu(model[0](x) + shift)), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            return loss
+    def loss_of(model, x, shift, y):
+        return F.cross_entropy(model[2](F.relu(model[0](x) + shift)), y)
 
-        compiled = rl.compile(step)
-        for _ in range(2):
-            compiled(x[:2], shift[:2], y[:2])
-        loader = DataLoader(TensorDataset(x, shift, y), batch_size=2)
-        losses = compiled.over(loader) if together else rl.stack([compiled(*batch) for batch in loader])
-        ends.append([losses.detach().numpy(), model[0].weight.detach().numpy().copy()])
-    for array, other in zip(*ends, strict=True):
-        assert np.array_equal(array, other)
+    assert_equal_steps(loss_of, x, rl.randn(ROWS, WIDTH), y)
     assert found[-1] is not None and len(found[-1].crossing.arguments) == 2
 
 
@@ -291,40 +284,28 @@ def test_layers_that_do_not_fill_vectors(found):
     assert all(each is None for each in found)
 
 
-@pytest.mark.parametrize("kind", ["skip", "gate", "rate", "twice"])
-def test_batches_and_updates_that_are_used_otherwise(found, kind):
-    """Loops that read the batch themselves, or add the product twice, go through rows."""
-    x, y = data()
-    ends = []
-    for together in (True, False):
-        model = network()
-        optimizer = sgd(model.parameters())
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda hidden, x: hidden + x[:, :WIDTH],
+        lambda hidden, x: F.relu(hidden) * x[:, 700 : 700 + WIDTH],
+    ],
+)
+def test_first_loops_that_read_the_batch_themselves_go_through_rows(found, between):
+    def loss_of(model, x, y):
+        return F.cross_entropy(model[2](F.relu(between(model[0](x), x))), y)
 
-        def step(x, y, model=model, optimizer=optimizer):
-            hidden = model[0](x)
-            if kind == "skip":
-                hidden = hidden + x[:, :WIDTH]
-            elif kind == "gate":
-                hidden = F.relu(hidden) * x[:, 700 : 700 + WIDTH]
-            loss = F.cross_entropy(model[2](F.relu(hidden)), y)
-            optimizer.zero_grad()
-            loss.backward()
-            with rl.no_grad():
-                weight = model[0].weight
-                if kind == "rate":
-                    weight.sub_(weight.grad * x[1, 5])
-                elif kind == "twice":
-                    weight.add_(weight.grad).sub_(weight.grad * 1.1)
-                else:
-                    optimizer.step()
-            return loss
+    assert_equal_steps(loss_of, *data())
+    assert found and all(each is None for each in found)
 
-        compiled = rl.compile(step)
-        for _ in range(2):
-            compiled(x[:2], y[:2])
-        loader = DataLoader(TensorDataset(x, y), batch_size=2)
-        losses = compiled.over(loader) if together else rl.stack([compiled(*batch) for batch in loader])
-        ends.append([losses.detach().numpy(), model[0].weight.detach().numpy().copy()])
-    for array, other in zip(*ends, strict=True):
-        assert np.array_equal(array, other)
-    assert all(each is None for each in found) and (found or kind == "twice")
+
+@pytest.mark.parametrize(
+    ("update", "crosses"),
+    [
+        (lambda weight, x, y: weight.sub_(weight.grad * x[1, 5]), True),
+        (lambda weight, x, y: weight.add_(weight.grad).sub_(weight.grad * 1.1), False),
+    ],
+)
+def test_updates_that_read_the_batch_or_add_the_product_twice_go_through_rows(found, update, crosses):
+    assert_equal_steps(lambda model, x, y: F.cross_entropy(model(x), y), *data(), update=update)
+    assert all(each is None for each in found) and (found or not crosses)

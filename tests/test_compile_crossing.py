@@ -13,6 +13,7 @@ from rushlight.compile.llvm import vector_bytes
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
+from tests.epochs import both_ways
 from tests.pacing import force_threads
 from tests.spying import returned
 
@@ -70,29 +71,14 @@ def sgd(parameters):
 
 def assert_equal_runs(model_of, make_optimizer, rows=ROWS, schedule=None, size=BATCH):
     """An epoch in one call, beside the steps one by one, bit by bit."""
-    x, y = (each[:rows] for each in data())
-    ends = []
-    for together in (True, False):
+
+    def make():
         model = model_of()
-        step, optimizer = training(model, make_optimizer)
-        for _ in range(2):  # recorded, with the optimizer's state there
-            step(x[:size], y[:size])
-        scheduler = None if schedule is None else schedule(optimizer)
-        rl.manual_seed(5)
-        loader = DataLoader(TensorDataset(x, y), batch_size=size)
-        if together:
-            losses = step.over(loader, scheduler=scheduler).tolist()
-        else:
-            losses = []
-            for batch in loader:
-                losses.append(step(*batch).item())
-                if scheduler is not None:
-                    scheduler.step()
-        grads = [each.grad for each in model.parameters()]
-        ends.append((losses, [each.detach().numpy().copy() for each in (*model.parameters(), *grads)]))
-    (losses, arrays), (expected, others) = ends
-    assert losses == expected
-    for array, other in zip(arrays, others, strict=True):
+        optimizer = make_optimizer(model.parameters())
+        return model, optimizer, plain_step(model, F.cross_entropy, optimizer)
+
+    x, y = (each[:rows] for each in data())
+    for array, other in zip(*both_ways(make, x, y, size=size, schedule=schedule), strict=True):
         assert np.array_equal(array, other)
 
 

@@ -32,6 +32,30 @@ AT_ONCE = 16  # lines, for which a core can ask without waiting
 COPIES = 2  # of a batch; if there are more threads, they share it
 
 
+def row_bytes(window: Window) -> int:
+    """How many bytes a row of a batch takes."""
+    return window.nbytes // window.shape[0]
+
+
+def lines_of_row(window: Window) -> int:
+    """How many lines of memory it takes, beginning at one."""
+    return -(-row_bytes(window) // LINE)
+
+
+def row_at(e: Emitter, window: Window, data: str, numbers: str, place: Reg) -> str:
+    """The address of a row of the data, whose number stands at a place among `numbers`."""
+    number = e.load(e.pointer(numbers, place, "i8"), "i8")
+    return e.pointer(data, e.binary("mul", number, e.const(row_bytes(window), "i8")), "u1")
+
+
+def ask_for_lines(e: Emitter, window: Window, data: str, numbers: str, lines: tuple[Reg, Reg]) -> None:
+    """Have memory bring some lines of each row of a batch nearer."""
+    with e.loop(0, window.shape[0]) as each:
+        row = row_at(e, window, data, numbers, each.index)
+        with e.loop(*lines) as line:
+            e.prefetch(e.pointer(row, e.binary("mul", line.index, e.const(LINE, "i8")), "u1"), near=2)
+
+
 class Coming(NamedTuple):
     """The next batch of an argument. `addresses` is the buffer that says where its rows are. Its first word
     is how many threads ask for the whole batch: all if each has a copy of its own, else 1, and they share it.
@@ -42,8 +66,7 @@ class Coming(NamedTuple):
 
     def ask(self, e: Emitter, addresses: str, part: Sequence[Reg], whole: int) -> None:
         """Ask for the lines that fall to a part of something, given where it begins and ends."""
-        rows = self.window.shape[0]
-        lines = -(-self.window.nbytes // rows // LINE)  # of a row
+        rows, lines = self.window.shape[0], lines_of_row(self.window)
         pieces = -(-lines // AT_ONCE)  # of a row
         times = e.load(addresses, "i8")
         table = e.pointer(addresses, 1, "i8")

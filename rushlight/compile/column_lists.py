@@ -14,6 +14,7 @@ from rushlight.compile.nonzero import (
     BITS,
     TOGETHER,
     WORD,
+    bits_of,
     integer_of,
     largest_of,
     list_flagged,
@@ -82,9 +83,7 @@ def emit_column_lists(columns: ColumnPlan) -> Emitter:
         bit = e.splat(e.op(f"trunc i64 {bit.text} to i{8 * BYTES[flag]}", flag, 1), TOGETHER)
         for first in range(0, count, TOGETHER):
             some = e.binary("and", e.load(e.pointer(flags, first, flag), flag, TOGETHER), bit)
-            mask = e.op(f"icmp ne {some.type} {some.text}, zeroinitializer", "b1", TOGETHER)
-            word = e.op(f"bitcast {mask.type} {mask.text} to i{TOGETHER}", WORD, 1)
-            e.store(word, e.pointer(chosen, first // BITS, "u1"))
+            e.store(bits_of(e, some, WORD), e.pointer(chosen, first // BITS, "u1"))
         _, numbers = list_of(e, columns, "%b0", lane.index)
         listed = list_flagged(e, columns.lanes, chosen, -(-columns.blocks // BITS), numbers)
         put_word(e, listed, e.pointer(numbers, -1, WORD))
@@ -102,11 +101,7 @@ def _flag(e: Emitter, columns: ColumnPlan, flag: str, flags: str) -> Reg:
         mask = e.mask(count, lanes) if count < lanes else None
         starts = [e.pointer(row, e.times(number, lanes), kind) for row in rows]
         most = most_of(e, [sizes(e, e.load(each, kind, lanes, mask)) for each in starts])
-        is_some = e.op(f"icmp ne {most.type} {most.text}, zeroinitializer", "b1", lanes)
-        bits = e.op(f"bitcast {is_some.type} {is_some.text} to i{lanes}", flag, 1)
-        if lanes < 8:
-            bits = e.op(f"zext i{lanes} {bits.text} to i8", flag, 1)
-        e.store(bits, e.pointer(flags, number, flag))
+        e.store(bits_of(e, most, flag), e.pointer(flags, number, flag))
         return most_of(e, [largest, most])
 
     full, rest = divmod(columns.columns, lanes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from rushlight.compile.batches import ask_for_lines, lines_of_row
 from rushlight.compile.body import Body, Place
 from rushlight.compile.column_lists import largest_number, list_of
 from rushlight.compile.contract import plus
@@ -17,7 +18,6 @@ from rushlight.compile.crossing import kept_of
 from rushlight.compile.crossing_columns import ColumnPlan
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.nonzero import WORD, largest_of, most_of, sizes, word_at
-from rushlight.storage import LINE
 
 FAR = {"f4": 1e37, "f8": 1e306}  # weights below that are finite, whatever sums of them round to
 # Parameters of the loop's function, after the buffers of the two groups: the weights, the lists of the batch
@@ -69,10 +69,10 @@ class _Loop:
         self.keeps = columns.first in stored
         self.largest = largest_number(e, columns, self.extra["lists"])
 
-    def panel(self, unit: Reg, count: int) -> None:
-        """All of the loop for one panel, which has so many rows of weights."""
+    def panel(self, row: Reg, count: int) -> None:
+        """All of the loop for one panel, which has so many rows of weights from a first one on."""
         e, columns, lanes = self.e, self.columns, self.columns.lanes
-        row = e.times(unit, columns.width)
+        unit = columns.unit(e, row)
         masks = [
             e.mask(min(count - v, lanes), lanes) if count - v < lanes else None
             for v in range(0, count, lanes)
@@ -82,7 +82,7 @@ class _Loop:
         lists, next_lists = (
             e.address_of(is_small, self.extra[each], self.extra["all"]) for each in ("lists", "next_lists")
         )
-        panel = columns.panel(e, self.extra["panels"], unit)
+        panel = columns.panel(e, self.extra["panels"], row)
         size = columns.batch * len(masks) * lanes
         sums = e.stack(columns.kind, lanes, size)
         with e.loop(0, lanes) as loop:
@@ -199,14 +199,9 @@ class _Loop:
     def _ask(self, unit: Reg, lane: Reg) -> None:
         """Have memory bring some lines of each row of a later batch nearer."""
         e, columns = self.e, self.columns
-        length = columns.window.nbytes // columns.batch
-        lines, parts = -(-length // LINE), columns.units * columns.lanes
+        lines, parts = lines_of_row(columns.window), columns.units * columns.lanes
         part = e.binary("add", e.times(unit, columns.lanes), lane)
         first, last = (
             e.binary("udiv", e.times(each, lines), e.const(parts, "i8")) for each in (part, plus(e, part, 1))
         )
-        for i in range(columns.batch):
-            number = e.load(e.pointer(self.extra["later"], i, "i8"), "i8")
-            row = e.pointer(self.extra["data"], e.times(number, length), "u1")
-            with e.loop(first, last) as line:
-                e.prefetch(e.pointer(row, e.times(line.index, LINE), "u1"), near=2)
+        ask_for_lines(e, columns.window, self.extra["data"], self.extra["later"], (first, last))

@@ -34,9 +34,7 @@ class Matrix(NamedTuple):
 
     def along(self, column: int) -> int:
         """How far a column lies from the first one of a row, whose columns lie side by side, or in panels."""
-        if self.panels is None:
-            return column
-        return column // self.panels.width * self.panels.apart + column % self.panels.width
+        return column if self.panels is None else self.panels.along(column)
 
     def step(self) -> tuple[int, bool]:
         """How far neighbouring rows of the memory lie apart, and whether columns follow each other there."""

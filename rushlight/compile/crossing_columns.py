@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, NamedTuple
 
+from rushlight.compile.contract import in_units
 from rushlight.compile.crossing import Crossing, read_elsewhere
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import Expr, kind_of
@@ -89,36 +90,28 @@ class ColumnPlan(NamedTuple):
     @property
     def blocks(self) -> int:
         """How many columns a lane has."""
-        return _blocks(self.columns, self.lanes)
+        return -(-self.columns // self.lanes)
 
-    def panel(self, e: Emitter, start: str, unit: Reg) -> str:
-        """Where a panel begins."""
-        return e.pointer(start, e.times(unit, _apart(self.columns, self.lanes, self.width)), self.kind)
+    def panel(self, e: Emitter, start: str, row: Reg) -> str:
+        """Where the panel begins that has so many rows of weights before it."""
+        return e.pointer(start, e.times(row, _room(self.columns, self.lanes)), self.kind)
 
     def lane(self, e: Emitter, panel: str, lane: Reg) -> str:
         """Where in a panel the columns of a lane begin: one after another."""
         return e.pointer(panel, e.times(lane, self.blocks * self.width), self.kind)
 
+    def unit(self, e: Emitter, row: Reg) -> Reg:
+        """The number of the panel."""
+        return e.binary("udiv", row, e.const(self.width, "i8"))
+
     def each_panel(self, e: Emitter, piece: Callable[[Reg, int], None]) -> None:
-        """`piece` for each panel of this thread, with its number and how many rows of weights it has."""
-        full, rest = divmod(self.rows, self.width)
-        with e.loop(*PART) as unit:
-            is_full = e.op(f"icmp ult i64 {unit.index.text}, {full}", "b1", 1)
-            if full:
-                with e.when(is_full):
-                    piece(unit.index, self.width)
-            if rest:
-                with e.when(e.op(f"xor i1 {is_full.text}, true", "b1", 1)):
-                    piece(unit.index, rest)
+        """`piece` for each panel of this thread, with its first row of weights and how many it has."""
+        in_units(e, self.rows, self.width, PART, piece)
 
 
-def _blocks(columns: int, lanes: int) -> int:
-    return -(-columns // lanes)
-
-
-def _apart(columns: int, lanes: int, width: int) -> int:
-    """How many elements panels lie apart."""
-    return (lanes * _blocks(columns, lanes) + BETWEEN_PANELS) * width
+def _room(columns: int, lanes: int) -> int:
+    """How many elements a row of weights takes in a panel."""
+    return -(-columns // lanes) * lanes + BETWEEN_PANELS
 
 
 def columns_of(plan: Plan, crossing: Crossing) -> ColumnPlan | None:
@@ -154,7 +147,8 @@ def columns_of(plan: Plan, crossing: Crossing) -> ColumnPlan | None:
     vectors = 1
     while 2 * vectors * batch <= most and 4 * vectors * lanes <= rows:  # with panels for two threads
         vectors *= 2
-    size = -(-rows // (vectors * lanes)) * _apart(columns, lanes, vectors * lanes)
+    width = vectors * lanes
+    size = -(-rows // width) * width * _room(columns, lanes)
     panels = plan.lasting_temporary(size, weights.dtype, "panels", 1)
     return ColumnPlan(crossing, window, weights, rows, columns, panels, kind, lanes, vectors)
 
@@ -208,20 +202,19 @@ def emit_into_panels(columns: ColumnPlan) -> Emitter:
     last)``; units are panels.
     """
     e = Emitter()
-    kind, lanes, width = columns.kind, columns.lanes, columns.width
+    kind, lanes = columns.kind, columns.lanes
 
-    def copy(unit: Reg, count: int) -> None:
-        panel, weights = columns.panel(e, "%b0", unit), _rows(e, columns, unit)
-        with e.loop(0, columns.blocks * lanes * width, lanes) as place:  # what is filled up
+    def copy(first: Reg, count: int) -> None:
+        panel = columns.panel(e, "%b0", first)
+        with e.loop(0, columns.blocks * lanes * columns.width, lanes) as place:  # what is filled up
             e.store(e.const(0.0, kind, lanes), e.pointer(panel, place.index, kind))
 
         def addresses(column: Reg, row: Reg) -> tuple[str, str]:
-            source = e.pointer(e.pointer(weights, e.times(row, columns.columns), kind), column, kind)
-            return source, e.pointer(_block(e, columns, panel, column), row, kind)
+            return _weight(e, columns, first, row, column), _block(e, columns, panel, row, column)
 
-        steps = columns.columns, columns.blocks * width
+        steps = columns.columns, columns.blocks * columns.width
         turn_blocks(e, (columns.columns, count), kind, lanes, steps, addresses, None)
-        e.store(_largest(e, columns, panel), e.pointer("%b2", unit, kind))
+        e.store(_largest(e, columns, panel), e.pointer("%b2", columns.unit(e, first), kind))
 
     columns.each_panel(e, copy)
     return e
@@ -230,31 +223,30 @@ def emit_into_panels(columns: ColumnPlan) -> Emitter:
 def emit_from_panels(columns: ColumnPlan) -> Emitter:
     """Copy panels to weights: ``(panels, weights, first, last)``; units are panels."""
     e = Emitter()
-    kind, lanes = columns.kind, columns.lanes
 
-    def copy(unit: Reg, count: int) -> None:
-        panel, weights = columns.panel(e, "%b0", unit), _rows(e, columns, unit)
+    def copy(first: Reg, count: int) -> None:
+        panel = columns.panel(e, "%b0", first)
 
         def addresses(row: Reg, column: Reg) -> tuple[str, str]:
-            target = e.pointer(e.pointer(weights, e.times(row, columns.columns), kind), column, kind)
-            return e.pointer(_block(e, columns, panel, column), row, kind), target
+            return _block(e, columns, panel, row, column), _weight(e, columns, first, row, column)
 
         steps = columns.blocks * columns.width, columns.columns
-        turn_blocks(e, (count, columns.columns), kind, lanes, steps, addresses, None)
+        turn_blocks(e, (count, columns.columns), columns.kind, columns.lanes, steps, addresses, None)
 
     columns.each_panel(e, copy)
     return e
 
 
-def _rows(e: Emitter, columns: ColumnPlan, unit: Reg) -> str:
-    """Where a panel's rows of weights begin."""
-    return e.pointer("%b1", e.times(unit, columns.width * columns.columns), columns.kind)
+def _weight(e: Emitter, columns: ColumnPlan, first: Reg, row: Reg, column: Reg) -> str:
+    """Where a weight is, given the first row of its panel and the row in that."""
+    start = e.pointer("%b1", e.times(e.binary("add", first, row), columns.columns), columns.kind)
+    return e.pointer(start, column, columns.kind)
 
 
-def _block(e: Emitter, columns: ColumnPlan, panel: str, column: Reg) -> str:
-    """Where in a panel a column is that falls to the first lane."""
+def _block(e: Emitter, columns: ColumnPlan, panel: str, row: Reg, column: Reg) -> str:
+    """Where it is in the panel, in a column that falls to the first lane."""
     block = e.binary("udiv", column, e.const(columns.lanes, "i8"))
-    return e.pointer(panel, e.times(block, columns.width), columns.kind)
+    return e.pointer(e.pointer(panel, e.times(block, columns.width), columns.kind), row, columns.kind)
 
 
 def _largest(e: Emitter, columns: ColumnPlan, panel: str) -> Reg:

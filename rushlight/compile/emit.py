@@ -203,8 +203,8 @@ class Emitter:
         return rows
 
     def reduce(self, op: str, value: Reg) -> Reg:
-        """All lanes folded into one: "fadd", "fmul", "fmax", "fmin", "add", "and", "or"; always in the same
-        order.
+        """All lanes folded into one: "fadd", "fmul", "fmax", "fmin", "umax", "add", "and", "or"; always in
+        the same order.
         """
         if value.lanes == 1:
             return value

@@ -58,6 +58,10 @@ class Function:
         """An instruction without one."""
         self.lines.append("  " + text)
 
+    def least(self, a: str, b: str) -> str:
+        """The lesser of two numbers."""
+        return self.op(f"select i1 {self.op(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
+
     def pointer(self, table: str, place: int) -> str:
         """An address from a table of addresses."""
         at = self.op(f"getelementptr ptr, ptr {table}, i64 {place}")
@@ -118,8 +122,7 @@ class Function:
         self.line(f"br i1 {left}, label %do{tag}, label %taken{tag}")
         self.lines.append(f"do{tag}:")
         end = self.op(f"add i64 {begin}, {piece}")
-        end = self.op(f"select i1 {self.op(f'icmp slt i64 {end}, {last}')}, i64 {end}, i64 {last}")
-        self.line(call(begin, end))
+        self.line(call(begin, self.least(end, last)))
         self.line(f"br label %take{tag}")
         self.lines.append(f"taken{tag}:")
         self.line(f"%further{tag} = add i64 %after{tag}, 1")

@@ -50,6 +50,10 @@ class Panels(NamedTuple):
         pointer = self.panel(e, pointer, panel, kind)
         return e.pointer(pointer, e.op(f"and i64 {column.text}, {self.width - 1}", "i8", 1), kind)
 
+    def along(self, column: int) -> int:
+        """How far a column lies from the first one of its row, which begins a panel."""
+        return column // self.width * self.apart + column % self.width
+
     def elements(self, columns: int) -> int:
         """How many elements so many columns take: the last panel is filled up."""
         return -(-columns // self.width) * self.apart

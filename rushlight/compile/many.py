@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rushlight.compile.batches import Batches, Coming, Listing, marks_of
+from rushlight.compile.batches import Batches, Coming, Listing, ask_for_lines, marks_of, row_at, row_bytes
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS
 from rushlight.compile.crossing import is_rest_alone
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import kind_of
 from rushlight.compile.function import Function
 from rushlight.compile.layout import copy_matrix, row_by_row
@@ -21,24 +21,12 @@ from rushlight.compile.nonzero import AGAIN, Marks, copy_marking, emit_lists
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.schedule import PART, Kernels
 from rushlight.compile.turned import copy_turned
-from rushlight.storage import LINE
 
 if TYPE_CHECKING:
     from rushlight.compile.plan import Plan
 
 
 STEP_OF_MANY = "step_of_many"  # the function for a step that is one of many, where it is another one
-
-
-def _row(e: Emitter, window: Window, source: str, numbers: str, place: Reg) -> str:
-    """The address of a row of the data, whose number stands at a place among `numbers`."""
-    number = e.load(e.pointer(numbers, place, "i8"), "i8")
-    return e.pointer(source, e.binary("mul", number, e.const(row_bytes(window), "i8")), "u1")
-
-
-def row_bytes(window: Window) -> int:
-    """How many bytes a row of a batch takes."""
-    return window.nbytes // window.shape[0]
 
 
 def _fetch_kernel(kernels: Kernels, window: Window, marks: Marks | None = None) -> str:
@@ -48,7 +36,7 @@ def _fetch_kernel(kernels: Kernels, window: Window, marks: Marks | None = None) 
     e = Emitter()
     row = row_bytes(window)
     with e.loop(PART[0], PART[1]) as loop:
-        source = _row(e, window, "%b1", "%b2", loop.index)
+        source = row_at(e, window, "%b1", "%b2", loop.index)
         target = e.pointer("%b0", e.binary("mul", loop.index, e.const(row, "i8")), "u1")
         if marks is None:
             e.copy(target, source, row)
@@ -56,7 +44,7 @@ def _fetch_kernel(kernels: Kernels, window: Window, marks: Marks | None = None) 
             after, last = (
                 e.binary("add", at, e.const(by, "i8")) for at, by in ((loop.index, 1), (PART[1], -1))
             )
-            coming = _row(e, window, "%b1", "%b2", e.intrinsic("smin", after, last))
+            coming = row_at(e, window, "%b1", "%b2", e.intrinsic("smin", after, last))
             copy_marking(e, marks, kind_of(window.dtype), "%b3", loop.index, target, source, coming)
     return kernels.add("fetch", e, 3, True) if marks is None else kernels.add("fetch_marking", e, 4, True)
 
@@ -65,17 +53,14 @@ def _addresses_kernel(kernels: Kernels, window: Window) -> str:
     """A function that notes where rows are: ``(to, from, numbers of rows, first, last)``."""
     e = Emitter()
     with e.loop(PART[0], PART[1]) as loop:
-        e.store_address(_row(e, window, "%b1", "%b2", loop.index), e.pointer("%b0", loop.index, "i8"))
+        e.store_address(row_at(e, window, "%b1", "%b2", loop.index), e.pointer("%b0", loop.index, "i8"))
     return kernels.add("addresses", e, 3, True)
 
 
 def _ask_kernel(kernels: Kernels, window: Window) -> str:
     """A function that has memory bring lines of rows nearer: ``(from, numbers of rows, first, last)``."""
     e = Emitter()
-    with e.loop(0, window.shape[0]) as each:
-        source = _row(e, window, "%b0", "%b1", each.index)
-        with e.loop(PART[0], PART[1]) as line:
-            e.prefetch(e.pointer(source, e.binary("mul", line.index, e.const(LINE, "i8")), "u1"), near=2)
+    ask_for_lines(e, window, "%b0", "%b1", PART)
     return kernels.add("ask", e, 2, True)
 
 
@@ -205,13 +190,13 @@ class Run:
         return self.sources[self.fetched.index(window)], chosen
 
     def _batch(self, window: Window, step: str) -> str:
-        """The arguments that say so."""
+        """The same as arguments."""
         return ", ".join(f"ptr {each}" for each in self.batch_of(window, step))
 
     def step_after(self, count: int) -> str:
         """The step that comes so many after ``%s``; the last one if there are not so many."""
         last, after = self.f.op(f"add i64 {self.steps}, -1"), self.f.op(f"add i64 %s, {count}")
-        return self.f.op(f"select i1 {self.f.op(f'icmp slt i64 {after}, {last}')}, i64 {after}, i64 {last}")
+        return self.f.least(after, last)
 
     def is_last(self) -> str:
         """Whether ``%s`` is the last step."""

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rushlight.compile import column_lists, column_loop, crossing_columns
-from rushlight.compile.batches import AT_ONCE
+from rushlight.compile.batches import AT_ONCE, lines_of_row
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall, emit_both, read_elsewhere
 from rushlight.compile.crossing_columns import ColumnPlan
 from rushlight.compile.emit import BYTES
 from rushlight.compile.function import CROSSING, ERROR, Function
-from rushlight.compile.many import Run, row_bytes
+from rushlight.compile.many import Run
 from rushlight.compile.nonzero import WORTH
 from rushlight.compile.program import Buffer, Window
 from rushlight.compile.schedule import Kernels
@@ -65,7 +65,7 @@ class _Batches:
         for each in self.windows:
             self._fetch(each, self.run.in_turns(self.memory[each.buffer.number])[1], step)
 
-    def both(self) -> tuple[Batch, Batch]:
+    def both(self) -> tuple[dict[int, str], dict[int, str]]:
         """Those of ``%s``, and of the step after it."""
         turns = {number: self.run.in_turns(each) for number, each in self.memory.items()}
         one, other = ({number: each[place] for number, each in turns.items()} for place in range(2))
@@ -133,7 +133,7 @@ class RowByRow:
         ]
         f.line(f"call void @{self.name}({given}, i64 %unit, i64 %after)")
         for window in crossing.arguments:  # little by little, or memory would be busy with nothing else
-            lines = -(-row_bytes(window) // LINE)
+            lines = lines_of_row(window)
             begin, end = (
                 f.op(f"udiv i64 {f.op(f'mul i64 {each}, {lines}')}, {parts}") for each in ("%unit", "%after")
             )
@@ -150,8 +150,8 @@ class ByColumns:
     the data have them.
     """
 
-    def __init__(self, run: Run, plan: Plan, columns: ColumnPlan, calls: Calls) -> None:
-        self.run, self.columns, self.calls = run, columns, calls
+    def __init__(self, run: Run, plan: Plan, columns: ColumnPlan, listing: str, calls: Calls) -> None:
+        self.run, self.columns, self.listing, self.calls = run, columns, listing, calls
         f, kernels = run.f, run.kernels
         self.rows = _room(f, 8 * columns.batch), _room(f, 8 * columns.batch)  # addresses
         size = column_lists.lists_bytes(columns)
@@ -174,23 +174,23 @@ class ByColumns:
         f = self.run.f
         self._copy(self.into, self.bounds)
         f.line(f"call void @{self.list_all}(ptr {self.all})")
-        _note_batch(self.run, self.columns, self.rows[0], self.lists[0], "0")
+        _note_batch(self.run, self.columns.window, self.listing, self.rows[0], self.lists[0], "0")
         self.others.begin()
 
     def prepare(self, step: str) -> None:
         """Where the rows of the batch are, and what of it is not zero."""
         run = self.run
         (_, rows), (_, lists) = run.in_turns(self.rows), run.in_turns(self.lists)
-        _note_batch(run, self.columns, rows, lists, step)
+        _note_batch(run, self.columns.window, self.listing, rows, lists, step)
         self.others.prepare(step)
 
     def turn(self, later: str) -> None:
         """The loop over this thread's panels."""
         run, f, columns = self.run, self.run.f, self.columns
         number = columns.window.buffer.number
-        batches = ({number: rows} for rows in run.in_turns(self.rows))
-        pair = [{**other, **rows} for other, rows in zip(self.others.both(), batches, strict=True)]
-        given = self.calls.given(f, run.other_table, "%table", *pair)
+        current, following = self.others.both()
+        current[number], following[number] = run.in_turns(self.rows)
+        given = self.calls.given(f, run.other_table, "%table", current, following)
         extras = [self._panels(), *run.in_turns(self.lists), self.all, self.bounds]
         extras += run.batch_of(columns.window, later)
         given = ", ".join([given, *(f"ptr {each}" for each in extras)])
@@ -214,11 +214,10 @@ class ByColumns:
         f.line(f"call void @{function}({given}, i64 {low}, i64 {high})")
 
 
-def _note_batch(run: Run, columns: ColumnPlan, rows: str, lists: str, step: str) -> None:
-    """Note where the rows of a step's batch are, and which columns are not zero."""
-    run.note_rows(columns.window, rows, step)
-    name = run.kernels.add("list_columns", column_lists.emit_column_lists(columns), 2, False)
-    run.f.line(f"call void @{name}(ptr {lists}, ptr {rows})")
+def _note_batch(run: Run, window: Window, listing: str, rows: str, lists: str, step: str) -> None:
+    """Note where the rows of a step's batch are, and have a function list which columns are not zero."""
+    run.note_rows(window, rows, step)
+    run.f.line(f"call void @{listing}(ptr {lists}, ptr {rows})")
 
 
 SAMPLES, SAMPLED = 8, 128  # at most so many batches of a run are looked at, one of so many steps
@@ -234,16 +233,20 @@ def crossing_functions(
     def begin(name: str) -> Run:
         return Run(f"define internal i32 @{name}{PARAMETERS} #0 {{", kernels, plan, live, 0)
 
-    run, columns = begin(BY_ROWS), plan.columns
-    texts = [_text(run, plan, crossing, calls, RowByRow(run, plan, crossing, calls))]
-    if columns is not None:
-        run = begin(BY_COLUMNS)
-        texts.append(_text(run, plan, crossing, calls, ByColumns(run, plan, columns, calls)))
-    texts.append(_choice(begin("run_crossing"), columns))
-    return texts
+    def by_rows(name: str) -> str:
+        run = begin(name)
+        return _text(run, plan, crossing, calls, RowByRow(run, plan, crossing, calls))
+
+    columns = plan.columns
+    if columns is None:
+        return [by_rows("run_crossing")]
+    listing = kernels.add("list_columns", column_lists.emit_column_lists(columns), 2, False)
+    texts, run = [by_rows(BY_ROWS)], begin(BY_COLUMNS)
+    texts.append(_text(run, plan, crossing, calls, ByColumns(run, plan, columns, listing, calls)))
+    return [*texts, _choice(begin("run_crossing"), columns, listing)]
 
 
-def _choice(run: Run, columns: ColumnPlan | None) -> str:
+def _choice(run: Run, columns: ColumnPlan, listing: str) -> str:
     """The text of ``run_crossing``: by columns if those of some batches that are not zero are few enough. All
     threads look at the same batches.
     """
@@ -252,15 +255,9 @@ def _choice(run: Run, columns: ColumnPlan | None) -> str:
     def leave_to(name: str) -> None:
         f.line(f"ret i32 {f.op(f'call i32 @{name}{PARAMETERS}')}")
 
-    if columns is None:
-        leave_to(BY_ROWS)
-        return f.text()
     rows, lists = _room(f, 8 * columns.batch), _room(f, column_lists.lists_bytes(columns))
-    samples = f.op(
-        f"call i64 @llvm.umin.i64(i64 {f.op(f'udiv i64 {run.steps}, {SAMPLED}')}, i64 {SAMPLES - 1})"
-    )
-    samples = f.op(f"call i64 @llvm.umin.i64(i64 {f.op(f'add i64 {samples}, 1')}, i64 {run.steps})")
-    run.kernels.declared.add("declare i64 @llvm.umin.i64(i64, i64)")
+    samples = f.least(f.op(f"udiv i64 {run.steps}, {SAMPLED}"), str(SAMPLES - 1))
+    samples = f.least(f.op(f"add i64 {samples}, 1"), run.steps)
     f.line("br label %look")
     f.lines += [
         "look:",
@@ -272,7 +269,7 @@ def _choice(run: Run, columns: ColumnPlan | None) -> str:
         "  %after = add i64 %sample, 1",
     ]
     step = f.op(f"udiv i64 {f.op(f'mul i64 %sample, {run.steps}')}, {samples}")
-    _note_batch(run, columns, rows, lists, step)
+    _note_batch(run, columns.window, listing, rows, lists, step)
     f.line(f"%sum = add i64 %total, {column_lists.total_listed(f, lists)}")
     f.line("br label %look")
     f.lines.append("choose:")
@@ -339,7 +336,7 @@ def _text(run: Run, plan: Plan, crossing: Crossing, calls: Calls, loop: Loop) ->
     with f.when(is_first):
         loop.prepare(next_step)
         for window in run.fetched:  # labels and the like
-            lines = -(-row_bytes(window) // LINE)
+            lines = lines_of_row(window)
             if window.buffer.number not in own and lines * window.shape[0] <= AT_ONCE:
                 run.ask(window, next_step, "0", str(lines))
     loop.turn(run.step_after(2))

@@ -80,8 +80,7 @@ def copy_marking(
         found = e.load(at, whole, BITS, mask)
         e.store(found, to, mask)
         bits = e.binary("shl", found, e.const(1, whole, BITS))  # without the sign
-        is_some = e.op(f"icmp ne {bits.type} {bits.text}, zeroinitializer", "b1", BITS)
-        byte = e.op(f"bitcast {is_some.type} {is_some.text} to i8", "u1", 1)
+        byte = bits_of(e, bits, "u1")
         e.store(byte, e.pointer(marks.in_row(e, pointer, row), number, "u1"))
         e.store(byte, e.pointer(marks.in_column(e, pointer, number), row, "u1"))
 
@@ -217,9 +216,18 @@ def _flag_columns(e: Emitter, marks: Marks, marked: str, column: Reg, columns: i
         for start, bits in zip(starts, chosen, strict=True):
             found = e.load(e.pointer(start, loop.index, "u1"), "u1", TOGETHER)
             some = e.binary("or", some, e.binary("and", found, bits))
-        mask = e.op(f"icmp ne {some.type} {some.text}, zeroinitializer", "b1", TOGETHER)
-        word = e.op(f"bitcast {mask.type} {mask.text} to i{TOGETHER}", WORD, 1)
-        e.store(word, e.pointer(flags, e.binary("udiv", loop.index, e.const(BITS, "i8")), "u1"))
+        e.store(
+            bits_of(e, some, WORD), e.pointer(flags, e.binary("udiv", loop.index, e.const(BITS, "i8")), "u1")
+        )
+
+
+def bits_of(e: Emitter, vector: Reg, kind: str) -> Reg:
+    """An integer with a bit for each lane of a vector of integers: whether it is not zero."""
+    is_some = e.op(f"icmp ne {vector.type} {vector.text}, zeroinitializer", "b1", vector.lanes)
+    bits = e.op(f"bitcast {is_some.type} {is_some.text} to i{vector.lanes}", kind, 1)
+    if vector.lanes == 8 * BYTES[kind]:
+        return bits
+    return e.op(f"zext i{vector.lanes} {bits.text} to {type_of(kind, 1)}", kind, 1)
 
 
 def list_flagged(e: Emitter, apart: int, flags: str, blocks: int, to: str) -> Reg:
