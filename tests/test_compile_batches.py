@@ -15,6 +15,7 @@ from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, RandomSampler, TensorDataset
 from tests.pacing import force_threads
 from tests.spying import returned
+from tests.widths import vectors_of
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -33,6 +34,8 @@ def vectors(monkeypatch):
         monkeypatch.setattr(
             importlib.import_module(f"rushlight.compile.{name}"), "vector_registers", lambda: 16
         )
+    with vectors_of(32):
+        yield
 
 
 @pytest.fixture

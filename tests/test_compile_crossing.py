@@ -9,13 +9,13 @@ import pytest
 
 import rushlight as rl
 from rushlight import nn, optim
-from rushlight.compile.llvm import vector_bytes
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
 from tests.epochs import both_ways
 from tests.pacing import force_threads
 from tests.spying import returned
+from tests.widths import vectors_of
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -25,11 +25,13 @@ ROWS, BATCH, INPUTS = 20, 2, 784
 SHARE = {"zeros": 0.0}
 
 
-@pytest.fixture(autouse=True, params=[1, 2, 3])
-def threads(request, monkeypatch):
-    """How many work on a run of many steps, whichever number were the fastest."""
-    force_threads(monkeypatch, request.param)
-    return request.param
+@pytest.fixture(autouse=True, params=[(1, 32), (2, 64), (3, 32)], ids=str)
+def width(request, monkeypatch):
+    """The bytes of vectors, and how many threads work on a run of many steps, whichever were the fastest."""
+    threads, width = request.param
+    force_threads(monkeypatch, threads)
+    with vectors_of(width):
+        yield width
 
 
 @pytest.fixture(autouse=True, params=[0.0, 0.8], ids=["no zeros", "many zeros"])
@@ -88,10 +90,10 @@ def test_parameters_losses_and_last_gradients_are_those_of_single_steps(crossing
     assert crossings[-1] is not None
 
 
-@pytest.mark.parametrize(("size", "width"), [(1, 64), (3, 67), (4, 30)])
-def test_batches_and_layers_of_other_sizes(crossings, size, width):
-    assert_equal_runs(lambda: network(width=width), sgd, rows=12, size=size)
-    is_small = size == 1 and vector_bytes() == 64  # groups as small as that of one row are left as they are
+@pytest.mark.parametrize(("size", "hidden"), [(1, 64), (3, 67), (4, 30)])
+def test_batches_and_layers_of_other_sizes(crossings, width, size, hidden):
+    assert_equal_runs(lambda: network(width=hidden), sgd, rows=12, size=size)
+    is_small = size == 1 and width == 64  # groups as small as that of one row are left as they are
     assert (crossings[-1] is None) == is_small
 
 

@@ -9,12 +9,12 @@ import pytest
 
 import rushlight as rl
 from rushlight import nn, optim
-from rushlight.compile.llvm import vector_bytes
 from rushlight.fit.step import plain_step
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
 from tests.pacing import force_threads
 from tests.spying import returned
+from tests.widths import vectors_of
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -34,6 +34,8 @@ def vectors(monkeypatch):
     for name in ("tiles", "layout", "strips", "nests", "products"):
         module = importlib.import_module(f"rushlight.compile.{name}")
         monkeypatch.setattr(module, "vector_registers", lambda: 16)
+    with vectors_of(32):
+        yield
 
 
 @pytest.fixture
@@ -132,10 +134,9 @@ def test_lists_are_right(programs):
     for found, turned in zip(lists(programs[-1]), (False, True), strict=True):
         operand = x.T if turned else x
         rows, k = operand.shape
-        # As much as two times 16 kB of two panels, in whole multiples of 32; or all, where B is a copy of
-        # columns of both side by side.
-        stage = k if turned else {16: 352, 32: 256, 64: 128}[vector_bytes()]
-        width = (2 if turned else 1) * 2 * vector_bytes() // 4
+        # As much as two times 16 kB of two panels; or all, where B is a copy of columns of both side by side.
+        stage = k if turned else 256
+        width = (2 if turned else 1) * 16
         place = nonzero.HEAD
         total = 0
         for row in range(0, rows, 3):
@@ -250,7 +251,7 @@ def test_the_other_operand_is_in_no_panel(inputs, programs):
     rl.compile(step).over(DataLoader(TensorDataset(x), batch_size=100))
     expected = (x.numpy().reshape(8, 100, inputs) @ np.tanh(weight.numpy())).sum(0)
     np.testing.assert_allclose(total.numpy(), expected, rtol=1e-4, atol=1e-4)
-    are_copied = inputs * 2 * vector_bytes() <= 32 << 10
+    are_copied = inputs * 2 * 32 <= 32 << 10
     assert are_followed(programs[-1]) == ([True] if are_copied else [])
 
 

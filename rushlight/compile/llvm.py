@@ -45,20 +45,34 @@ def _keep_whole_in_forks(llvm: Any) -> None:
 
 @functools.cache
 def vector_bytes() -> int:
-    """The width of this CPU's vectors in bytes; ``RUSHLIGHT_VECTOR_BYTES=32`` or 16 has narrower ones."""
-    features = binding().get_host_cpu_features()
-    widest = 32 if features.get("avx2") else 16
-    if features.get("avx512f") and features.get("avx512dq"):
-        widest = 64
+    """The width of vectors in bytes: the CPU's, if ``RUSHLIGHT_VECTOR_BYTES`` does not say 16, 32 or 64.
+
+    Wider ones than the CPU's are right, too, and slow, for LLVM makes each of several. Tests use them.
+    """
     wanted = os.environ.get("RUSHLIGHT_VECTOR_BYTES", "")
     if wanted not in ("", "16", "32", "64"):
         raise ValueError(f"RUSHLIGHT_VECTOR_BYTES must be 16, 32 or 64, not {wanted!r}")
-    return min(widest, int(wanted or widest))
+    if wanted:
+        return int(wanted)
+    if _cpu_has_avx512():
+        return 64
+    return 32 if binding().get_host_cpu_features().get("avx2") else 16
+
+
+def _cpu_has_avx512() -> bool:
+    features = binding().get_host_cpu_features()
+    return bool(features.get("avx512f") and features.get("avx512dq"))
+
+
+@functools.cache
+def has_avx512() -> bool:
+    """Whether vectors of 64 bytes have instructions of their own."""
+    return vector_bytes() == 64 and _cpu_has_avx512()
 
 
 @functools.cache
 def vector_registers() -> int:
-    """How many vectors this CPU keeps in registers: x86 has 32 of them since AVX-512, and 16 before."""
+    """How many vectors are kept in registers: x86 has 32 of them since AVX-512, and 16 before."""
     return 32 if vector_bytes() == 64 or not _is_x86() else 16
 
 

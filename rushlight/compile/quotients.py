@@ -21,7 +21,7 @@ from collections.abc import Container, Sequence
 
 from rushlight.compile.emit import Emitter, Reg
 from rushlight.compile.expr import Expr
-from rushlight.compile.llvm import vector_bytes
+from rushlight.compile.llvm import has_avx512
 from rushlight.compile.primitives import fma, node, number
 from rushlight.compile.statements import Statement, same_everywhere
 from rushlight.compile.vmath import in_order, rebuilt
@@ -58,7 +58,7 @@ def shared_out(statements: Sequence[Statement], lanes: int, changing: Container[
         lanes: of its vectors.
         changing: numbers of the buffers that the loops write.
     """
-    if lanes != LANES or vector_bytes() != 4 * LANES:
+    if lanes != LANES or not has_avx512():
         return [each.expr for each in statements]
     divider = others = 0.0
     for each in statements:
