@@ -119,38 +119,58 @@ def columns_of(plan: Plan, crossing: Crossing) -> ColumnPlan | None:
     first, last, weights = crossing.first.product, crossing.last.product, crossing.store.buffer
     assert first is not None and last is not None
     window = next((each for each in crossing.arguments if each.buffer is first.a.buffer), None)
-    if window is None or last.b.buffer is not window.buffer:
+    if window is None or not _multiply_rows(window, first, last):
         return None
-    rows, columns, batch = first.domain[1], first.k, window.shape[0]
-    if window.size != batch * columns or (first.domain[0], last.k) != (batch, batch):
-        return None
-    apart = columns if batch > 1 else 0
-    by_rows = (first.a.offset, first.a.strides, first.a_k) == (0, (apart, 0), 1)
-    if not by_rows or (last.b.offset, last.b.strides, last.b_k) != (0, (0, 1), columns):
-        return None
-    if last.a.strides[0] != 1 or last.a.picks or weights.number in read_elsewhere(plan, crossing):
-        return None
-    if any(access.buffer is weights for each in crossing.first.statements for access in each.reads()):
-        return None
-    # Only the two products may read the batch: the loop has addresses of rows instead.
-    both = (*crossing.first.statements, *crossing.last.statements)
-    if last.a.buffer is window.buffer or any(
-        a.buffer is window.buffer for each in both for a in each.reads()
+    if not _are_alone(plan, crossing, window) or not _leaves_weights(
+        crossing.last, crossing.store, plan.stored, plan.spared
     ):
         return None
-    lanes, kind = lanes_of(first), kind_of(weights.dtype)
+    rows, columns, lanes = first.domain[1], first.k, lanes_of(first)
     if rows * FULL[1] < -(-rows // lanes) * lanes * FULL[0]:
         return None
-    if not _leaves_weights(crossing.last, crossing.store, plan.stored, plan.spared):
-        return None
-    most = MOST_SUMS if vector_registers() == 16 else 2 * MOST_SUMS
-    vectors = 1
-    while 2 * vectors * batch <= most and 4 * vectors * lanes <= rows:  # with panels for two threads
-        vectors *= 2
+    vectors = _vectors_of_panels(rows, lanes, window.shape[0])
     width = vectors * lanes
     size = -(-rows // width) * width * _room(columns, lanes)
     panels = plan.lasting_temporary(size, weights.dtype, "panels", 1)
-    return ColumnPlan(crossing, window, weights, rows, columns, panels, kind, lanes, vectors)
+    return ColumnPlan(
+        crossing, window, weights, rows, columns, panels, kind_of(weights.dtype), lanes, vectors
+    )
+
+
+def _multiply_rows(window: Window, first: Product, last: Product) -> bool:
+    """Whether a step begins with dot products of the rows of a batch, and ends with the gradient of those: a
+    column's numbers are found in each row then, and what it is moved along lies side by side.
+    """
+    batch, columns = window.shape[0], first.k
+    if window.size != batch * columns or (first.domain[0], last.k) != (batch, batch):
+        return False
+    apart = columns if batch > 1 else 0
+    in_rows = (first.a.offset, first.a.strides, first.a_k) == (0, (apart, 0), 1)
+    in_columns = (last.b.offset, last.b.strides, last.b_k) == (0, (0, 1), columns)
+    slopes_are_regular = last.a.strides[0] == 1 and not last.a.picks
+    return in_rows and in_columns and last.b.buffer is window.buffer and slopes_are_regular
+
+
+def _are_alone(plan: Plan, crossing: Crossing, window: Window) -> bool:
+    """Whether nothing but the two products and the update reads weights, which lie elsewhere meanwhile, and
+    nothing but the products the batch, of which the loop has addresses of rows.
+    """
+    first, last, weights = crossing.first, crossing.last, crossing.store.buffer
+    if weights.number in read_elsewhere(plan, crossing):
+        return False
+    begun = [access.buffer for each in first.statements for access in each.reads()]
+    ended = [access.buffer for each in last.statements for access in each.reads()]
+    assert last.product is not None
+    return weights not in begun and window.buffer not in [*begun, *ended, last.product.a.buffer]
+
+
+def _vectors_of_panels(rows: int, lanes: int, batch: int) -> int:
+    """How many vectors wide panels are: as sums have registers for, if that leaves panels for two threads."""
+    most = MOST_SUMS if vector_registers() == 16 else 2 * MOST_SUMS
+    vectors = 1
+    while 2 * vectors * batch <= most and 4 * vectors * lanes <= rows:
+        vectors *= 2
+    return vectors
 
 
 def _leaves_weights(group: Group, store: Access, stored: Container[object], spared: Container[int]) -> bool:
