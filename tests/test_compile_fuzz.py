@@ -70,7 +70,8 @@ def folds(choose: random.Random, pool: list[rl.Tensor]) -> Any:
         lambda x: x.amax(dim, keepdim=keep), lambda x: x.softmax(dim), lambda x: x.log_softmax(dim) * 0.2,
         lambda x: x.logsumexp(dim), lambda x: x.cumsum(dim) * 0.2, lambda x: x.max(dim, keepdim=keep)[0],
         lambda x: x.std(dim, unbiased=False) if x.shape[dim] > 1 else x.mean(dim), lambda x: x.norm() * 0.1,
-        lambda x: rl.nn.functional.layer_norm(x, x.shape[-1:]),
+        lambda x: rl.nn.functional.layer_norm(x, x.shape[-1:]), lambda x: x.var(dim, correction=0),
+        lambda x: x.argmin(dim, keepdim=keep) * x.mean(), lambda x: (x > 0.1).all(dim) * x.mean(),
     ]  # fmt: skip
     return choose.choice(functions)(x)
 
@@ -97,7 +98,7 @@ def views(choose: random.Random, pool: list[rl.Tensor]) -> Any:
         lambda x: x.narrow(dim, start, 1), lambda x: x.contiguous(),
         lambda x: x.select(dim, start), lambda x: x.flip(dim), lambda x: x[..., ::2], lambda x: x.squeeze(),
         lambda x: x.unsqueeze(0).expand(2, *x.shape), lambda x: x.roll(1, dim),
-        lambda x: x.diagonal() if x.dim() > 1 else x,
+        lambda x: x.diagonal() if x.dim() > 1 else x, lambda x: x.tril() if x.dim() > 1 else x,
         lambda x: rl.cat([x, x * 0.5], dim), lambda x: rl.stack([x, x]), lambda x: x.chunk(2, dim)[0],
         lambda x: x.unbind(dim)[0], lambda x: x.movedim(dim, 0),
     ]  # fmt: skip

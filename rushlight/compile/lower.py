@@ -1,8 +1,8 @@
 """From calls to statements: how each op becomes expressions over index domains.
 
-Maps are traced through their formulas; contractions, folds, look-ups and class losses have a function each;
-everything else stays opaque. Invariant: a statement computes what the op's NumPy forward computes, up to the
-order of summation.
+Maps are traced through their formulas; contractions have a function each here, folds in `lower_folds`,
+look-ups in `lower_picks`, what depends on places in `lower_places`; everything else stays opaque. Invariant:
+a statement computes what the op's NumPy forward computes, up to the order of summation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile import lower_folds as folds
 from rushlight.compile import lower_picks as picks
+from rushlight.compile import lower_places as places
 from rushlight.compile.expr import KINDS, Expr, Symbols, is_float, kind_of
 from rushlight.compile.lower_classes import nll, nll_backward
 from rushlight.compile.lower_random import bernoulli, mask, uniform
@@ -163,7 +165,7 @@ class Lowering:
 def operands_of(call: Call) -> tuple[Symbols, list[Window], list[Any]]:
     """The operands of a map as expressions, in the type that the op promotes them to."""
     stand_ins = [
-        new_tensor(np.empty((1,) * len(x.shape), x.dtype)) if isinstance(x, Window) else x
+        new_tensor(np.zeros((1,) * len(x.shape), x.dtype)) if isinstance(x, Window) else x
         for x in call.inputs
     ]
     prepared, half = call.op.prepare(call.op, stand_ins)
@@ -198,56 +200,6 @@ def _check_primitives(expr: Expr) -> None:
             node.kind
         ):
             raise NotLowered(f"{node.op} on whole numbers is left to NumPy")
-
-
-# -- folds ---------------------------------------------------------------------------------------------------
-
-
-def _fold(lowering: Lowering, call: Call) -> None:
-    (source,) = call.inputs
-    assert isinstance(source, Window)
-    (out,) = call.outputs
-    dims = call.params["dim"]
-    kind = kind_of(call.params.get("dtype", out.dtype))
-    if kind not in KINDS or kind == "b1":
-        raise NotLowered("a fold of this type is left to NumPy")
-    strides, kept = [], iter(out.strides)
-    for d in range(len(source.shape)):
-        if d not in dims:
-            strides.append(next(kept))
-        else:
-            strides.append(0)
-            if call.params["keepdim"]:
-                next(kept)
-    symbols = Symbols()
-    value = symbols.cast(symbols.load(0, kind_of(source.dtype)), kind)
-    post = None
-    fold = call.op.name
-    if fold == "mean":
-        count = 1
-        for d in dims:
-            count *= source.shape[d]
-        fold, after = "sum", Symbols()
-        post = after.load(0, kind) / after.const(count, kind)
-    elif fold == "linalg_vector_norm":
-        fold, after = "sum", Symbols()
-        if call.params["ord"] == 2:
-            value, post = value * value, after.make("sqrt", (after.load(0, kind),), kind)
-        elif call.params["ord"] == 1:
-            value = symbols.make("abs", (value,), kind)
-        else:
-            raise NotLowered("norms of other orders than 1 and 2 are left to NumPy")
-    store = at(out, strides, source.shape)
-    lowering.add(
-        source.shape,
-        [over(source, source.shape)],
-        value,
-        store,
-        call,
-        fold=fold,
-        dims=frozenset(dims),
-        post=post,
-    )
 
 
 # -- contractions --------------------------------------------------------------------------------------------
@@ -407,8 +359,12 @@ def _full(lowering: Lowering, call: Call) -> None:
 
 
 RULES: dict[str, Callable[[Lowering, Call], None]] = {
-    "amax": _fold,
-    "amin": _fold,
+    "all": folds.truth,
+    "amax": folds.fold,
+    "amin": folds.fold,
+    "any": folds.truth,
+    "argmax": folds.place,
+    "argmin": folds.place,
     "_to_copy": _copy,
     "clone": _copy,
     "conj_physical": _copy,
@@ -424,23 +380,33 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "embedding_dense_backward": picks.embedding_backward,
     "empty": _nothing,
     "empty_like": _nothing,
+    "flip": places.flip,
     "full": _full,
     "gather": picks.gather,
     "index": picks.index,
     "index_add": picks.index_add,
     "index_backward": picks.index_backward,
     "index_select": picks.index_select,
-    "linalg_vector_norm": _fold,
+    "linalg_vector_norm": folds.fold,
     "linear": _linear,
-    "mean": _fold,
+    "max": folds.extreme,
+    "mean": folds.fold,
+    "min": folds.extreme,
     "mm": _mm,
     "mv": _vector_product,
     "nll_loss": nll,
     "nll_loss_backward": nll_backward,
-    "prod": _fold,
+    "one_hot": places.one_hot,
+    "prod": folds.fold,
+    "roll": places.roll,
     "scatter_add": picks.scatter_add,
     "slice_backward": picks.slice_backward,
     "stack": picks.stack,
-    "sum": _fold,
+    "std": folds.spread,
+    "sum": folds.fold,
+    "tril": places.lower_triangle,
+    "triu": places.upper_triangle,
     "uniform": uniform,
+    "value_selecting_reduction_backward": places.chosen_backward,
+    "var": folds.spread,
 }

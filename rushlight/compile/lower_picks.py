@@ -35,7 +35,7 @@ def embedding_backward(lowering: Lowering, call: Call) -> None:
     (out,) = call.outputs
     if call.params["scale_grad_by_freq"]:
         raise NotLowered("scaling by frequency is left to NumPy")
-    _clear(lowering, call)
+    clear(lowering, call)
     domain, kind = grad.shape, kind_of(out.dtype)
     store = _rows_of(lowering, call, out, indices, domain)
     symbols = Symbols()
@@ -78,7 +78,7 @@ def index_backward(lowering: Lowering, call: Call) -> None:
     grad, *indices = call.reads()
     (out,) = call.outputs
     store = _indexed(lowering, call, out, indices, grad.shape)
-    _clear(lowering, call)
+    clear(lowering, call)
     _add(lowering, call, grad, store, grad.shape)
 
 
@@ -184,8 +184,8 @@ def slice_backward(lowering: Lowering, call: Call) -> None:
     """Zeros, with the gradient in the place of the slice."""
     (grad,) = call.reads()
     (out,) = call.outputs
-    _clear(lowering, call)
-    _move(lowering, call, grad, _part(out, call.params["index"]))
+    clear(lowering, call)
+    move(lowering, call, grad, part(out, call.params["index"]))
 
 
 def cat(lowering: Lowering, call: Call) -> None:
@@ -196,7 +196,7 @@ def cat(lowering: Lowering, call: Call) -> None:
         if len(each.shape) != len(out.shape):
             raise NotLowered("empty inputs of another number of dimensions are left to NumPy")
         end = start + each.shape[dim]
-        _move(lowering, call, each, _part(out, (*[slice(None)] * dim, slice(start, end))))
+        move(lowering, call, each, part(out, (*[slice(None)] * dim, slice(start, end))))
         start = end
 
 
@@ -205,10 +205,10 @@ def stack(lowering: Lowering, call: Call) -> None:
     (out,) = call.outputs
     before = (slice(None),) * call.params["dim"]
     for number, each in enumerate(call.reads()):
-        _move(lowering, call, each, _part(out, (*before, number, ...)))
+        move(lowering, call, each, part(out, (*before, number, ...)))
 
 
-def _part(window: Window, index: Any) -> Window:
+def part(window: Window, index: Any) -> Window:
     """The window on a basic index of a window."""
     size = window.dtype.itemsize
     memory = np.empty(window.buffer.size, window.dtype)  # only looked at, never touched
@@ -221,7 +221,8 @@ def _part(window: Window, index: Any) -> Window:
     return Window(window.buffer, offset, part.shape, tuple(stride // size for stride in part.strides))
 
 
-def _clear(lowering: Lowering, call: Call) -> None:
+def clear(lowering: Lowering, call: Call) -> None:
+    """Zeros all over the result."""
     (out,) = call.outputs
     lowering.add(out.shape, [], Symbols().const(0, kind_of(out.dtype)), over(out, out.shape), call)
 
@@ -229,10 +230,11 @@ def _clear(lowering: Lowering, call: Call) -> None:
 def _keep(lowering: Lowering, call: Call, target: Window, out: Window) -> None:
     """The result begins as a copy of the target, unless it is the target."""
     if target != out:
-        _move(lowering, call, target, out)
+        move(lowering, call, target, out)
 
 
-def _move(lowering: Lowering, call: Call, source: Window, out: Window) -> None:
+def move(lowering: Lowering, call: Call, source: Window, out: Window) -> None:
+    """Copy a window to another of the same shape."""
     value = Symbols().load(0, kind_of(source.dtype))
     lowering.add(out.shape, [over(source, out.shape)], value, over(out, out.shape), call)
 

@@ -1,0 +1,119 @@
+"""What depends on where elements are, as statements: triangles, one-hot rows, other orders of elements.
+
+Invariant: targets of one-hot rows are checked before the step writes anything.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from rushlight.compile.expr import Symbols, kind_of
+from rushlight.compile.lower_picks import clear, move, part
+from rushlight.compile.program import Call, Window
+from rushlight.compile.statements import Check, NotLowered, Pick, at, over
+
+if TYPE_CHECKING:
+    from rushlight.compile.lower import Lowering
+
+
+def lower_triangle(lowering: Lowering, call: Call) -> None:
+    """Matrices with zeros above a diagonal."""
+    _triangle(lowering, call, True)
+
+
+def upper_triangle(lowering: Lowering, call: Call) -> None:
+    """Matrices with zeros below a diagonal."""
+    _triangle(lowering, call, False)
+
+
+def _triangle(lowering: Lowering, call: Call, is_lower: bool) -> None:
+    (source,), (out,) = call.reads(), call.outputs
+    symbols, kind, last = Symbols(), kind_of(source.dtype), len(source.shape) - 1
+    row, column = (symbols.make("index", (d,), "i8") for d in (last - 1, last))
+    edge = row + call.params["diagonal"]
+    is_kept = column <= edge if is_lower else column >= edge
+    value = symbols.where(is_kept, symbols.load(0, kind), symbols.const(0, kind))
+    lowering.add(out.shape, [over(source, out.shape)], value, over(out, out.shape), call)
+
+
+def one_hot(lowering: Lowering, call: Call) -> None:
+    """For each target a row of zeros with a one."""
+    (target,), (out,) = call.reads(), call.outputs
+    classes = out.shape[-1]
+    lowering.lowered.work.append(Check(target.shape, over(target, target.shape), classes, None, call))
+    symbols = Symbols()
+    is_there = symbols.make("index", (len(target.shape),), "i8") == symbols.load(0, kind_of(target.dtype))
+    targets = at(target, (*target.strides, 0), out.shape)
+    value = symbols.cast(is_there, kind_of(out.dtype))
+    lowering.add(out.shape, [targets], value, over(out, out.shape), call)
+
+
+def flip(lowering: Lowering, call: Call) -> None:
+    """Elements in reverse order along dimensions."""
+    (source,), (out,) = call.reads(), call.outputs
+    turned = (slice(None, None, -1 if d in call.params["dims"] else 1) for d in range(len(source.shape)))
+    move(lowering, call, part(source, tuple(turned)), out)
+
+
+def roll(lowering: Lowering, call: Call) -> None:
+    """Elements moved on along dimensions, those that leave at the end in front."""
+    (source,), (out,) = call.reads(), call.outputs
+    shifts, dims = call.params["shifts"], call.params["dims"]
+    if not dims:
+        source, out = _flat(source), _flat(out)
+        shifts, dims = (sum(shifts),), (0,)
+    steps = [0] * len(source.shape)
+    for shift, d in zip(shifts, dims, strict=True):
+        steps[d] = (steps[d] + shift) % source.shape[d]
+    parts = [_moved(n, step) for n, step in zip(source.shape, steps, strict=True)]
+    for each in itertools.product(*parts):
+        given, to = zip(*each, strict=True)
+        move(lowering, call, part(source, given), part(out, to))
+
+
+def _moved(n: int, step: int) -> list[tuple[slice, slice]]:
+    """Along a dimension, from where to where elements go: in order towards the end, the rest in front."""
+    if not step:
+        return [(slice(n), slice(n))]
+    return [(slice(n - step), slice(step, n)), (slice(n - step, n), slice(step))]
+
+
+def _flat(window: Window) -> Window:
+    """All elements in a row."""
+    size = 1
+    for n, stride in zip(reversed(window.shape), reversed(window.strides), strict=True):
+        if n != 1 and stride != size:
+            raise NotLowered("what does not lie in a row is left to NumPy")
+        size *= n
+    return Window(window.buffer, window.offset, (size,), (1,))
+
+
+def chosen_backward(lowering: Lowering, call: Call) -> None:
+    """Zeros, and the gradient at places along a dimension that were chosen, each once."""
+    (g, indices), (out,) = call.reads(), call.outputs
+    shape, dim = call.params["shape"], call.params["dim"]
+    if not call.params["keepdim"]:
+        g, indices = (_with_dimension(each, dim) for each in (g, indices))
+    kind = kind_of(out.dtype)
+    if g.shape[dim] == 1:
+        symbols = Symbols()
+        is_there = symbols.make("index", (dim,), "i8") == symbols.load(1, kind_of(indices.dtype))
+        value = symbols.where(is_there, symbols.load(0, kind), symbols.const(0, kind))
+        lowering.add(shape, [over(g, shape), over(indices, shape)], value, over(out, shape), call)
+        return
+    clear(lowering, call)
+    strides = tuple(0 if d == dim else stride for d, stride in enumerate(out.strides))
+    store = at(out, strides, g.shape, (Pick(over(indices, g.shape), out.strides[dim], shape[dim]),))
+    lowering.add(g.shape, [over(g, g.shape)], Symbols().load(0, kind), store, call, add=True)
+
+
+def _with_dimension(window: Window, dim: int) -> Window:
+    """The same with one more dimension, of one index."""
+    shape, strides = window.shape, window.strides
+    return Window(
+        window.buffer,
+        window.offset,
+        (*shape[:dim], 1, *shape[dim:]),
+        (*strides[:dim], 0, *strides[dim:]),
+    )
