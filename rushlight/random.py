@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.device import CPU, device
 from rushlight.draws import BLOCK, unit
 from rushlight.dtype import F64
@@ -35,6 +36,12 @@ _STATE = np.dtype(
         "itemsize": 5056,
     }
 )
+
+
+def _not_in_a_step(what: str) -> None:
+    """Refuse what a program that goes on in the stream would not do again."""
+    if state.mode & RECORDING:
+        state.recorder.refuse_stream(what)
 
 
 class Generator:
@@ -60,6 +67,7 @@ class Generator:
         self._restart(DEFAULT_SEED)
 
     def _restart(self, seed: int) -> None:
+        _not_in_a_step("a generator is seeded")
         self._seed = seed
         self._untouched = True
         # The second of a pair of normal numbers. No kernel keeps a float32 one, but a state may hold it.
@@ -98,6 +106,7 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed the stream began with."""
+        _not_in_a_step("initial_seed()")
         return self._seed
 
     def seed(self) -> int:
@@ -146,6 +155,7 @@ class Generator:
 
     def state_bytes(self) -> bytes:
         """The 5056 bytes of `get_state`."""
+        _not_in_a_step("the state of a generator is read")
         engine = self._engine_now().state["state"]
         position = engine["pos"]
         record = np.zeros((), _STATE)
@@ -324,8 +334,8 @@ def fork_rng(
         raise NotImplementedError(
             f"fork_rng(): devices={list(devices)}: the CPU's generator is the only one here"
         )
-    state = default_generator.state_bytes()
+    before = default_generator.state_bytes()
     try:
         yield
     finally:
-        default_generator.load_state_bytes(state)
+        default_generator.load_state_bytes(before)

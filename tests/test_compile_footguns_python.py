@@ -129,7 +129,7 @@ def test_changes_of_python_values_inside_the_step_are_refused() -> None:
         owner.factor += 1
         return x * owner.factor
 
-    for function, name in ((counts, "count|variable"), (appends, "container"), (assigns, "factor")):
+    for function, name in ((counts, "count changed"), (appends, "added to seen"), (assigns, "factor")):
         step = rl.compile(function)
         step(rl.ones(1))
         with pytest.raises(RecordingError, match=f"changes something in Python.*({name})"):

@@ -21,6 +21,7 @@ from rushlight.compile.recording import Recording
 from rushlight.compile.replay import Replay
 from rushlight.compile.results import tensors_in
 from rushlight.compile.stand_in import replaced, stand_in
+from rushlight.compile.surroundings import Surroundings
 from rushlight.tensor import Tensor
 
 # By how much of the largest element two arrays may differ: a program may add up in another order.
@@ -41,7 +42,7 @@ def checked(
     """
     before = _Snapshot(made, given)
     twins = [stand_in(each) for each in given]
-    plain = Recorder(made.program.name, twins, given, Guards())
+    plain = Recorder(made.program.name, twins, given, Surroundings(Guards()))
     table = {id(each): twin for each, twin in zip(given, twins, strict=True)}
     with recording(plain):
         value = function(*replaced(args, table), **replaced(kwargs, table))

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.mode import NODES_NOTED, RECORDING, state
-from rushlight.compile import surroundings
 from rushlight.compile.differentiable import Differentiable, differentiable_results
+from rushlight.compile.frames import seen_running
 from rushlight.compile.guards import Guards
 from rushlight.compile.record import Recorder, RecordingError, recording
 from rushlight.compile.recording import Recording, executor_for
 from rushlight.compile.results import Results
-from rushlight.compile.stand_in import difference, replaced, signature, stand_in
+from rushlight.compile.stand_in import changed_container, difference, replaced, signature, stand_in
+from rushlight.compile.surroundings import Surroundings
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -274,15 +275,16 @@ class _Attempt:
         self.unfit = unfit
         self.given = given
         self.guards = Guards()
-        surroundings.watch(compiled.function, self.guards, arguments)
-        self.recorder = Recorder(compiled.name, [stand_in(each) for each in given], given, self.guards)
+        self.surroundings = Surroundings(self.guards)
+        self.surroundings.step(compiled.function, arguments)
+        stand_ins = [stand_in(each) for each in given]
+        self.recorder = Recorder(compiled.name, stand_ins, given, self.surroundings)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of the call."""
         recorder = self.recorder
-        draws = surroundings.OtherDraws()
         try:
-            with recording(recorder):
+            with recording(recorder), seen_running(recorder):
                 results, half = self._noted(args, kwargs)
         except BaseException:
             self._hand_back()
@@ -299,7 +301,7 @@ class _Attempt:
             half.executor = executor_for(half.program, self.compiled.backend)
             half.attach(tensors, arrays, self.given)
         value = results.shape_of_value(tensors)
-        reason = self._why_not(draws)
+        reason = self._why_not()
         if reason:
             self.compiled.refuse(self.key, reason)
         elif not recorder.made_state():
@@ -311,7 +313,14 @@ class _Attempt:
         """Run the function, and its backward pass if somebody may want that later."""
         table = {id(each): twin for each, twin in zip(self.given, self.recorder.arguments, strict=True)}
         arguments = replaced(args, table)
-        value = self.compiled.function(*arguments, **replaced(kwargs, table))
+        named = replaced(kwargs, table)
+        value = self.compiled.function(*arguments, **named)
+        changed = changed_container((args, kwargs), (arguments, named), table)
+        if changed:
+            raise RecordingError(
+                f"the step {self.compiled.name} changes a {changed} that it was given: it gets a copy, with "
+                "the program's own tensors. Return what is to be kept."
+            )
         results = Results(value, self.recorder)
         chosen = differentiable_results(self.recorder, results)
         half = Differentiable(self.recorder, results, chosen) if chosen else None
@@ -342,7 +351,7 @@ class _Attempt:
                     )
                 given._grad = twin._grad
 
-    def _why_not(self, draws: surroundings.OtherDraws) -> str:
+    def _why_not(self) -> str:
         """Why the run cannot be repeated by a program, or an empty text."""
         recorder = self.recorder
         if recorder.kept_tensors():
@@ -353,11 +362,17 @@ class _Attempt:
                 f"the step keeps a tensor that it made (at {kept[0]}): a compiled step would not renew it. "
                 "Return the tensor from the step instead of storing it."
             )
-        drawn = draws.made()
+        drawn = self.surroundings.draws.made()
         if drawn:
             return (
                 f"the step {self.compiled.name} draws from {drawn}: a compiled step would repeat the same "
                 "numbers for ever. Draw with rushlight's own functions, or outside."
+            )
+        if self.surroundings.iterators:
+            return (
+                f"the step {self.compiled.name} reaches an iterator that was made outside "
+                f"({self.surroundings.iterators[0]}): a compiled step would not take from it again. Take "
+                "from it outside, and hand over what it gave."
             )
         changed = self.guards.broken()
         if changed:

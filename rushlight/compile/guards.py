@@ -9,9 +9,7 @@ stays cheap.
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from operator import is_
 from types import MappingProxyType
 from typing import Any
@@ -19,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import GRAD, INFERENCE, state
+from rushlight.compile.names import names_of_methods
 from rushlight.compile.written import Written
 from rushlight.dtype import get_default_dtype
 from rushlight.nn.hooks import global_hooks
 from rushlight.optim import optimizer as optimizers
+from rushlight.storage import owner_of
 from rushlight.tensor import Tensor
 
 PLAIN = (int, float, bool, str, bytes, complex, type(None))
@@ -64,15 +64,19 @@ class Guards:
         # everything else
         self._cells: list[Any] = []
         self._contents: list[Any] = []
+        self._variables: list[str] = []
         self._sized: list[Collection[Any]] = []
         self._lengths: list[int] = []
         self._empty: list[Collection[Any]] = []
         self._sequences: list[tuple[Sequence[Any], tuple[Any, ...]]] = []
         self._items: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._read: list[tuple[Tensor, np.ndarray]] = []
+        self._shown: list[tuple[np.ndarray, np.ndarray]] = []
+        self._sets: list[tuple[Collection[Any], frozenset[Any]]] = []
         self._slots: list[tuple[Any, str, Any]] = []
-        self._nonzero: list[tuple[dict[str, Any], str]] = []
+        self._zeros: list[tuple[dict[str, Any], str, tuple[bool, ...]]] = []
         self._live: set[tuple[int, str]] = set()
+        self._named: set[tuple[int, str]] = set()  # settings that the step's own Python reads
         self._renewed: set[tuple[str, int]] = set()  # sort and place of what was replaced by an equal value
         self.holds: Callable[[], bool] = self._first_check
         self._groups: list[dict[str, Any]] = []
@@ -125,11 +129,24 @@ class Guards:
         else:
             self._empty.append(table)
 
-    def watch_cell(self, cell: Any) -> None:
+    def watch_set(self, container: Collection[Any]) -> None:
+        """Which elements a set has."""
+        if ("set", id(container)) not in self._seen:
+            self._seen.add(("set", id(container)))
+            self._sets.append((container, frozenset(container)))
+
+    def watch_array(self, array: np.ndarray) -> None:
+        """The elements of an array of NumPy's."""
+        if ("array", id(array)) not in self._seen:
+            self._seen.add(("array", id(array)))
+            self._shown.append((array, array.copy()))
+
+    def watch_cell(self, cell: Any, name: str) -> None:
         """A variable that a function closes over."""
         if ("cell", id(cell)) not in self._seen:
             self._seen.add(("cell", id(cell)))
             self._cells.append(cell)
+            self._variables.append(name)
             self._contents.append(_contents(cell))
 
     def watch_class(self, kind: type, name: str) -> None:
@@ -195,22 +212,35 @@ class Guards:
         self.watch_hooks(optimizer._optimizer_step_pre_hooks)
         self.watch_hooks(optimizer._optimizer_step_post_hooks)
 
+    def watch_settings(self, optimizer: Any, names: Collection[str]) -> None:
+        """Those settings of an optimizer that the step's own Python names: it gets numbers, which stay what
+        they are in the program.
+        """
+        for table in (*optimizer.param_groups, optimizer.defaults):
+            for name in table.keys() & set(names) - {"params"}:
+                self._named.add((id(table), name))
+                self.watch(table, name)
+
     def set_live(self, group: dict[str, Any], name: str) -> None:
-        """A setting of an optimizer is read anew at each call: any number is right, but not zero, which
-        switches a term off (a learning rate may be zero too).
+        """A setting of an optimizer is read anew at each call: any number is right, but zeros, which switch
+        terms off, stay zeros, and others do not become zero (a learning rate may be zero at any time).
         """
         if (id(group), name) not in self._live:
             self._live.add((id(group), name))
             if name != "lr":
-                self._nonzero.append((group, name))
+                self._zeros.append((group, name, _zeros_of(group[name])))
 
-    def seal(self) -> None:
-        """Forget what turned out to be read anew at each call."""
-        if self._live:
+    def seal(self, owners: Container[int]) -> None:
+        """Forget what turned out to be read anew at each call: settings, and arrays that are tensors' memory;
+        `owners` has the ids of that.
+        """
+        self._shown = [each for each in self._shown if id(owner_of(each[0])) not in owners]
+        again = self._live - self._named
+        if again:
             kept = [
                 each
                 for each in zip(self._tables, self._names, self._values, strict=True)
-                if (id(each[0]), each[1]) not in self._live
+                if (id(each[0]), each[1]) not in again
             ]
             self._tables, self._names, self._values = (list(each) for each in zip(*kept, strict=True))
         groups = {id(each) for each in self._groups}
@@ -219,11 +249,11 @@ class Guards:
     def counts(self) -> dict[str, int]:
         """How many things of each sort are watched."""
         return {
-            "value": len(self._tables) + len(self._slots) + len(self._nonzero),
+            "value": len(self._tables) + len(self._slots) + len(self._zeros),
             "tensor": len(self._tensors),
             "closed-over variable": len(self._cells),
-            "container": len(self._sized) + len(self._empty),
-            "tensor value": len(self._read),
+            "container": len(self._sized) + len(self._empty) + len(self._sets),
+            "tensor value": len(self._read) + len(self._shown),
         }
 
     # -- the check -------------------------------------------------------------------------------------------
@@ -278,16 +308,17 @@ class Guards:
     def _not_zeroed(self, written: Written) -> list[str]:
         """That settings which are read anew at each call have not become zero, as terms."""
         terms = []
-        for group, name in self._nonzero:
-            now = f"{written.name(group)}[{written.name(name)}]"
-            same = f"{now} is {written.name(group.get(name))} or " if not _is_zero(group.get(name)) else ""
-            terms.append(f"({same}not {written.name(_is_zero)}({now}))")
+        for group, name, zeros in self._zeros:
+            now, before = f"{written.name(group)}[{written.name(name)}]", group.get(name)
+            same = f"{now} is {written.name(before)} or " if _zeros_of(before) == zeros else ""
+            terms.append(f"({same}{written.name(_zeros_of)}({now}) == {zeros})")
         return terms
 
     def _zeroed(self) -> str:
-        for group, name in self._nonzero:
-            if _is_zero(group.get(name)):
-                return f"{name} became zero"
+        for group, name, zeros in self._zeros:
+            now = _zeros_of(group.get(name))
+            if now != zeros:
+                return f"{name} became zero" if sum(now) > sum(zeros) else f"{name} is zero no longer"
         return ""
 
     def _first_check(self) -> bool:
@@ -321,7 +352,8 @@ class Guards:
             now = f"getattr({name(owner)}, {name(attribute)}, missing)"
             terms.append(self._is_still(written, now, value, ("slot", place)))
         terms += self._not_zeroed(written)
-        if self._read:
+        terms += [f"{name(each)} == {name(elements)}" for each, elements in self._sets]
+        if self._read or self._shown:
             terms.append(f"not {name(self._reread)}()")
         return written.function("holds()")
 
@@ -347,15 +379,20 @@ class Guards:
         for place, (cell, value) in enumerate(zip(self._cells, self._contents, strict=True)):
             now = _contents(cell)
             if not _unchanged(value, now):
-                return "a variable the step closes over: " + _change("it", value, now)
+                return "a variable the step closes over: " + _change(self._variables[place], value, now)
             if now is not value:
                 self._renewed.add(("cell", place))
             self._contents[place] = now
-        if list(map(len, self._sized)) != self._lengths:
-            return "something was added to or removed from a container, a module or an optimizer"
+        for container, length in zip(self._sized, self._lengths, strict=True):
+            if len(container) != length:
+                what = "added to" if len(container) > length else "removed from"
+                return f"something was {what} {self._called(container)}"
         for sequence, elements in self._sequences:
             if not all(map(is_, sequence, elements)):
-                return "an element of a list was replaced"
+                return f"an element of {self._called(sequence)} was replaced"
+        for container, members in self._sets:
+            if container != members:
+                return f"an element of {self._called(container)} was replaced"
         for table, keys, values in self._items:
             if not (all(map(is_, table, keys)) and all(map(is_, table.values(), values))):
                 return "the state of an optimizer was replaced"
@@ -370,11 +407,20 @@ class Guards:
             return "the default dtype changed"
         return self._reread() or self._zeroed()
 
+    def _called(self, container: Any) -> str:
+        """A container as people know it: by the name under which it was found, if there is one."""
+        named = zip((*self._names, *self._variables), (*self._values, *self._contents), strict=True)
+        names = (name for name, value in named if value is container and isinstance(name, str))
+        return next(names, f"a {type(container).__name__}")
+
     def _reread(self) -> str:
         """What became of the values that Python looked at."""
         for tensor, values in self._read:
             if not np.array_equal(tensor._array, values, equal_nan=tensor._array.dtype.kind == "f"):
                 return "a tensor whose value the step read in Python has changed"
+        for array, elements in self._shown:
+            if array.tobytes() != elements.tobytes():
+                return "an array of NumPy's that the step names has changed"
         return ""
 
 
@@ -386,9 +432,10 @@ def _contents(cell: Any) -> Any:
         return _MISSING
 
 
-def _is_zero(value: Any) -> bool:
+def _zeros_of(value: Any) -> tuple[bool, ...]:
+    """Which of its numbers are zero."""
     values = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(each, (int, float)) and each == 0 for each in values)
+    return tuple(isinstance(each, (int, float)) and each == 0 for each in values)
 
 
 def _change(name: Any, before: Any, now: Any) -> str:
@@ -398,44 +445,3 @@ def _change(name: Any, before: Any, now: Any) -> str:
     if is_plain(before) and is_plain(now):
         return f"{what} changed from {before!r} to {now!r}"
     return f"{what} was replaced"
-
-
-def names_of_methods(kind: type, start: frozenset[str] = frozenset({"forward"})) -> frozenset[str]:
-    """These names, and those that the methods of a class mention which are reached through them."""
-    found = _METHOD_NAMES.get((kind, start))
-    if found is None:
-        found = _METHOD_NAMES[kind, start] = frozenset(_names_reached(kind, start))
-    return found
-
-
-_METHOD_NAMES: dict[tuple[type, frozenset[str]], frozenset[str]] = {}
-
-
-def _names_reached(kind: type, start: frozenset[str]) -> set[str]:
-    names: set[str] = set()
-    pending = set(start)
-    while pending:
-        name = pending.pop()
-        names.add(name)
-        code = getattr(function_behind(inspect.getattr_static(kind, name, None)), "__code__", None)
-        if code is not None:
-            pending |= names_in(code) - names
-    return names
-
-
-def function_behind(attribute: Any) -> Any:
-    """The function of a property or a method as a class stores them; anything else as it is."""
-    if isinstance(attribute, property):
-        return attribute.fget
-    if isinstance(attribute, (classmethod, staticmethod)):
-        return attribute.__func__
-    return attribute.func if isinstance(attribute, functools.cached_property) else attribute
-
-
-def names_in(code: Any) -> set[str]:
-    """The global and attribute names that a piece of code mentions, functions inside it included."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if hasattr(constant, "co_names"):
-            names |= names_in(constant)
-    return names

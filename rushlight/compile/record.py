@@ -19,9 +19,8 @@ import numpy as np
 
 from rushlight.autograd.mode import RECORDING, state
 from rushlight.autograd.node import Node
-from rushlight.compile.guards import Guards
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window, look
-from rushlight.compile.surroundings import watch_forward, watch_hooks
+from rushlight.compile.surroundings import Surroundings
 from rushlight.ops.define import Op
 from rushlight.storage import address, owner_of, storage_of
 from rushlight.tensor import Tensor, new_tensor
@@ -56,14 +55,20 @@ class Recorder:
         name: the step's name.
         arguments: the tensors the step runs on: stand-ins with memory of their own.
         given: the tensors that were handed to the step, one for each stand-in.
-        guards: gets what the recording takes for granted.
+        surroundings: those of the step's code, of which more is seen on the way; its guards get what the
+            recording takes for granted.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[Tensor], given: Sequence[Tensor], guards: Guards
+        self,
+        name: str,
+        arguments: Sequence[Tensor],
+        given: Sequence[Tensor],
+        surroundings: Surroundings,
     ) -> None:
         self.program = Program(name)
-        self.guards = guards
+        self.guards = surroundings.guards
+        self.surroundings = surroundings
         self._buffers: dict[int, Buffer] = {}
         self._states: list[Buffer] = []
         self._kept: list[np.ndarray] = []
@@ -124,7 +129,7 @@ class Recorder:
         if id(module) not in self.modules:
             self.modules[id(module)] = module
             self.guards.watch_module(module)
-            watch_forward(module, self.guards)
+            self.surroundings.forward(module)
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer's step is about to run."""
@@ -137,7 +142,7 @@ class Recorder:
             self.optimizers[id(optimizer)] = optimizer
             self.guards.watch_optimizer(optimizer)
             hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
-            watch_hooks(self.guards, *hooks)
+            self.surroundings.hooks(*hooks)
 
     def note_backward(self, roots: list[Any]) -> None:
         """A backward pass that frees the graph begins at these nodes and leaves."""
@@ -181,7 +186,7 @@ class Recorder:
 
     def _live_part(self, group: dict[str, Any], name: str, place: int) -> Any:
         value = group[name][place]
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) or value == 0:
             return value
         return self.live_number((id(group), name, place), lambda: group[name][place], np.dtype(np.float64))
 
@@ -215,6 +220,13 @@ class Recorder:
             "function."
         )
 
+    def refuse_stream(self, what: str) -> None:
+        """The step is about to set a stream of random numbers, or to ask where it stands."""
+        raise RecordingError(
+            f"{what} inside a compiled step: a program goes on in the stream of random numbers, and would "
+            f"not do this again. {where()}\nDo it outside the compiled function."
+        )
+
     def array(self, window: Window) -> np.ndarray:
         """What a window shows in the run that was recorded."""
         return look(storage_of(self._kept[window.buffer.number]), window)
@@ -241,7 +253,7 @@ class Recorder:
                     "a value is read in Python that the compiled step itself changes: it would be frozen "
                     f"into the program. {place}"
                 )
-        self.guards.seal()
+        self.guards.seal(self._buffers.keys())
 
     def kept_tensors(self) -> list[str]:
         """Where tensors were made that Python still holds after the step, other than gradients and the state
@@ -298,7 +310,7 @@ class Recorder:
             self.states[id(tensor)] = tensor
             self.guards.watch_tensor(tensor)
             if tensor._hooks is not None:
-                watch_hooks(self.guards, tensor._hooks.tensor, tensor._hooks.accumulated)
+                self.surroundings.hooks(tensor._hooks.tensor, tensor._hooks.accumulated)
         if array.dtype != buffer.dtype:
             raise RecordingError(
                 f"a view of another type ({array.dtype} of {buffer.dtype}) cannot be compiled. {where()}"
@@ -354,7 +366,7 @@ class Recorder:
 def where() -> str:
     """The line of the user's code that led here."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("rushlight."):
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(("rushlight.", "contextlib")):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
 

@@ -51,6 +51,23 @@ def replaced(value: Any, stand_ins: dict[int, Tensor]) -> Any:
     return value
 
 
+def changed_container(given: Any, made: Any, stand_ins: dict[int, Tensor]) -> str:
+    """What was changed of what `replaced` made, if anything was: the type of a list or dictionary."""
+    if isinstance(given, (tuple, list)):
+        pairs = list(zip(given, made, strict=False))
+    elif isinstance(given, dict):
+        pairs = [(value, made.get(name)) for name, value in given.items()]
+    else:
+        return "" if made is stand_ins.get(id(given), given) else "container"
+    if len(given) != len(made):
+        return type(given).__name__
+    for one, other in pairs:
+        found = changed_container(one, other, stand_ins) if type(one) is type(other) else "container"
+        if found:
+            return type(given).__name__ if found == "container" else found
+    return ""
+
+
 def rebuilt(kind: Any, parts: Sequence[Any]) -> Any:
     """A tuple or list of some type, also one with named fields, with these elements."""
     return kind(*parts) if hasattr(kind, "_make") else kind(parts)

@@ -2,26 +2,31 @@
 
 A program holds the numbers that the code read while it was recorded. So everything the code names is watched:
 variables it closes over, globals, default arguments, attributes (of objects that are themselves reached by
-name), and so on through the functions it calls, as far as they are the user's. What is computed in other
-ways (by `getattr`, from attributes of tensor arguments, files, clocks, the environment) cannot be seen; draws
-from Python's and NumPy's random numbers are noticed afterwards. Nothing is run or changed here. Invariant: a
-value is watched where it is stored, so replacing it is seen.
+name), and so on through the functions it calls, as far as they are the user's; those that are found only
+when they run (see `frames`) too. What is computed in other ways (from attributes of tensor arguments, files,
+clocks, the environment) cannot be seen; draws from the random numbers of Python and NumPy are noticed
+afterwards. Nothing is run or changed here. Invariant: a value is watched where it is stored, so replacing it
+is seen.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import io
 import random
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from rushlight.compile.guards import PLAIN, Guards, function_behind, names_in, names_of_methods
+from rushlight.compile.guards import PLAIN, Guards
+from rushlight.compile.names import function_behind, names_in, names_of_methods
 from rushlight.nn.module import Module
+from rushlight.ops.convert import FEW
 from rushlight.optim.lr_scheduler.base import LRScheduler
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor import Tensor
@@ -31,44 +36,16 @@ LONGEST = 64
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"rushlight", "numpy", "torch", "jax", "pytest", "_pytest"}
 # Objects that are watched in their own way, or whose changes do not concern a program.
-_LEFT_ALONE = (*PLAIN, np.ndarray, np.generic, np.dtype, Optimizer, LRScheduler)
+_LEFT_ALONE = (*PLAIN, np.generic, np.dtype)
 
 
-def watch(function: Callable[..., Any], guards: Guards, arguments: Iterable[Any] = ()) -> None:
-    """Enter everything that a function's code names, of its surroundings and of objects it is given."""
-    walk = _Walk(guards)
-    walk.value(function, frozenset())
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is not None:
-        names = frozenset(names_in(code))
-        for each in arguments:
-            if not isinstance(each, Tensor):  # the next call has another one in its place
-                walk.value(each, names)
-
-
-def watch_forward(module: Module, guards: Guards) -> None:
-    """The same for the hooks of a module and, if it is the user's own, for its forward."""
-    walk = _Walk(guards)
-    own = module.__dict__
-    for table in (own["_forward_pre_hooks"], own["_forward_hooks"], own["_backward_pre_hooks"]):
-        walk.functions(table)
-    walk.functions(own["_backward_hooks"])
-    forward = type(module).forward
-    if not _of_a_library(forward):
-        walk.value(forward, frozenset())
-        walk.value(module, frozenset(names_in(forward.__code__)))
-
-
-def watch_hooks(guards: Guards, *tables: dict[Any, Any]) -> None:
-    """The same for functions in tables of hooks."""
-    walk = _Walk(guards)
-    for table in tables:
-        walk.functions(table)
+def is_of_a_library(module: Any) -> bool:
+    """Whether code in a Python module of that name is not the user's."""
+    return str(module or "").partition(".")[0] in _LIBRARIES
 
 
 def _of_a_library(thing: Any) -> bool:
-    name = getattr(thing, "__module__", None) or ""
-    return name.partition(".")[0] in _LIBRARIES
+    return is_of_a_library(thing.__module__)
 
 
 def _of_the_user(kind: type, name: str) -> Any:
@@ -80,18 +57,54 @@ def _of_the_user(kind: type, name: str) -> Any:
     return None if owner is None or _of_a_library(owner) else vars(owner)[name]
 
 
-class _Walk:
-    """One walk over the surroundings of a function."""
+class Surroundings:
+    """What is known of the surroundings of a step."""
 
     def __init__(self, guards: Guards) -> None:
         self.guards = guards
         self.seen: dict[tuple[int, frozenset[str]], Any] = {}  # keeps what was seen, and thereby its id
+        self.known: set[int] = set()  # ids of what was seen
+        self.draws = OtherDraws()
+        self.iterators: list[str] = []  # the types of those that were seen
+
+    def step(self, function: Callable[..., Any], arguments: Iterable[Any]) -> None:
+        """Enter everything that a function's code names, of its surroundings and of objects it is given."""
+        self.value(function, frozenset())
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        names = frozenset() if code is None else frozenset(names_in(code))
+        for each in arguments:
+            if not isinstance(each, Tensor):  # the next call has another one in its place
+                self.value(each, names)
+
+    def forward(self, module: Module) -> None:
+        """The same for the hooks of a module and, if it is the user's own, for its forward."""
+        own = module.__dict__
+        for table in (own["_forward_pre_hooks"], own["_forward_hooks"], own["_backward_pre_hooks"]):
+            self.functions(table)
+        self.functions(own["_backward_hooks"])
+        forward = type(module).forward
+        if not _of_a_library(forward):
+            self.value(forward, frozenset())
+            self.value(module, frozenset(names_in(forward.__code__)))
+
+    def hooks(self, *tables: dict[Any, Any]) -> None:
+        """The same for functions in tables of hooks."""
+        for table in tables:
+            self.functions(table)
+
+    def reached(self, value: Any, names: frozenset[str]) -> None:
+        """Watch what code that uses `names` can reach from a value it met when it ran. What was made during
+        the step is left alone: only what was seen before it counts, and modules, which live long.
+        """
+        if id(value) in self.known or isinstance(value, Module):
+            self.value(value, names)
 
     def value(self, value: Any, names: frozenset[str]) -> None:
         """Watch what the code that uses `names` can reach from a value."""
         if isinstance(value, _LEFT_ALONE) or (id(value), names) in self.seen:
             return
         self.seen[id(value), names] = value
+        self.known.add(id(value))
         if isinstance(value, Tensor):  # its memory is watched in its own way
             self.attributes(vars(value), names)
         elif isinstance(value, types.FunctionType):
@@ -100,19 +113,19 @@ class _Walk:
             self.value(value.__func__, names)
             self.value(value.__self__, frozenset(names_in(value.__func__.__code__)))
         elif isinstance(value, functools.partial):
-            for each in (value.func, *value.args, *value.keywords.values()):
+            for each in (value.func, *value.args, value.keywords):
                 self.value(each, names)
-        elif isinstance(value, (list, tuple)):
-            self.sequence(value, names)
-        elif isinstance(value, dict):
-            if len(value) <= LONGEST:
-                self.guards.watch_all(value)
-                for each in value.values():
-                    self.value(each, names)
-            else:
-                self.guards.watch_length(value)
-        elif isinstance(value, (set, frozenset)):
-            self.guards.watch_length(value)
+        elif isinstance(value, (list, tuple, dict, set, frozenset, deque)):
+            self.container(value, names)
+            if hasattr(value, "__dict__"):
+                self.object(value, names)
+        elif isinstance(value, np.ndarray):
+            if value.size <= FEW and not value.dtype.hasobject:
+                self.guards.watch_array(value)
+        elif isinstance(value, Optimizer):
+            self.optimizer(value, names)
+        elif isinstance(value, LRScheduler):  # its step is taken after every call of the program
+            self.attributes(vars(value), names_of_methods(type(value), names - {"step"}))
         elif isinstance(value, Module):
             self.module(value, names)
         elif isinstance(value, types.ModuleType):
@@ -121,9 +134,11 @@ class _Walk:
         elif isinstance(value, type):
             if not _of_a_library(value):
                 self.class_attributes(value, names)
-        elif hasattr(value, "__wrapped__") and not isinstance(value, type):
+        elif "__wrapped__" in (getattr(value, "__dict__", None) or ()):
             self.value(value.__wrapped__, names)
-        else:
+        elif not self.draws.note(value):
+            if hasattr(type(value), "__next__") and not isinstance(value, io.IOBase):
+                self.iterators.append(type(value).__name__)
             self.object(value, names)
 
     def object(self, value: Any, names: frozenset[str]) -> None:
@@ -151,8 +166,9 @@ class _Walk:
         if _of_a_library(function):
             return
         names = frozenset(names_in(function.__code__))
-        for cell in function.__closure__ or ():
-            self.guards.watch_cell(cell)
+        self.attributes(vars(function), names)
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            self.guards.watch_cell(cell, name)
             try:
                 self.value(cell.cell_contents, names)
             except ValueError:  # not assigned yet
@@ -182,41 +198,82 @@ class _Walk:
                 self.guards.watch(own, name)
 
     def module(self, module: Module, names: frozenset[str]) -> None:
-        """The members of a module that the code names; its forward is watched when it runs."""
+        """The members of a module that the code names; its forward is watched when it runs. Of a list of
+        modules, or a sequence, those in it: they have numbers for names.
+        """
         own, kind = module.__dict__, type(module)
         if not _of_a_library(kind):
             names = names_of_methods(kind, names)
             self.class_attributes(kind, names)
             self.hidden_by(own, kind, names)
+        else:
+            for each in own["_modules"].values():
+                self.value(each, names)
         for table in (own, own["_parameters"], own["_buffers"], own["_modules"]):
             for name in names & table.keys():
                 if not name.endswith("hooks") and name not in ("_parameters", "_buffers", "_modules"):
                     self.guards.watch(table, name)
                     self.value(table[name], names)
 
-    def sequence(self, value: Any, names: frozenset[str]) -> None:
-        """A list or tuple."""
+    def optimizer(self, optimizer: Optimizer, names: frozenset[str]) -> None:
+        """What the code names of an optimizer; its step watches what that depends on."""
+        if names & {"param_groups", "defaults"} or not _of_a_library(type(optimizer)):
+            self.guards.watch_settings(optimizer, names)
+        if not _of_a_library(type(optimizer)):
+            self.class_attributes(type(optimizer), names)
+        own = vars(optimizer)
+        self.attributes(own, names - {"param_groups", "defaults", "state"})
+
+    def container(self, value: Any, names: frozenset[str]) -> None:
+        """The elements of a list and the like."""
         if len(value) > LONGEST:
             self.guards.watch_length(value)
-            return
-        if isinstance(value, list):
-            self.guards.watch_sequence(value)
-        for each in value:
-            self.value(each, names)
+        elif isinstance(value, (set, frozenset)):
+            self.guards.watch_set(value)
+        else:
+            if isinstance(value, dict):
+                self.guards.watch_all(value)
+            elif not isinstance(value, tuple):
+                self.guards.watch_sequence(value)
+            for each in value.values() if isinstance(value, dict) else tuple(value):
+                self.value(each, names)
 
 
 class OtherDraws:
-    """Whether random numbers of Python or of NumPy's global generator were drawn since this was made."""
+    """Whether random numbers of Python or NumPy were drawn since this was made: from the generators that all
+    share, or from one that was noted.
+    """
 
     def __init__(self) -> None:
         self.python = random.getstate()
         self.numpy = _numpy_state()
+        self.noted: list[tuple[Any, str]] = []
+
+    def note(self, value: Any) -> bool:
+        """Note a value if it is a generator; whether it is."""
+        if not (isinstance(value, random.Random) or type(value).__module__.startswith("numpy.random")):
+            return False
+        self.noted.append((value, _state_of(value)))
+        return True
 
     def made(self) -> str:
         """Which random numbers were drawn, or an empty text."""
         if random.getstate() != self.python:
             return "Python's random"
-        return "numpy.random" if _numpy_state() != self.numpy else ""
+        if _numpy_state() != self.numpy:
+            return "numpy.random"
+        drawn = (type(value).__name__ for value, before in self.noted if _state_of(value) != before)
+        return next((f"a {each} of its own" for each in drawn), "")
+
+
+def _state_of(generator: Any) -> str:
+    """Where a generator stands, as text."""
+    if isinstance(generator, random.Random):
+        return repr(generator.getstate())
+    with np.printoptions(threshold=sys.maxsize):
+        if hasattr(generator, "get_state"):
+            return repr(generator.get_state(legacy=False))
+        return repr(getattr(generator, "bit_generator", generator).state)
 
 
 def _numpy_state() -> Any:

@@ -151,6 +151,7 @@ def _check_range(values: list[Any], kind: DType) -> None:
         )
 
 
+FEW = 64  # elements of an array that `compile` watches by their values
 _C_NAMES = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32"}
 
 
@@ -174,12 +175,24 @@ def tensor(
         )
     if dtype is not None:
         dtype = from_numpy(numpy_type("tensor", dtype))
-    made = new_tensor(array_from(data, dtype))
+    if state.mode & RECORDING and _is_read_anew(data):
+        made = from_numpy_array(data).to(dtype or from_numpy(data.dtype), copy=True)
+    else:
+        made = new_tensor(array_from(data, dtype))
     if requires_grad:
         made.requires_grad = True
     if state.inference:
         made._mark_inference()
     return made
+
+
+def _is_read_anew(data: Any) -> bool:
+    """Whether a step that is recorded reads the memory of this array at every call. Of what cannot be shared,
+    and of so few elements, the values belong to the program, which is recorded again where they change.
+    """
+    if type(data) is not np.ndarray or data.size <= FEW or not data.flags.writeable:
+        return False
+    return data.dtype.isnative and data.dtype.kind in "fiub" and min(data.strides) >= 0
 
 
 def from_numpy_array(ndarray: Any) -> Tensor:
