@@ -67,7 +67,7 @@ class Hidden:
 
     def read(self) -> float:
         """The number."""
-        return float(getattr(self, "val" + "ue"))
+        return float(getattr(self, "".join(["val", "ue"])))
 
 
 def test_what_was_frozen_is_found_with_its_line() -> None:

@@ -35,7 +35,7 @@ class Written:
     def __init__(self, **known: Any) -> None:
         self.terms: list[str] = []
         self.lines: list[str] = []  # run before the terms
-        self._objects: dict[str, Any] = known
+        self._objects: dict[str, Any] = {**known, "__name__": __name__}  # as this package's code
         self._names: dict[int, str] = {}
 
     def name(self, value: Any) -> str:
