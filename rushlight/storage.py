@@ -2,7 +2,7 @@
 
 NumPy's own `as_strided` hides the owner of the memory behind an object of its own, so it is the last resort
 here. Invariant: what is returned shares the memory of what was given, and leads back to the same owner; only
-`empty` and `full` make new memory.
+`empty`, `aligned` and `full` make new memory.
 """
 
 from __future__ import annotations
@@ -30,8 +30,17 @@ def empty(shape: tuple[int, ...] | int, dtype: Any) -> np.ndarray:
     size = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
     if size < LEAST_ALIGNED:
         return np.empty(shape, dtype)
-    block = _Block(size + LINE, np.uint8)
-    return np.ndarray(shape, dtype, block, -address(block) % LINE)
+    return aligned(shape, dtype, LINE)
+
+
+def aligned(shape: tuple[int, ...] | int, dtype: Any, alignment: int) -> np.ndarray:
+    """Memory for an array, not initialised, which begins at a multiple of so many bytes. The array owns it as
+    far as `owner_of` can see, and more arrays may be made over its base that do so too.
+    """
+    dtype = np.dtype(dtype)
+    size = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
+    block = _Block(size + alignment, np.uint8)
+    return np.ndarray(shape, dtype, block, -address(block) % alignment)
 
 
 def full(shape: tuple[int, ...] | int, value: Any, dtype: Any) -> np.ndarray:

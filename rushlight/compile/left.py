@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.program import Window
-from rushlight.storage import owner_of
 from rushlight.tensor import Tensor, new_tensor
 
 
@@ -50,7 +49,7 @@ class LeftGrad:
         self.renewable = renewable is not None and renewable(window)
         self.tensor: Tensor | None = None
         self.array: np.ndarray | None = None
-        self.memory: np.ndarray | None = None
+        self.memory: Any = None
         self._alone = 0  # references while nobody else has any
 
     def is_in_place(self, given: Sequence[Tensor]) -> bool:
@@ -81,14 +80,16 @@ class LeftGrad:
             owner._grad = new_tensor(self.executor.memory.view(self.window).copy(order="K"))
             return
         if self.tensor is None:
-            self.array = self.executor.memory.view(self.window)
-            self.memory = owner_of(self.array)
+            self.array = self.executor.memory.own(self.window)
+            self.memory = self.array.base
             self.tensor = new_tensor(self.array)
             self._alone = self._references() + 1  # `is_in_place` has one more, a variable
         owner._grad = self.tensor
 
     def _references(self) -> int:
-        """How many references there are to the tensor, to its array, and to the memory behind all views."""
+        """How many references there are to the tensor, to its array, which all views lead to, and to the
+        memory behind that.
+        """
         return getrefcount(self.tensor) + getrefcount(self.array) + getrefcount(self.memory)
 
 

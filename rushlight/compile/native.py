@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight import storage
 from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
 from rushlight.compile.crew import HelpedCalls, on_threads
 from rushlight.compile.entry import ROOM, entry
@@ -25,6 +26,7 @@ from rushlight.compile.places import ALIGNMENT
 from rushlight.compile.program import ARGUMENT, STATE, Buffer, Call, Program, Window, look
 from rushlight.compile.replay import bind, flat, run_call
 from rushlight.compile.simplify import without_repeats
+from rushlight.storage import address
 
 _STEP = (ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 _RUN = (
@@ -117,8 +119,10 @@ class Native:
     def is_renewable(self, window: Window) -> bool:
         """Whether the memory of what is kept may be exchanged: nothing else holds on to it."""
         number = window.buffer.number
-        return not any(step is not None for _, step in self.steps) and all(
-            each.buffer.number != number for each in (*self.program.results, *self.program.arguments)
+        return (
+            window.is_whole()
+            and not any(step is not None for _, step in self.steps)
+            and all(each.buffer.number != number for each in (*self.program.results, *self.program.arguments))
         )
 
     def _drawing(self) -> contextlib.ExitStack:
@@ -233,7 +237,7 @@ class NativeMemory:
                 assert buffer.array is not None
                 self.arrays[buffer.number] = flat(buffer.array)
             elif buffer.kind == ARGUMENT or buffer.number in apart:
-                self.arrays[buffer.number] = aligned(buffer.nbytes).view(buffer.dtype)
+                self.arrays[buffer.number] = zeros(buffer)
         self.block = aligned(built.size)
         for number, offset in built.offsets:
             buffer = buffers[number]
@@ -250,11 +254,19 @@ class NativeMemory:
         """A window as an ndarray."""
         return look(self.arrays[window.buffer.number], window)
 
+    def own(self, window: Window) -> np.ndarray:
+        """A whole window as the array that owns its memory, as `owner_of` sees it: for tensors that others
+        get hold of, and other programs may use.
+        """
+        array = self.arrays[window.buffer.number]
+        block: Any = array.base
+        strides = tuple(stride * array.itemsize for stride in window.strides)
+        return np.ndarray(window.shape, array.dtype, block, address(array) - address(block), strides)
+
     def renew(self, window: Window) -> None:
         """Fresh memory for a buffer; whoever looks at the old keeps that."""
         buffer = window.buffer
-        array = aligned(buffer.nbytes).view(buffer.dtype)
-        self.arrays[buffer.number] = array
+        array = self.arrays[buffer.number] = zeros(buffer)
         address = array.ctypes.data
         spared = self.table[2, buffer.number] == 0
         self.table[:, buffer.number] = address, address, 0 if spared else address
@@ -271,6 +283,13 @@ class _Remains:
         if window.buffer.number in self.memory.arrays:
             return self.memory.view(window)
         return np.zeros(window.shape, window.dtype)
+
+
+def zeros(buffer: Buffer) -> np.ndarray:
+    """Zeroed memory for a buffer by itself."""
+    made = storage.aligned(buffer.size, buffer.dtype, ALIGNMENT)
+    made.fill(0)
+    return made
 
 
 def aligned(size: int) -> np.ndarray:
