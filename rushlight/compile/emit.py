@@ -13,6 +13,8 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from rushlight.compile.expr import single
+
 SCALARS = {
     "b1": "i1",
     "u1": "i8",
@@ -48,16 +50,11 @@ def type_of(kind: str, lanes: int) -> str:
 
 
 def literal(value: float | int | bool, kind: str) -> str:
-    """A number as LLVM writes it; floats by their bits, so that nothing is rounded."""
+    """A number as LLVM writes it; floats by their bits, so that nothing is rounded but to their kind."""
     if kind == "b1":
         return "true" if value else "false"
     if kind == "f4":
-        single = (
-            struct.unpack("<f", struct.pack("<f", value))[0]
-            if abs(value) < 3.5e38 or value != value
-            else value
-        )
-        return "0x" + struct.pack(">d", single).hex().upper()
+        return "0x" + struct.pack(">d", single(value)).hex().upper()
     if kind == "f8":
         return "0x" + struct.pack(">d", value).hex().upper()
     return str(int(value))

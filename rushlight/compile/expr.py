@@ -8,6 +8,7 @@ promotes arrays with Python numbers.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ def kind_of(dtype: np.dtype) -> str:
 def is_float(kind: str) -> bool:
     """Whether elements of this kind are floating-point numbers."""
     return kind[0] == "f"
+
+
+def single(value: float) -> float:
+    """A number rounded to single precision; what is beyond its range is infinite, without a warning."""
+    return ctypes.c_float(value).value
 
 
 class Expr:
@@ -148,9 +154,11 @@ class Symbols:
         return self.make("load", (number,), kind)
 
     def const(self, value: Any, kind: str) -> Expr:
-        """A number of a given kind."""
+        """A number of a given kind, rounded to it."""
         if kind == "b1":
             value = bool(value)
+        elif kind == "f4":
+            value = single(value)
         elif is_float(kind):
             value = float(value)
         else:

@@ -31,6 +31,7 @@ from rushlight.compile.statements import (
     over,
 )
 from rushlight.compile.vmath import in_order, lower, rebuilt
+from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import new_tensor
 
 
@@ -40,8 +41,12 @@ def lower_program(program: Program, buffers: int) -> Lowered:
     for call in program.calls:
         for window in call.outputs:
             lowering.writes[window.buffer.number] += 1
-    for call in program.calls:
-        lowering.call(call)
+    token = error_state.set(QUIET)  # as `apply` does: numbers are converted to the types of the operands
+    try:
+        for call in program.calls:
+            lowering.call(call)
+    finally:
+        error_state.reset(token)
     return lowering.lowered
 
 
