@@ -6,8 +6,10 @@ exactly what the plain function would have done, or raises naming the line that 
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +39,8 @@ class CompiledFunction:
     """A compiled step; made by `compile`.
 
     Calls with new shapes, types or plain arguments, and calls after something the recording relied on has
-    changed, are recorded anew.
+    changed, are recorded anew. A copy has no recordings yet; its function is the same, or for a method or a
+    module that of the copy.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class CompiledFunction:
         check: int = 0,
     ) -> None:
         functools.update_wrapper(self, function)
+        self._made_of = function, name, backend, limit, check
         self.function = function
         self.name = name
         self.backend = backend
@@ -60,6 +64,25 @@ class CompiledFunction:
         self.chunk = 1  # how many steps of `over` take about as long as it may run without a word
         self._warned = False
         self._lock = threading.RLock()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._made_of
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By its name where it has taken the place of its function there, as a decorator does."""
+        found: Any = sys.modules.get(self.__module__)
+        name: str = getattr(self, "__qualname__", "")
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else super().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__setstate__(copy.deepcopy(self._made_of, memo))
+        return made
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.call(args, kwargs)

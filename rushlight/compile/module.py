@@ -7,6 +7,7 @@ own affair: a change of them is a new recording. Invariant: this file computes n
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -61,6 +62,12 @@ class OptimizedModule(Module):
 
     def __delattr__(self, name: str) -> None:
         delattr(self._orig_mod, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedModule:
+        """Written out because a wrapped module's own would be found as an attribute."""
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
 
     def __len__(self) -> int:
         return len(self._orig_mod)
