@@ -200,3 +200,17 @@ def test_a_wrapped_module_keeps_its_own_code() -> None:
     assert torch.compile(Reader(2, 2)).code() == "its own"
     with pytest.raises(AttributeError):
         torch.compile(nn.Linear(2, 2)).nothing  # noqa: B018
+
+
+def test_names_do_no_harm(tmp_path: Path) -> None:
+    """Whatever a step and its parameters are called, and wherever its code lies."""
+    model = nn.Module()
+    model.register_parameter("a */ int b; /*", nn.Parameter(torch.ones(3)))
+    source = "def step(x):\n    return [*model.parameters()][0] * x.cumsum(0)\n"
+    exec(compile(source, 'dir */ "quoted"\n/* x.py', "exec"), space := {"model": model})
+    for name in ('a */ b\n"x"', "*/*/ \\", "/*/\r\u2028#error", ""):
+        step = torch.compile(space["step"], name=name)
+        step(torch.ones(3))
+        text = c_text(programs_of(step.latest()), step.name)
+        library(text, tmp_path)
+        assert text.text in step.code()

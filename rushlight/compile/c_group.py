@@ -33,6 +33,16 @@ TAKEN = frozenset(
 LIKE_OTHERS = re.compile(rf"[A-Z][A-Z0-9_]*|\w+_({'|'.join(map(short_name, TYPES))})|random_bits")
 
 
+def remark(text: str) -> str:
+    """Any text, such as a name that somebody chose, as it may stand in a comment.
+
+    >>> remark('a */ b\\n"x"')
+    'a * / b "x"'
+    """
+    plain = "".join(each if each.isprintable() else " " for each in text)
+    return plain.replace("*/", "* /").replace("/*", "/ *")
+
+
 class Lines:
     """Lines of C, with blocks."""
 
@@ -95,7 +105,7 @@ class Names:
         """Name, shape and type for people."""
         shape = self.shapes.get(buffer.number, (buffer.size,))
         name = f'"{buffer.name}", ' if buffer.name and buffer.kind != TEMPORARY else ""
-        return f"{name}shape {shape}, {buffer.dtype}"
+        return remark(f"{name}shape {shape}, {buffer.dtype}")
 
 
 class GroupText:

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rushlight.compile.c_group import GroupText, Lines, Names
+from rushlight.compile.c_group import GroupText, Lines, Names, remark
 from rushlight.compile.c_helpers import TYPES, Helpers
 from rushlight.compile.expr import kind_of
 from rushlight.compile.group import Group
@@ -90,10 +90,8 @@ class _Writer:
                 close()
                 call = group.single.call
                 self.entries.append(Entry(call.op.name, call=call))
-                self.functions.append(
-                    f"/* Here NumPy carries out {call.op.name}"
-                    f"{_place(call.where)}: {group.single.reason}. */\n"
-                )
+                about = f"{call.op.name}{_place(call.where)}: {group.single.reason}"
+                self.functions.append(f"/* Here NumPy carries out {remark(about)}. */\n")
                 continue
             written = GroupText(group, names, self.helpers, plan.stored)
             written.write()
@@ -156,7 +154,7 @@ def _function(title: str, group: Group, written: GroupText, names: Names, units:
     shared = f" Threads share it in {units} units." if units > 1 else ""
     ops, loops = " + ".join(group.ops()), " x ".join(map(str, group.domain)) or "one element"
     head = [f"/* {ops}, for {loops}.{shared}"]
-    head += [f" *   {each}" for each in group.places()]
+    head += [f" *   {remark(each)}" for each in group.places()]
     signature = _wrapped(f"static {result} {title}(", given)
     return "\n".join([*head, *about, " */", signature, "{", *written.body.lines, "}", ""])
 
@@ -181,7 +179,7 @@ def c_text(programs: Sequence[tuple[str, Native]], title: str) -> CText:
     writer = _Writer()
     for name, native in programs:
         writer.program(name, native)
-    text = [HEAD.format(title=title), "".join(writer.helpers.texts.values()), *writer.functions]
+    text = [HEAD.format(title=remark(title)), "".join(writer.helpers.texts.values()), *writer.functions]
     return CText("\n".join(text), writer.entries)
 
 
