@@ -106,3 +106,105 @@ def test_a_gradient_that_a_program_leaves_owns_its_memory() -> None:
         before = kept.copy()
         grads(rl.randn(5, 4))
         np.testing.assert_array_equal(kept, before)
+
+
+def leaves(count: int) -> list[nn.Parameter]:
+    """Ones."""
+    return [nn.Parameter(rl.ones(2)) for _ in range(count)]
+
+
+def both(case: Callable[[Callable[..., Any]], list[Any]]) -> None:
+    """A case gives the same with a compiled step as with a plain one."""
+    plain, compiled = case(lambda f: f), case(rl.compile)
+    np.testing.assert_array_equal(compiled, plain)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_gradients_that_become_one(whole: bool) -> None:
+    """Two leaves with one tensor, or with two views of it, as gradient, where there were two before."""
+
+    def case(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> list[Any]:
+        a, b = leaves(2)
+
+        def step() -> None:
+            (a + b * 3).sum().backward()
+
+        run = wrap(step)
+        found = []
+        for shared in (False, False, True, True, False):
+            grad = rl.ones(2)
+            a.grad, b.grad = grad, rl.ones(2)
+            if shared:
+                b.grad = grad if whole else grad[:]
+            for _ in range(2):
+                run()
+                found.append([a.grad.tolist(), b.grad.tolist()])
+        return found
+
+    both(case)
+
+
+def test_gradients_that_are_an_argument() -> None:
+    """A gradient that the step adds to is what the step was called with, too."""
+
+    def case(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> list[Any]:
+        (a,) = leaves(1)
+
+        def step(x: rl.Tensor) -> rl.Tensor:
+            (a * 3).sum().backward()
+            return x.sum()
+
+        run = wrap(step)
+        found = []
+        for shared in (False, False, True, False):
+            x = rl.ones(2)
+            a.grad = x if shared else rl.ones(2)
+            for _ in range(2):
+                found.append(run(x).item())
+        return found
+
+    both(case)
+
+
+def test_gradients_that_are_captured() -> None:
+    """A gradient, or an argument, that is changed and that the step reads as something captured."""
+
+    def case(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> list[Any]:
+        (a,) = leaves(1)
+        captured = rl.ones(2)
+
+        def adds(x: rl.Tensor) -> rl.Tensor:
+            x.add_(1)
+            return captured.sum()
+
+        def step() -> rl.Tensor:
+            (a * 3).sum().backward()
+            return captured.sum()
+
+        first, second = wrap(step), wrap(adds)
+        found = []
+        for shared in (False, False, True, False):
+            a.grad = captured if shared else rl.ones(2)
+            for _ in range(2):
+                found.append(first().item())
+                found.append(second(captured if shared else rl.ones(2)).item())
+        return found
+
+    both(case)
+
+
+def test_a_gradient_in_the_memory_of_its_parameter() -> None:
+    """An update reads the gradient and writes the parameter."""
+
+    def case(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> list[Any]:
+        a, b = leaves(2)
+        optimizer = optim.SGD([a, b], lr=0.25)
+        run = wrap(lambda: optimizer.step())
+        found = []
+        for shared in (False, False, True, False):
+            a.grad, b.grad = rl.ones(2), a.detach() if shared else rl.ones(2)
+            run()
+            found.append([a.tolist(), b.tolist()])
+        return found
+
+    both(case)

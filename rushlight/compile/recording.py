@@ -102,6 +102,9 @@ class Recording:
             for leaf, look in zip(self.grad_arguments, self.program.arguments[len(given) :], strict=True)
             if look.buffer.number in recorder.written
         ]
+        looks = enumerate(self.program.arguments)
+        self._changed = {place for place, look in looks if look.buffer.number in recorder.written}
+        self._captured = {id(each.array) for each in self.program.buffers if each.kind == STATE}
         self._fixed_grads = recorder.fixed_grads
         self._found_grads = _grads_to_find(recorder)
         self._alike: Callable[[tuple[Any, ...]], Any] | None = None
@@ -148,6 +151,8 @@ class Recording:
         given = self._alike and self._alike(args)
         if not given or not self.guards.holds() or (self._looks_at_grads and self._grads_differ(given)):
             return None
+        if self.grad_arguments and self.shares_written(given):
+            return None
         return given
 
     def _grads_differ(self, given: Sequence[Tensor]) -> str:
@@ -162,13 +167,20 @@ class Recording:
         return ""
 
     def shares_written(self, given: Sequence[Tensor]) -> bool:
-        """Whether something that the program changes shares memory with an argument, which it cannot know."""
-        if not self.written_owners and not self.written_arguments:
+        """Whether something that the program changes shares memory with an argument, which it cannot know.
+        Gradients that it finds are arguments, too.
+        """
+        if not self.written_owners and not self._changed:
             return False
-        owners = [id(owner_of(each._array)) for each in given]
+        arrays = self.argument_arrays(given)
+        owners = [id(each if each.base is None else owner_of(each)) for each in arrays]
         if not self.written_owners.isdisjoint(owners):
             return True
-        return bool(self.written_arguments) and len(set(owners)) < len(owners)
+        if not self._changed or (len({*owners}) == len(owners) and self._captured.isdisjoint(owners)):
+            return False
+        changed = [owners[place] for place in self._changed]
+        others = {owner for place, owner in enumerate(owners) if place not in self._changed}
+        return len({*changed}) < len(changed) or not (others | self._captured).isdisjoint(changed)
 
     # -- one call --------------------------------------------------------------------------------------------
 
@@ -196,8 +208,13 @@ class Recording:
 
     def argument_arrays(self, given: Sequence[Tensor]) -> list[np.ndarray]:
         """What the program takes: the tensors of the call, and gradients that it finds."""
-        grads = [_grad_array(leaf, given) for leaf in self.grad_arguments]
-        return [*(each._array for each in given), *grads]
+        tensors: Sequence[Any] = given  # whose gradients are there, as `unfit` has made sure
+        # what `owner_of_grad` says, written out: this is asked twice for every call
+        grads = [
+            (tensors[leaf.place] if type(leaf) is GivenLeaf else leaf)._grad._array
+            for leaf in self.grad_arguments
+        ]
+        return [each._array for each in given] + grads
 
     def changed_arrays(self, given: Sequence[Tensor]) -> list[tuple[str, np.ndarray]]:
         """The memory that the program changes, other than gradients, with names."""
@@ -256,12 +273,6 @@ class Recording:
         """Run what had to wait for the end of the step: schedules."""
         for effect in self.after:
             effect()
-
-
-def _grad_array(leaf: Any, given: Sequence[Tensor]) -> np.ndarray:
-    grad = owner_of_grad(leaf, given)._grad
-    assert grad is not None
-    return grad._array
 
 
 def _name_parameters(recorder: Recorder) -> None:
