@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 import rushlight as rl
 from rushlight import nn
 from rushlight.autograd.mode import RECORDING, state
+from rushlight.compile.record import RecordingError
 
 Step = Callable[..., Any]
 
@@ -129,3 +131,36 @@ def compare(ours: Any, theirs: Any, tolerance: float) -> None:
         if other is not None:
             np.testing.assert_allclose(mine, other, tolerance, tolerance, err_msg=f"gradient {number}")
     assert ours[3] == theirs[3], "the random streams stand at different places"
+
+
+# -- values that a step reaches
+
+ONE = rl.ones(1)
+Made = tuple[
+    Callable[[], rl.Tensor], Callable[[], Any] | None
+]  # a step, and what is done before its fourth call
+
+
+def ends(make: Callable[[], Made], compiled: bool) -> list[list[float]]:
+    """What five calls return."""
+    rl.manual_seed(0)
+    step, change = make()
+    step = rl.compile(step) if compiled else step
+    found = []
+    for turn in range(5):
+        if turn == 3 and change is not None:
+            change()
+        found.append(step().detach().reshape(-1).tolist())
+    return found
+
+
+def assert_seen(make: Callable[[], Made]) -> None:
+    """Compiled calls return what plain ones do; the change makes a difference."""
+    found = ends(make, False)
+    assert found[3] != found[2]
+    np.testing.assert_allclose(ends(make, True), found, rtol=1e-6)
+
+
+def assert_refused(make: Callable[[], Made], match: str) -> None:
+    with pytest.raises(RecordingError, match=match):
+        ends(make, True)

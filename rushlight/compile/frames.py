@@ -54,7 +54,7 @@ class _Seen:
         if not names:
             return
         surroundings = self.recorder.surroundings
-        surroundings.attributes(frame.f_globals, names)
+        surroundings.globals(frame.f_globals, code, names)
         for value in frame.f_locals.values():
             surroundings.reached(value, names)
             if isinstance(value, Optimizer) and _is_step_of(type(value), code):

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.guards import PLAIN, Guards
-from rushlight.compile.names import function_behind, names_in, names_of_methods
+from rushlight.compile.names import function_behind, globals_in, names_in, names_of_methods, texts_of
 from rushlight.nn.module import Module
 from rushlight.ops.convert import FEW
 from rushlight.optim.lr_scheduler.base import LRScheduler
@@ -144,6 +144,8 @@ class Surroundings:
     def object(self, value: Any, names: frozenset[str]) -> None:
         """The attributes of an object that the code names, and those of its class."""
         kind, own = type(value), getattr(value, "__dict__", None)
+        if "getattr" in names:
+            names |= texts_of(names)
         if not _of_a_library(kind):
             names = names_of_methods(kind, names)
             self.class_attributes(kind, names)
@@ -173,9 +175,15 @@ class Surroundings:
                 self.value(cell.cell_contents, names)
             except ValueError:  # not assigned yet
                 continue
-        self.attributes(function.__globals__, names)
+        self.globals(function.__globals__, function.__code__, names)
         for each in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.value(each, names)
+
+    def globals(self, table: dict[str, Any], code: types.CodeType, names: frozenset[str]) -> None:
+        """The global variables that the code reads, and what it reaches through them by these names."""
+        for name in globals_in(code) & table.keys():
+            self.guards.watch(table, name)
+            self.value(table[name], names)
 
     def attributes(self, table: dict[str, Any], names: frozenset[str]) -> None:
         """The entries of a namespace that the code names."""
@@ -202,6 +210,8 @@ class Surroundings:
         modules, or a sequence, those in it: they have numbers for names.
         """
         own, kind = module.__dict__, type(module)
+        if "getattr" in names:
+            names |= texts_of(names)
         if not _of_a_library(kind):
             names = names_of_methods(kind, names)
             self.class_attributes(kind, names)
@@ -218,7 +228,7 @@ class Surroundings:
     def optimizer(self, optimizer: Optimizer, names: frozenset[str]) -> None:
         """What the code names of an optimizer; its step watches what that depends on."""
         if names & {"param_groups", "defaults"} or not _of_a_library(type(optimizer)):
-            self.guards.watch_settings(optimizer, names)
+            self.guards.watch_settings(optimizer, texts_of(names))
         if not _of_a_library(type(optimizer)):
             self.class_attributes(type(optimizer), names)
         own = vars(optimizer)
