@@ -82,7 +82,29 @@ def _score_samples() -> list[Sample]:
     found += [Sample([*pair, weight], {"pos_weight": positive})]
     found += [Sample([T(values=[-200.0, 200.0]), T(values=[1.0, 0.0])])]
     found += [Sample([T((3,)), T((4,))], raises=True)]
+    whole = [T((3, 4), "int64", low=0, high=2), T((3, 4), "bool")]
+    found += [
+        Sample([pair[0], each], {"reduction": how}, raises=True) for each in whole for how in REDUCTIONS
+    ]
+    found += [Sample([pair[0], each], {"pos_weight": T((4,), grad=False)}, raises=True) for each in whole]
+    found += [Sample([whole[0], each], raises=True) for each in (pair[1], whole[0])]
     return [*found, Sample(pair, {"pos_weight": T((3,), grad=False)}, raises=True)]
+
+
+def _refuse_whole_numbers(input: Tensor, target: Tensor) -> None:
+    """PyTorch's errors for integers and bools: it writes the loss into the memory of ``1 - target``."""
+    score, wanted = TITLES[input.dtype.name], TITLES[target.dtype.name]
+    if input._array.dtype.kind != "f":
+        raise NotImplementedError(f"\"log_sigmoid_cpu\" not implemented for '{score}'")
+    if wanted == "Bool":
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead. Targets are numbers from 0 to 1: use target.to(input.dtype)."
+        )
+    raise RuntimeError(
+        f"result type {score} can't be cast to the desired output type {wanted}. Targets are numbers from 0 "
+        "to 1: use target.to(input.dtype)."
+    )
 
 
 @entered(_score_samples, torch_level=False)
@@ -113,6 +135,8 @@ def binary_cross_entropy_with_logits(
     require_tensor("binary_cross_entropy_with_logits", "target", 2, target)
     if target._array.shape != input._array.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    if target._array.dtype.kind != "f" or input._array.dtype.kind != "f":
+        _refuse_whole_numbers(input, target)
     if pos_weight is None and weight is None:
         return BCE_LOGITS(input, target, reduction)
     if pos_weight is None:
@@ -131,6 +155,9 @@ def _divergence_samples() -> list[Sample]:
     for log_target in (False, True):
         for reduction in (*REDUCTIONS, "batchmean"):
             found.append(Sample(pair, {"log_target": log_target, "reduction": reduction}))
+    whole = T((3, 4), "int64", low=0, high=2)
+    for wrong in ([pair[0], whole], [pair[0], T((3, 4), "bool")], [whole, pair[1]]):
+        found.append(Sample(wrong, raises=True))
     return [*found, Sample([T((2, 3)), T(values=[[0.0, 1.0, 0.5], [0.2, 0.3, 0.0]], grad=False)])]
 
 
@@ -165,6 +192,11 @@ def kl_div(
                 "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
                 stacklevel=2,
             )
+    if input._array.dtype.kind != "f" or target._array.dtype.kind != "f":
+        raise RuntimeError(
+            "kl_div: Integral inputs not supported. Probabilities and their logarithms are floating point "
+            "numbers: use .float()."
+        )
     loss = target.exp() * (target - input) if log_target else target.xlogy(target) - target * input
     if reduction != "batchmean":
         return reduced(loss, reduction)
