@@ -8,6 +8,7 @@ what the modules enter into the op table, and says what to write here.
 """
 
 MODULES = {
+    "ops.added_products": "addbmm addbmm_ addmm addmm_ addmv addmv_ addr addr_ baddbmm baddbmm_",
     "ops.arrange": "flip fliplr flipud .repeat repeat_interleave roll rot90 tile",
     "ops.bessel": "i0 i0_ logit logit_",
     "ops.buffers": "frombuffer()",

@@ -14,7 +14,7 @@ import numpy as np
 
 from rushlight.dtype import F16
 from rushlight.ops.arguments import require_tensor
-from rushlight.ops.define import INPLACE, TITLES, Op, apply, labelled, write_out
+from rushlight.ops.define import TITLES, Op, apply, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shapes import broadcast_batch
@@ -52,6 +52,14 @@ def check_types(first: Tensor, second: Tensor) -> None:
     if first._array.dtype is not second._array.dtype and first._array.dtype != second._array.dtype:
         one, two = _TYPE_NAMES[first.dtype.name], _TYPE_NAMES[second.dtype.name]
         raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {one} != {two}")
+
+
+def check_added(input: Tensor, mat1: Tensor, mat2: Tensor) -> None:
+    """Refuse what is added to a product of matrices, and the matrices, where they differ in type."""
+    for name, each in (("self", input), ("mat1", mat1)):
+        if each.dtype != mat2.dtype:
+            one, two = TITLES[each.dtype.name], TITLES[mat2.dtype.name]
+            raise RuntimeError(f"{name} and mat2 must have the same dtype, but got {one} and {two}")
 
 
 def _check_sizes(a: Tensor, b: Tensor) -> None:
@@ -141,6 +149,7 @@ BMM = primitive(
         Sample([T((2, 3, 4)), T((2, 4, 5))]),
         Sample([T((0, 3, 4)), T((0, 4, 5))]),
         Sample([T((2, 3, 0)), T((2, 0, 5))]),
+        Sample([T((2, 3, 4), "float64"), T((2, 4, 5))], raises=True),
     ],
 )
 def bmm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
@@ -150,13 +159,15 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
         raise RuntimeError("batch1 must be a 3D tensor")
     if mat2._array.ndim != 3:
         raise RuntimeError("batch2 must be a 3D tensor")
-    check_types(input, mat2)
     batch, _, k = input._array.shape
     if mat2._array.shape[:2] != (batch, k):
         raise RuntimeError(
             f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {k}] but got: "
             f"[{mat2._array.shape[0]}, {mat2._array.shape[1]}]."
         )
+    if input._array.dtype != mat2._array.dtype:
+        one, two = TITLES[input.dtype.name], TITLES[mat2.dtype.name]
+        raise RuntimeError(f"expected scalar type {one} but found {two}")
     return apply(BMM, (input, mat2), out=out)
 
 
@@ -168,12 +179,19 @@ MV = primitive(
 )
 
 
-@public(MV, samples=lambda: [Sample([T((2, 3)), T((3,))]), Sample([T((0, 3)), T((3,))])])
+@public(
+    MV,
+    samples=lambda: [
+        Sample([T((2, 3)), T((3,))]),
+        Sample([T((0, 3)), T((3,))]),
+        Sample([T((2, 3)), T((3,), "int64")], raises=True),
+    ],
+)
 def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
     """The product of a matrix and a vector."""
     require_tensor("mv", "vec", 2, vec)
     try:
-        check_types(input, vec)
+        differ = input._array.dtype != vec._array.dtype
     except NotImplementedError:
         return _sparse_product(input, vec, out)
     if input._array.ndim != 2 or vec._array.ndim != 1:
@@ -184,6 +202,12 @@ def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
     if input._array.shape[1] != vec._array.shape[0]:
         n, k = input._array.shape
         raise RuntimeError(f"size mismatch, got input ({n}), mat ({n}x{k}), vec ({vec._array.shape[0]})")
+    if differ:
+        one, two = TITLES[vec.dtype.name], TITLES[input.dtype.name]
+        raise RuntimeError(
+            f"addmv input tensors must have the same dtype, but got {one}, {two}, and {one}: types of the "
+            "vector, matrix and vector"
+        )
     return apply(MV, (input, vec), out=out)
 
 
@@ -267,7 +291,12 @@ def _linear_samples() -> list[Sample]:
         Sample([T((2, 3)), T((4, 3))]),
         Sample([T((3,)), T((4, 3)), T((4,))]),
     ]
+    for shape in ((2, 3), (3,), (2, 5, 3)):
+        wrong = [T((4,), "int64"), T((4,), "bool"), T((4,), "float64")]
+        found += [Sample([T(shape), T((4, 3)), bias], raises=True) for bias in wrong]
     found += [
+        Sample([T((2, 3)), T((4, 3), "float64"), T((4,))], raises=True),
+        Sample([T((2, 3)), T((4, 3), "float64")], raises=True),
         Sample([T((2, 5, 3)), T((4, 3)), T((4,))]),
         Sample([T((2, 5, 3)), T((4, 3))]),
         Sample([T((0, 3)), T((4, 3)), T((4,))]),
@@ -300,9 +329,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
             return matmul(input, weight.t()) + bias
         flat = linear(input.reshape(math.prod(array.shape[:-1]), array.shape[-1]), weight, bias)
         return flat.view(*array.shape[:-1], matrix.shape[0])
-    if array.dtype is not matrix.dtype and array.dtype != matrix.dtype:
-        one, two = TITLES[input.dtype.name], TITLES[weight.dtype.name]
-        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {one} and {two}")
+    if bias is None:
+        check_types(input, weight)
+    elif array.dtype is not matrix.dtype or bias._array.dtype is not matrix.dtype:
+        check_added(bias, input, weight)
     if array.shape[1] != matrix.shape[1]:
         (n, k), (m, rows) = array.shape, matrix.shape
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({n}x{k} and {rows}x{m})")
@@ -399,88 +429,6 @@ def _batched(input: Tensor, other: Tensor, a: int, b: int) -> Tensor:
     first = input.expand(*batch, *left[-2:]).reshape(count, *left[-2:])
     second = other.expand(*batch, *right[-2:]).reshape(count, *right[-2:])
     return apply(UNSAFE_VIEW, (bmm(first, second),), {"shape": (*batch, left[-2], right[-1])})
-
-
-# -- products added to something -----------------------------------------------------------------------------
-
-
-def _added(product: Any, input: Tensor, beta: Any, alpha: Any, out: Any, name: str) -> Tensor:
-    """What `addmm` and its sisters share: ``beta * input + alpha * product``."""
-    if alpha != 1:
-        product = product * alpha
-    if beta != 0:
-        spread = input.expand(product._array.shape)
-        product = (spread if beta == 1 else spread * beta) + product
-    if out is None:
-        return labelled(product, name)
-    return labelled(input.copy_(product), name) if out is INPLACE else write_out(out, product)
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((2, 4)), T((2, 3)), T((3, 4))]),
-        Sample([T((4,)), T((2, 3)), T((3, 4))], {"beta": 0.5, "alpha": 2}),
-    ],
-    inplace=True,
-)
-def addmm(
-    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
-) -> Tensor:
-    """``beta * input + alpha * mat1 @ mat2``."""
-    return _added(mm(mat1, mat2), input, beta, alpha, out, "AddmmBackward0")
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((2, 3, 5)), T((2, 3, 4)), T((2, 4, 5))]),
-        Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))], {"beta": 0.5}),
-    ],
-    inplace=True,
-)
-def baddbmm(
-    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
-) -> Tensor:
-    """``beta * input + alpha * batch1 @ batch2`` for batches of matrices."""
-    return _added(bmm(batch1, batch2), input, beta, alpha, out, "BaddbmmBackward0")
-
-
-@composite(
-    samples=lambda: [Sample([T((3, 5)), T((2, 3, 4)), T((2, 4, 5))])],
-    inplace=True,
-)
-def addbmm(
-    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
-) -> Tensor:
-    """``beta * input + alpha * sum(batch1 @ batch2)``, summed over the batch."""
-    return _added(bmm(batch1, batch2).sum(0), input, beta, alpha, out, "AddbmmBackward0")
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((2,)), T((2, 3)), T((3,))]),
-        Sample([T((2,)), T((2, 3)), T((3,))], {"alpha": 3}),
-    ],
-    inplace=True,
-)
-def addmv(
-    input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
-) -> Tensor:
-    """``beta * input + alpha * mat @ vec``."""
-    return _added(mv(mat, vec), input, beta, alpha, out, "AddmvBackward0")
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((2, 3)), T((2,)), T((3,))]),
-        Sample([T((2, 3)), T((2,)), T((3,))], {"beta": 2, "alpha": 3}),
-    ],
-    inplace=True,
-)
-def addr(
-    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
-) -> Tensor:
-    """``beta * input + alpha * outer(vec1, vec2)``."""
-    return _added(outer(vec1, vec2), input, beta, alpha, out, "AddrBackward0")
 
 
 # -- operators -----------------------------------------------------------------------------------------------
