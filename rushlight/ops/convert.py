@@ -26,7 +26,8 @@ def _flatten(data: Any) -> tuple[tuple[int, ...], list[Any]]:
     """Shape and elements, in order, of nested sequences; ValueError with PyTorch's sentence when ragged."""
     shape: list[int] = []
     level = [data]
-    while level and _is_sequence(level[0]):
+    # The first element says whether there is one more dimension; a tensor counts as a number there.
+    while level and not isinstance(level[0], Tensor) and _is_sequence(level[0]):
         length = len(level[0])
         following = []
         for each in level:
@@ -55,9 +56,10 @@ def _is_sequence(value: Any) -> bool:
 def array_from(data: Any, dtype: DType | None) -> np.ndarray:
     """A new array with the values of `data` in the type PyTorch would choose, or in `dtype`."""
     if isinstance(data, Tensor):
-        data = data._array
+        return _cast(data._array, (dtype or data.dtype).numpy)
     if isinstance(data, np.ndarray):
         kind = dtype or from_numpy(data.dtype)
+        _check_array(data)
         return _cast(data, kind.numpy)
     if isinstance(data, np.generic):
         return np.array(data, dtype=(dtype or from_numpy(data.dtype)).numpy)
@@ -74,13 +76,26 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
     inferred = _infer(elements)
     kind = dtype or inferred
     values = [
-        each.item() if isinstance(each, (Tensor, np.generic, np.ndarray)) else each for each in elements
+        _number(each, kind) if isinstance(each, (Tensor, np.generic, np.ndarray)) else each
+        for each in elements
     ]
     if kind.category == 1 and not inferred.is_floating_point:
         _check_range(values, kind)
     elif kind.category == 1:
         values = [int(each) for each in values]
     return np.array(values, dtype=kind.numpy).reshape(shape)
+
+
+def _number(value: Tensor | np.generic | np.ndarray, kind: DType) -> Any:
+    """An element of a list as a Python number; a tensor must have one element, and integers only those."""
+    if isinstance(value, Tensor):
+        hint = "" if value._array.size == 1 else ": put tensors together with torch.stack()"
+        if kind.is_floating_point:
+            if hint:
+                raise ValueError(f"only one element tensors can be converted to Python scalars{hint}")
+        elif hint or value.is_floating_point():
+            raise TypeError(f"only integer tensors of a single element can be converted to an index{hint}")
+    return value.item()
 
 
 def _cast(array: np.ndarray, kind: np.dtype) -> np.ndarray:
@@ -118,8 +133,6 @@ def _type_of_element(value: Any) -> DType:
     if isinstance(value, int):
         return from_numpy(I64)
     if isinstance(value, Tensor):
-        if value._array.size != 1:
-            raise ValueError("only one element tensors can be converted to Python scalars")
         return value.dtype
     if isinstance(value, (np.generic, np.ndarray)):
         return from_numpy(value.dtype)
@@ -195,11 +208,8 @@ def _is_read_anew(data: Any) -> bool:
     return data.dtype.isnative and data.dtype.kind in "fiub" and min(data.strides) >= 0
 
 
-def from_numpy_array(ndarray: Any) -> Tensor:
-    """A tensor that shares the memory of an ndarray, which PyTorch calls `from_numpy`."""
-    if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    kind = from_numpy(ndarray.dtype).numpy
+def _check_array(ndarray: np.ndarray) -> None:
+    """Refuse arrays that run backwards or whose bytes do, as PyTorch does even where it copies."""
     strides = ndarray.strides
     if strides and min(strides) < 0:
         raise ValueError(
@@ -214,6 +224,14 @@ def from_numpy_array(ndarray: Any) -> Tensor:
             "orders is "
             "currently not supported."
         )
+
+
+def from_numpy_array(ndarray: Any) -> Tensor:
+    """A tensor that shares the memory of an ndarray, which PyTorch calls `from_numpy`."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    kind = from_numpy(ndarray.dtype).numpy
+    _check_array(ndarray)
     if not ndarray.flags.writeable:
         warnings.warn(
             "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This "
@@ -234,7 +252,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype or data.dtype)
     if device is not None:
         check_options("as_tensor", None, device)
-    if isinstance(data, np.ndarray) and all(stride >= 0 for stride in data.strides):
+    if isinstance(data, np.ndarray):
         shared = from_numpy_array(data)
         return shared if dtype is None else shared.to(dtype)
     return tensor(data, dtype=dtype)

@@ -70,12 +70,14 @@ def _numbers(*values: Any) -> tuple[Any, ...]:
         Sample((5, 1, -2)),
         Sample((0, 0)),
         Sample((1.0, 4.0, 0.1)),
+        Sample((), {"end": 3}),
+        Sample((), {"start": 1, "end": 3}),
     ],
 )
 def arange(
-    start: Any = 0,
+    start: Any = None,
     end: Any = None,
-    step: Any = 1,
+    step: Any = None,
     *,
     out: Any = None,
     dtype: Any = None,
@@ -92,7 +94,16 @@ def arange(
     """
     check_options("arange", layout, device, None, pin_memory)
     if end is None:
+        if start is None or step is not None:
+            given = [] if start is None else [type(start).__name__]
+            given += [] if step is None else [f"step={type(step).__name__}"]
+            raise TypeError(
+                f"arange() received an invalid combination of arguments - got ({', '.join(given)}), but "
+                "expected one of: (end), (start, end) or (start, end, step)"
+            )
         start, end = 0, start
+    step = 1 if step is None else step
+    start = 0 if start is None else start
     start, end, step = _numbers(start, end, step)
     length = _range_length(start, end, step)
     kind = numpy_type("arange", type_asked(dtype, out), _whole_or_default(start, end, step))

@@ -1,0 +1,81 @@
+"""Calls that PyTorch refuses are refused with the same type of error and the same first sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rushlight
+
+torch = pytest.importorskip("torch", reason="needs the conformance extra")
+
+FROM_DATA = [
+    "torch.tensor([x, x])",
+    "torch.tensor((x,))",
+    "torch.tensor([[x], [x]])",
+    "torch.tensor([1, x])",
+    "torch.tensor([x[:0]])",
+    "torch.tensor([i, i])",
+    "torch.tensor([x, x], dtype=torch.int64)",
+    "torch.tensor([i, i], dtype=torch.float64)",
+    "torch.tensor([i > 0, i > 0])",
+    "torch.tensor([torch.tensor(1.5)], dtype=torch.int32)",
+    "torch.as_tensor([x, x])",
+    "torch.Tensor([x, x])",
+    "torch.tensor(np.ones(2)[::-1])",
+    "torch.tensor(np.ones((2, 2))[:, ::-1], dtype=torch.float32)",
+    "torch.as_tensor(np.ones(2)[::-1])",
+    "torch.asarray(np.ones(2)[::-1])",
+    "torch.Tensor(np.ones(2)[::-1])",
+    "torch.tensor(np.ones(2, '>f4'))",
+    "torch.arange()",
+    "torch.arange(1, step=2)",
+]
+
+
+def outcome(library: Any, expression: str) -> Any:
+    """What an expression gives in a library: its value, or the name and the first sentence of the error."""
+    known = {"torch": library, "np": np, "F": library.nn.functional}
+    known |= {"x": library.tensor([0.5, 0.25]), "i": library.tensor([0, 1])}
+    try:
+        return eval(expression, known)
+    except Exception as error:  # noqa: BLE001 - whatever a library raises is what is compared
+        return error
+
+
+def first_sentence(error: Exception) -> str:
+    return str(error).split("\n")[0].split(". ")[0].split("(You")[0].rstrip(". ")
+
+
+def assert_refused_alike(expression: str) -> None:
+    ours, theirs = outcome(rushlight, expression), outcome(torch, expression)
+    assert isinstance(theirs, Exception), "PyTorch does not refuse it"
+    assert isinstance(ours, Exception), f"gives {ours!r}"
+    assert type(ours).__name__ == type(theirs).__name__
+    said = first_sentence(theirs).split(", but expected")[0]
+    assert str(ours).startswith(said), f"{ours} does not begin with {said}"
+
+
+@pytest.mark.parametrize("expression", FROM_DATA)
+def test_tensors_from_data(expression: str) -> None:
+    assert_refused_alike(expression)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "torch.tensor([x[:1], i[:1]])",
+        "torch.tensor([x[:1].reshape(1, 1), 2])",
+        "torch.tensor([[1, 2], x])",
+        "torch.tensor([[1, 2], [x[0], x[1]]])",
+        "torch.tensor([np.ones(2), x])",
+        "torch.tensor([torch.tensor(True), torch.tensor(2)])",
+        "torch.tensor(np.ones((2, 3)).T)",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Creating a tensor from a list of numpy")
+def test_tensors_of_one_element_are_numbers(expression: str) -> None:
+    ours, theirs = outcome(rushlight, expression), outcome(torch, expression)
+    assert ours.tolist() == theirs.tolist() and str(ours.dtype) == str(theirs.dtype)
