@@ -25,6 +25,7 @@ MODULES = {
     "ops.einsum": "einsum() tensordot()",
     "ops.elements": ".apply_ .map2_ .map_",
     "ops.fill": ".bernoulli_ .cauchy_ .exponential_ .geometric_ .log_normal_ .normal_ .random_ .uniform_",
+    "ops.histograms": "bincount histc histogram",
     "ops.identity": """
         .as_subclass conj_physical conj_physical_ detach() detach_() imag resolve_conj resolve_neg
         .to_dense
@@ -58,8 +59,8 @@ MODULES = {
     "ops.scatters": "as_strided_scatter diagonal_scatter select_scatter slice_scatter",
     "ops.smooth": "celu() rrelu() selu()",
     "ops.sort": """
-        argsort bincount histc histogram kthvalue median mode msort nanmedian nanquantile quantile
-        sort topk unique unique_consecutive
+        argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk unique
+        unique_consecutive
     """,
     "ops.sparse": """
         .coalesce .dense_dim .indices .is_coalesced sparse_coo_tensor() .sparse_dim spmm()

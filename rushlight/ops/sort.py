@@ -1,4 +1,4 @@
-"""Sorting, and what rests on it: topk, medians, quantiles, unique values, histograms.
+"""Sorting, and what rests on it: topk, medians, quantiles, unique values.
 
 Ops that order elements return values and indices; gradients go to the elements chosen. Invariant: NaN
 counts as the largest element, and the sort is stable, so equal elements keep their order (PyTorch promises
@@ -13,19 +13,17 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import reading
-from rushlight.dtype import get_default_dtype
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import apply, labelled, write_out
 from rushlight.ops.extreme import check_not_empty, chosen_rule
-from rushlight.ops.kinds import composite, primitive, public
-from rushlight.ops.return_types import return_type, values_and_indices
+from rushlight.ops.kinds import composite, only, primitive, public
+from rushlight.ops.return_types import values_and_indices
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor, new_tensor, normal_dim
 
 _sort_type, _topk_type, _kthvalue_type, _mode_type = map(
     values_and_indices, ("sort", "topk", "kthvalue", "mode")
 )
-_histogram_type = return_type("histogram", ("hist", "bin_edges"))
 
 
 def _order(input: np.ndarray, dim: int, descending: bool) -> np.ndarray:
@@ -117,6 +115,7 @@ TOPK = primitive(
         Sample([T((3, 5), distinct=True), 2, 0, False]),
         Sample([T((4,), "int64", distinct=True), 4]),
         Sample([T((3, 5)), 0]),
+        Sample([T((3,), "bool"), 1], raises=True),
     ],
 )
 @numpy_names
@@ -126,6 +125,8 @@ def topk(
     """The `k` largest (or smallest) elements along `dim`, in order, and their indices."""
     place = normal_dim(dim, input._array.ndim)
     length = input._array.shape[place] if input._array.ndim else 1
+    if 0 <= k <= length and input._array.dtype.kind == "b":
+        raise RuntimeError("topk does not support bool dtypes on CPU")
     if not 0 <= k <= length:
         raise RuntimeError(
             f"selected index k out of range: k is {k}, dimension {place} has {length} elements"
@@ -155,6 +156,7 @@ KTH = primitive(
         Sample([T((3, 5), distinct=True), 2]),
         Sample([T((3, 5), distinct=True), 1, 0, True]),
         Sample([T((), distinct=True), 1]),
+        Sample([T((3,), "bool"), 1], raises=True),
     ],
 )
 @numpy_names
@@ -165,6 +167,8 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     length = input._array.shape[place] if input._array.ndim else 1
     if not 1 <= k <= length:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {place}")
+    if input._array.ndim:
+        only("fiu", "kthvalue_cpu")(input._array)
     return _kthvalue_type(apply(KTH, (input,), {"k": k - 1, "dim": place, "keepdim": keepdim}, out))
 
 
@@ -197,10 +201,12 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
         if dim is None:
             if input._array.size == 0:
                 return labelled(input.sum() * math.nan, along.node_name.replace("Backward1", "Backward0"))
+            only("fiu", "median_cpu")(input._array)
             result = labelled(
                 function(input.reshape(-1), 0)[0], along.node_name.replace("Backward1", "Backward0")
             )
             return result if out is None else write_out(out, result)
+        only("fiu", "median_out")(input._array)
         params = {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim, "skip_nan": skip}
         return result_type(apply(along, (input,), params, out))
 
@@ -212,6 +218,7 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
         Sample([T((3, 4), distinct=True), 0, True]),
         Sample([T(values=[[1.0, math.nan, 3.0], [2.0, 5.0, 4.0]], grad=False), 1]),
         Sample([T((4,), "int64", distinct=True)]),
+        *[Sample([T((4,), "bool"), *dim], raises=True) for dim in ((), (0,))],
     ]
     return public(along, samples=samples)(numpy_names(function))
 
@@ -355,7 +362,7 @@ def nanquantile(
     return result if out is None else write_out(out, result)
 
 
-# -- unique values and counts --------------------------------------------------------------------------------
+# -- unique values -------------------------------------------------------------------------------------------
 
 
 def _first_of_runs(ordered: np.ndarray, dim: int | None) -> np.ndarray:
@@ -426,65 +433,3 @@ def unique_consecutive(
     counts = np.diff(np.append(starts, len(array)))
     shape = input._array.shape if dim is None else (-1,)
     return _unique_result(values, inverse.reshape(shape), counts, return_inverse, return_counts)
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((8,), "int64", low=0, high=5)]),
-        Sample([T((8,), "int64", low=0, high=5), T((8,), grad=False)], {"minlength": 7}),
-    ]
-)
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each non-negative int stands in a 1-D tensor, or the sum of its weights."""
-    reading("bincount()", input)
-    array = input._array
-    if array.ndim != 1 or array.dtype.kind == "f" or (array.size and array.min() < 0):
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    counts = np.bincount(array, None if weights is None else weights._array, minlength)
-    if not array.size:
-        counts = counts.astype(np.int64)
-    elif weights is not None and weights._array.dtype == np.float32:
-        counts = counts.astype(np.float32)
-    return new_tensor(counts)
-
-
-@composite(
-    samples=lambda: [Sample([T((20,), grad=False)], {"bins": 5}), Sample([T((20,), grad=False), 4, -1, 1])]
-)
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Any = None) -> Tensor:
-    """Counts of elements in equal bins between `min` and `max` (the data's own limits if both are 0)."""
-    reading("histc()", input)
-    array = input._array
-    low, high = (min, max) if (min, max) != (0, 0) or not array.size else (array.min(), array.max())
-    if low == high:
-        low, high = low - 1, high + 1
-    if low > high:
-        raise RuntimeError("torch.histc: max must be larger than min")
-    counts, _ = np.histogram(array, bins, (low, high))
-    result = new_tensor(counts.astype(array.dtype))
-    return result if out is None else write_out(out, result)
-
-
-@composite(
-    samples=lambda: [
-        Sample([T((20,), grad=False), 5]),
-        Sample([T((20,), grad=False), T(values=[-1.0, 0.0, 0.5, 2.0], grad=False)]),
-    ]
-)
-def histogram(
-    input: Tensor,
-    bins: Any,
-    *,
-    range: Any = None,
-    weight: Tensor | None = None,
-    density: bool = False,
-    out: Any = None,
-) -> Any:
-    """Counts of elements in bins (a number of equal ones, or their edges), and the edges."""
-    reading("histogram()", input)
-    kind = input._array.dtype if input._array.dtype.kind == "f" else get_default_dtype().numpy
-    edges = bins._array if isinstance(bins, Tensor) else bins
-    weights = None if weight is None else weight._array.reshape(-1)
-    counts, edges = np.histogram(input._array.reshape(-1), edges, range, density=density, weights=weights)
-    pair = (new_tensor(counts.astype(kind)), new_tensor(edges.astype(kind)))
-    return _histogram_type(pair if out is None else write_out(out, pair))
