@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushlight.ops.decompose import _LinAlgError as LinAlgError
 from rushlight.ops.decompose import eigh, eigvalsh, inv, qr, slogdet, solve, svdvals
 from rushlight.ops.decompose import linalg_cholesky as cholesky
 from rushlight.ops.decompose import linalg_det as det
 from rushlight.ops.decompose import linalg_svd as svd
+from rushlight.ops.linalg_checks import _LinAlgError as LinAlgError
 from rushlight.ops.matmul import matmul
 from rushlight.ops.matrices import linalg_norm as norm
 from rushlight.ops.matrices import lstsq, matrix_norm, matrix_power, matrix_rank, multi_dot, pinv

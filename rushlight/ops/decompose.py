@@ -13,49 +13,28 @@ from typing import Any
 import numpy as np
 
 from rushlight.autograd.mode import reading
-from rushlight.ops.define import apply, labelled, write_out
+from rushlight.ops.define import TITLES, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
+from rushlight.ops.linalg_checks import (
+    _LinAlgError,
+    check_floating,
+    check_matrix,
+    check_square,
+    guarded,
+    indefinite_minor,
+    not_finite,
+    refuse_in_kernel,
+    zero_pivot,
+)
 from rushlight.ops.matmul import regrouping
 from rushlight.ops.return_types import return_type
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
-
-class _LinAlgError(RuntimeError):
-    """A matrix that cannot be factored or inverted."""
-
-
-_LinAlgError.__name__ = _LinAlgError.__qualname__ = "LinAlgError"
 _slogdet_type = return_type("linalg_slogdet", ("sign", "logabsdet"))
 _eigh_type = return_type("linalg_eigh", ("eigenvalues", "eigenvectors"))
 _svd_type = return_type("linalg_svd", ("U", "S", "Vh"))
 _qr_type = return_type("linalg_qr", ("Q", "R"))
-
-
-def _square(name: str, A: Tensor) -> None:
-    shape = A._array.shape
-    if len(shape) < 2:
-        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
-    if shape[-1] != shape[-2]:
-        raise RuntimeError(
-            f"{name}: A must be batches of square matrices, but they are {shape[-2]} by {shape[-1]} matrices"
-        )
-
-
-def _guarded(name: str, function: Any) -> Any:
-    """Run a LAPACK routine; a singular matrix gives PyTorch's error."""
-
-    def forward(*arrays: np.ndarray, **params: Any) -> Any:
-        try:
-            return function(*arrays, **params)
-        except np.linalg.LinAlgError as error:
-            raise _LinAlgError(
-                f"{name}: The diagonal element is zero or the factorization could not be completed because "
-                "the input matrix is "
-                f"singular or not positive-definite ({error})."
-            ) from None
-
-    return forward
 
 
 def _spd(n: int, batch: tuple[int, ...] = ()) -> list[list[float]]:
@@ -77,7 +56,13 @@ def _matrices() -> list[Sample]:
 INV = primitive(
     "linalg_inv",
     "opaque",
-    _guarded("linalg.inv", lambda A: np.linalg.inv(A)),
+    guarded(
+        "linalg.inv",
+        lambda A: np.linalg.inv(A),
+        zero_pivot,
+        "The diagonal element {code} is zero, the inversion could not be completed because the input matrix "
+        "is singular.",
+    ),
     dict(A=lambda g, out: -(out.mT @ (g @ out.mT))),
     inputs=("A",),
     node_name="LinalgInvExBackward0",
@@ -93,7 +78,8 @@ def inv(A: Tensor, *, out: Any = None) -> Tensor:
     tensor([[0.5000, 0.0000],
             [0.0000, 0.2500]])
     """
-    _square("linalg.inv", A)
+    check_square("linalg.inv", A)
+    check_floating("linalg.inv", A)
     return apply(INV, (A,), out=out)
 
 
@@ -129,7 +115,8 @@ def _det_rule(g: Tensor, A: Tensor, out: Tensor) -> Tensor:
 @public(DET, samples=lambda: _matrices(), method=False, name="linalg.det")
 def linalg_det(A: Tensor, *, out: Any = None) -> Tensor:
     """The determinant."""
-    _square("linalg.det", A)
+    check_square("linalg.det", A)
+    check_floating("linalg.det", A, "lu_cpu")
     return apply(DET, (A,), out=out)
 
 
@@ -157,12 +144,15 @@ SLOGDET = primitive(
 @public(SLOGDET, samples=_matrices, method=False, name="linalg.slogdet")
 def slogdet(A: Tensor, *, out: Any = None) -> Any:
     """The sign of the determinant and the logarithm of its absolute value."""
-    _square("linalg.slogdet", A)
+    check_square("linalg.slogdet", A)
+    check_floating("linalg.slogdet", A)
     return _slogdet_type(apply(SLOGDET, (A,), out=out))
 
 
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant: NaN where that is negative."""
+    check_square("logdet", input)
+    check_floating("logdet", input)
     sign, value = slogdet(input)
     return labelled(value.masked_fill(sign < 0, math.nan), "WhereBackward0")
 
@@ -173,14 +163,15 @@ composite(samples=lambda: _matrices()[:2])(logdet)
 UNSAFE_SOLUTION = regrouping("LinalgSolveExBackward0")
 
 
-def _solve(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    return np.linalg.solve(A, B)
-
-
 SOLVE = primitive(
     "linalg_solve",
     "opaque",
-    _guarded("torch.linalg.solve", _solve),
+    guarded(
+        "torch.linalg.solve",
+        lambda A, B: np.linalg.solve(A, B),
+        zero_pivot,
+        "The solver failed because the input matrix is singular.",
+    ),
     dict(
         A=lambda g, A, out: -(apply(SOLVE, (A.mT, g)) @ out.mT),
         B=lambda g, A: apply(SOLVE, (A.mT, g)),
@@ -198,7 +189,13 @@ SOLVE = primitive(
 )
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor:
     """The X with ``A @ X = B`` (``X @ A = B`` if not `left`)."""
-    _square("linalg.solve", A)
+    check_square("linalg.solve", A)
+    check_floating("linalg.solve", A, "lu_cpu")
+    if A.dtype != B.dtype:
+        raise RuntimeError(
+            "linalg.solve: Expected A and B to have the same dtype, but found A of type "
+            f"{TITLES[A.dtype.name]} and B of type {TITLES[B.dtype.name]} instead"
+        )
     if not left:
         return solve(A.mT, B.mT).mT
     vector = B._array.ndim == 1 or B._array.shape == A._array.shape[:-1]
@@ -225,7 +222,13 @@ def _cholesky_rule(g: Tensor, out: Tensor) -> Tensor:
 CHOLESKY = primitive(
     "linalg_cholesky",
     "opaque",
-    _guarded("linalg.cholesky", lambda A: np.linalg.cholesky(A)),
+    guarded(
+        "linalg.cholesky",
+        lambda A: np.linalg.cholesky(A),
+        indefinite_minor,
+        "The factorization could not be completed because the input is not positive-definite (the leading "
+        "minor of order {code} is not positive-definite).",
+    ),
     dict(A=_cholesky_rule),
     inputs=("A",),
     node_name="LinalgCholeskyExBackward0",
@@ -242,7 +245,8 @@ def linalg_cholesky(input: Tensor, *, upper: bool = False, out: Any = None) -> T
     """The lower triangular L with ``input = L @ L.mT`` (its transpose if `upper`) of a positive-definite
     matrix.
     """
-    _square("linalg.cholesky", input)
+    check_square("linalg.cholesky", input)
+    check_floating("linalg.cholesky", input, "cholesky_cpu")
     result = apply(CHOLESKY, (input,))
     result = result.mT if upper else result
     return result if out is None else write_out(out, result)
@@ -251,7 +255,11 @@ def linalg_cholesky(input: Tensor, *, upper: bool = False, out: Any = None) -> T
 @composite(samples=lambda: [Sample([T(values=_spd(3))]), Sample([T(values=_spd(3))], {"upper": True})])
 def cholesky(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
     """The Cholesky factor of a positive-definite matrix."""
-    return labelled(linalg_cholesky(input, upper=upper, out=out), "CholeskyBackward0")
+    refuse_in_kernel(input, "cholesky_cpu")
+    try:
+        return labelled(linalg_cholesky(input, upper=upper, out=out), "CholeskyBackward0")
+    except _LinAlgError as error:
+        raise _LinAlgError(str(error).removeprefix("linalg.")) from None
 
 
 # -- eigenvalues and singular values -------------------------------------------------------------------------
@@ -269,18 +277,31 @@ def _gaps(values: Tensor) -> Tensor:
     return values.unsqueeze(-2) - values.unsqueeze(-1) + identity
 
 
+def _turned(factor: Tensor, turn: Tensor, g: Tensor) -> Tensor:
+    """``factor * turn``, or 0 where no gradient `g` comes to the vectors: equal values make the factor
+    infinite, which only matters to who uses the vectors.
+    """
+    return (factor * turn).masked_fill((g == 0).all(), 0)
+
+
 def _eigh_rule(g: Any, eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
     g_values, g_vectors = g
     inner = eigenvectors.mT @ g_vectors
     n = eigenvalues.shape[-1]
-    off = inner / _gaps(eigenvalues) * eigenvalues.new_tensor(1 - np.eye(n))
+    off = _turned(eigenvalues.new_tensor(1 - np.eye(n)) / _gaps(eigenvalues), inner, g_vectors)
     return eigenvectors @ (off + g_values.diag_embed()) @ eigenvectors.mT
 
 
 EIGH = primitive(
     "linalg_eigh",
     "opaque",
-    _guarded("linalg.eigh", _eigh),
+    guarded(
+        "linalg.eigh",
+        _eigh,
+        not_finite,
+        "The algorithm failed to converge because the input matrix is ill-conditioned or has too many "
+        "repeated eigenvalues.",
+    ),
     dict(A=_eigh_rule),
     inputs=("A",),
     outputs=("eigenvalues", "eigenvectors"),
@@ -295,7 +316,10 @@ EIGH = primitive(
 )
 def eigh(input: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     """Eigenvalues, rising, and eigenvectors of a symmetric matrix."""
-    _square("linalg.eigh", input)
+    check_square("linalg.eigh", input)
+    if UPLO.upper() not in ("L", "U"):
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    refuse_in_kernel(input, "linalg_eigh_cpu")
     return _eigh_type(apply(EIGH, (input,), {"UPLO": UPLO}, out))
 
 
@@ -312,17 +336,23 @@ def eigvalsh(input: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
     return result if out is None else write_out(out, result)
 
 
+def _svd(A: np.ndarray, *, full: bool) -> tuple[np.ndarray, ...]:
+    return tuple(np.linalg.svd(A, full_matrices=full))
+
+
 def _svd_rule(g: Any, U: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
-    """Townsend (2016), "Differentiating the singular value decomposition", for reduced factors."""
-    g_u, g_s, g_vh = g
-    V, n = Vh.mT, S.shape[-1]
+    """Townsend (2016), "Differentiating the singular value decomposition", of the reduced factors."""
+    n = S.shape[-1]
+    g_u, g_s, g_vh = g[0][..., :n], g[1], g[2][..., :n, :]
+    U, Vh = U[..., :n], Vh[..., :n, :]
+    V = Vh.mT
     squares = S * S
     off = S.new_tensor(1 - np.eye(n))
     gaps = off / _gaps(squares)
     left, right = U.mT @ g_u, V.mT @ g_vh.mT
     core = (
-        (gaps * (left - left.mT)) * S.unsqueeze(-2)
-        + S.unsqueeze(-1) * (gaps * (right - right.mT))
+        _turned(gaps, left - left.mT, g_u) * S.unsqueeze(-2)
+        + S.unsqueeze(-1) * _turned(gaps, right - right.mT, g_vh)
         + g_s.diag_embed()
     )
     result = U @ core @ Vh
@@ -339,15 +369,13 @@ def _svd_rule(g: Any, U: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
 SVD = primitive(
     "linalg_svd",
     "opaque",
-    _guarded("linalg.svd", lambda A: tuple(np.linalg.svd(A, full_matrices=False))),
+    guarded(
+        "linalg.svd",
+        _svd,
+        not_finite,
+        "The algorithm failed to converge because the input matrix contained non-finite values.",
+    ),
     dict(A=_svd_rule),
-    inputs=("A",),
-    outputs=("U", "S", "Vh"),
-)
-SVD_FULL = primitive(
-    "linalg_svd",
-    "opaque",
-    _guarded("linalg.svd", lambda A: tuple(np.linalg.svd(A))),
     inputs=("A",),
     outputs=("U", "S", "Vh"),
 )
@@ -355,7 +383,13 @@ SVD_FULL = primitive(
 
 def svd(A: Tensor) -> Any:
     """The reduced singular value decomposition."""
-    return _svd_type(apply(SVD, (A,)))
+    return _svd_of(A, False)
+
+
+def _svd_of(A: Tensor, full: bool, out: Any = None) -> Any:
+    check_matrix("linalg.svd", A)
+    check_floating("linalg.svd", A, "linalg_svd_cpu")
+    return _svd_type(apply(SVD, (A,), {"full": full}, out))
 
 
 def _refuse_driver(driver: Any) -> None:
@@ -373,14 +407,13 @@ def _refuse_driver(driver: Any) -> None:
     name="linalg.svd",
 )
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
-    """``A = U @ diag(S) @ Vh``; with `full_matrices` U and Vh are square (no gradient then, unless A is)."""
+    """``A = U @ diag(S) @ Vh``; with `full_matrices` U and Vh are square.
+
+    Columns of U and rows of Vh beyond the number of singular values are not unique: gradients that come to
+    them are ignored, as PyTorch does.
+    """
     _refuse_driver(driver)
-    rows, columns = A._array.shape[-2:]
-    if full_matrices and rows != columns:
-        if A.requires_grad:
-            raise NotImplementedError("linalg.svd(): gradients need full_matrices=False")
-        return _svd_type(apply(SVD_FULL, (A,), out=out))
-    return _svd_type(apply(SVD, (A,), out=out))
+    return _svd_of(A, full_matrices, out)
 
 
 @composite(
@@ -423,6 +456,13 @@ QR = primitive(
 )
 def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     """``A = Q @ R`` with orthonormal Q and upper triangular R; `mode` "reduced", "complete" or "r"."""
+    check_matrix("linalg.qr", A)
+    check_floating("linalg.qr", A, "geqrf_cpu")
+    if mode not in ("reduced", "r", "complete"):
+        raise RuntimeError(
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
+            "'complete'"
+        )
     if mode == "r":
         reading("linalg.qr() with mode='r'", A)
         R = A.new_tensor(np.linalg.qr(A._array, "r"))

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import int64
-from rushlight.ops.decompose import _spd, _square, eigh, eigvalsh, inv, svd, svdvals
+from rushlight.ops.decompose import _spd, eigh, eigvalsh, inv, svd, svdvals
 from rushlight.ops.define import labelled, write_out
 from rushlight.ops.kinds import composite
+from rushlight.ops.linalg_checks import check_square
 from rushlight.ops.norm import vector_norm
 from rushlight.ops.return_types import return_type
 from rushlight.ops.samples import Sample, T
@@ -52,7 +53,7 @@ def pinv(
     if 0 in input._array.shape:
         return labelled(input.mT.clone(), "LinalgPinvBackward0")
     if hermitian:
-        _square("linalg.pinv", input)
+        check_square("linalg.pinv", input)
         values, vectors = eigh(input)
         left, right, sizes = vectors, vectors.mT, values.abs()
     else:
@@ -93,7 +94,7 @@ def _column(tolerance: Any, sizes: Tensor) -> Tensor:
 )
 def matrix_power(input: Tensor, n: int, *, out: Any = None) -> Tensor:
     """The matrix multiplied by itself `n` times; the inverse's powers for negative `n`."""
-    _square("linalg.matrix_power", input)
+    check_square("linalg.matrix_power", input)
     base = inv(input) if n < 0 else input
     count = abs(n)
     result = None

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from rushlight.ops.arguments import array_of, require_tensor
-from rushlight.ops.decompose import INV, _spd, _square, inv, solve, svdvals
+from rushlight.ops.decompose import INV, _spd, inv, solve, svdvals
 from rushlight.ops.define import TITLES, apply, labelled, write_out
 from rushlight.ops.join import cat
 from rushlight.ops.kinds import composite, primitive, public
+from rushlight.ops.linalg_checks import check_square
 from rushlight.ops.matrices import matrix_norm
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.slicing import diagonal
@@ -87,7 +88,7 @@ def solve_triangular(
     tensor([[1.],
             [2.]])
     """
-    _square("linalg.solve_triangular", input)
+    check_square("linalg.solve_triangular", input)
     require_tensor("linalg_solve_triangular", "B", 2, B)
     if B._array.ndim < 2:
         raise RuntimeError("linalg.solve_triangular: The input tensor B must have at least 2 dimensions.")
@@ -139,7 +140,7 @@ def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False, *, out: A
 @composite(samples=lambda: [Sample([_FACTOR], tolerance=1e-5), Sample([T((3,))], raises=True)])
 def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
     """The inverse of the matrix whose Cholesky factor is `input`."""
-    _square("cholesky_inverse", input)
+    check_square("cholesky_inverse", input)
     identity = input.new_tensor(np.eye(input.shape[-1])).expand(input.shape)
     result = labelled(cholesky_solve(identity, input, upper), "CholeskyInverseBackward0")
     return result if out is None else write_out(out, result)
@@ -212,7 +213,7 @@ def linalg_matrix_exp(input: Tensor) -> Tensor:
         raise RuntimeError(
             f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {title}"
         )
-    _square("linalg.matrix_exp", input)
+    check_square("linalg.matrix_exp", input)
     return apply(MATRIX_EXP, (input,))
 
 

@@ -83,3 +83,39 @@ def test_full_matrices_are_orthogonal() -> None:
     assert vh.shape == (4, 4)
     np.testing.assert_allclose((vh @ vh.mT).numpy(), np.eye(4), atol=1e-12)
     np.testing.assert_allclose(((u * s) @ vh[:2]).numpy(), x.numpy(), atol=1e-12)
+
+
+def values_only(lib: Any, x: Any) -> Any:
+    """Of the full decomposition, what uses singular values only."""
+    return (lib.linalg.svd(x).S * lib.tensor([1.0, 2.0], dtype=x.dtype)).sum()
+
+
+def unique_part(lib: Any, x: Any) -> Any:
+    """Of the full decomposition, what the reduced one has too."""
+    u, s, vh = lib.linalg.svd(x)
+    k = len(s)
+    return ((u[:, :k] * s.exp()) @ vh[:k]).pow(2).sum() + (u[:, :1] @ vh[:1])[1, 0]
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 4), (3, 2)])
+@pytest.mark.parametrize("function", [values_only, unique_part])
+def test_gradients_of_full_matrices(function: Callable[[Any, Any], Any], shape: tuple[int, int]) -> None:
+    """Square factors let gradients through, to the values and to the vectors that are unique."""
+    data = np.random.default_rng(6).standard_normal(shape)
+    found = []
+    for lib in (rushlight, torch):
+        x = lib.tensor(data, requires_grad=True)
+        function(lib, x).backward()
+        found.append(x.grad.numpy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_of_equal_values() -> None:
+    """Where only the values are used, it does not matter that the vectors of equal ones are not unique."""
+    for name in ("svdvals", "eigvalsh"):
+        found = []
+        for lib in (rushlight, torch):
+            x = lib.eye(3, dtype=lib.float64, requires_grad=True)
+            getattr(lib.linalg, name)(x).sum().backward()
+            found.append(x.grad.numpy())
+        np.testing.assert_allclose(found[0], found[1])

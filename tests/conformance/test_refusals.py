@@ -79,3 +79,48 @@ def test_tensors_from_data(expression: str) -> None:
 def test_tensors_of_one_element_are_numbers(expression: str) -> None:
     ours, theirs = outcome(rushlight, expression), outcome(torch, expression)
     assert ours.tolist() == theirs.tolist() and str(ours.dtype) == str(theirs.dtype)
+
+
+LINEAR_ALGEBRA = [
+    *(
+        f"torch.{name}(torch.eye(2, dtype=torch.{kind}))"
+        for name in ("det", "slogdet", "logdet", "inverse", "cholesky", "linalg.det", "linalg.slogdet")
+        for kind in ("int64", "bool", "float16")
+    ),
+    *(
+        f"torch.linalg.{name}(torch.eye(2, dtype=torch.{kind}))"
+        for name in ("inv", "svd", "svdvals", "eigh", "eigvalsh", "qr", "cholesky")
+        for kind in ("int64", "float16")
+    ),
+    "torch.linalg.solve(torch.eye(2).long(), torch.eye(2).long())",
+    "torch.linalg.solve(torch.eye(2).half(), torch.eye(2).half())",
+    "torch.linalg.solve(torch.eye(2), torch.eye(2).double())",
+    "torch.linalg.svd(x)",
+    "torch.linalg.qr(x)",
+    "torch.linalg.qr(torch.eye(2), mode='all')",
+    "torch.linalg.eigh(torch.eye(2), UPLO='X')",
+    "torch.linalg.inv(torch.zeros(2, 2))",
+    "torch.linalg.inv(torch.tensor([[1.0, 2.0], [2.0, 4.0]]))",
+    "torch.linalg.inv(torch.tensor([[0.0, 2.0, 1.0], [1.0, 2.0, 3.0], [2.0, 6.0, 7.0]]))",
+    "torch.linalg.inv(torch.stack([torch.eye(2), torch.zeros(2, 2)]))",
+    "torch.inverse(torch.zeros(3, 3))",
+    "torch.linalg.matrix_power(torch.zeros(2, 2), -1)",
+    "torch.linalg.solve(torch.zeros(2, 2), torch.ones(2))",
+    "torch.linalg.solve(torch.stack([torch.eye(2), torch.zeros(2, 2)]), torch.ones(2, 2, 1))",
+    "torch.linalg.cholesky(-torch.eye(2))",
+    "torch.linalg.cholesky(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))",
+    "torch.linalg.cholesky(torch.stack([torch.eye(2), -torch.eye(2)]))",
+    "torch.cholesky(-torch.eye(2))",
+    "torch.linalg.svd(torch.full((2, 2), float('nan')))",
+]
+
+
+@pytest.mark.parametrize("expression", LINEAR_ALGEBRA)
+@pytest.mark.filterwarnings("ignore:torch.cholesky is deprecated")
+def test_linear_algebra(expression: str) -> None:
+    assert_refused_alike(expression)
+
+
+def test_a_matrix_that_cannot_be_factored_raises_the_error_of_linalg() -> None:
+    with pytest.raises(rushlight.linalg.LinAlgError):
+        rushlight.linalg.inv(rushlight.zeros(2, 2))
