@@ -50,7 +50,17 @@ _ndarray = np.ndarray
 
 
 class ArgumentError(TypeError):
-    """An operand of a type the op cannot take (operators turn it into NotImplemented)."""
+    """An operand of a type the op cannot take (operators turn it into NotImplemented).
+
+    To programs it is a TypeError: it says so in tracebacks and becomes a plain one in other processes.
+    """
+
+    def __reduce__(self) -> Any:
+        return TypeError, self.args
+
+
+ArgumentError.__name__ = ArgumentError.__qualname__ = "TypeError"
+ArgumentError.__module__ = "builtins"
 
 
 def operand_of(op: Op, inputs: Sequence[Any], index: int) -> Any:

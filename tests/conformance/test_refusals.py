@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from typing import Any
 
 import numpy as np
@@ -124,3 +126,12 @@ def test_linear_algebra(expression: str) -> None:
 def test_a_matrix_that_cannot_be_factored_raises_the_error_of_linalg() -> None:
     with pytest.raises(rushlight.linalg.LinAlgError):
         rushlight.linalg.inv(rushlight.zeros(2, 2))
+
+
+@pytest.mark.parametrize("expression", ["torch.exp(1)", "torch.exp('a')", "torch.add('a', x)"])
+def test_arguments_of_another_type(expression: str) -> None:
+    ours = outcome(rushlight, expression)
+    assert traceback.format_exception_only(ours)[-1].startswith("TypeError: ")
+    assert type(pickle.loads(pickle.dumps(ours))) is TypeError
+    if expression != "torch.add('a', x)":  # PyTorch lists the signatures there
+        assert_refused_alike(expression)
