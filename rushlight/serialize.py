@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Any
 
 from rushlight.tensor import Tensor, new_tensor
@@ -46,6 +47,8 @@ def save(
         raise NotImplementedError("save(): pickle_protocol other than 2 is not supported")
     if not _use_new_zipfile_serialization:
         raise NotImplementedError("save(): PyTorch's format of before 1.6 is not supported")
+    if isinstance(f, (str, os.PathLike)) and not Path(f).parent.is_dir():
+        raise RuntimeError(f"Parent directory {Path(f).parent} does not exist.")
     from rushlight.archive import ArchiveWriter
     from rushlight.files import replacing
 
@@ -75,22 +78,42 @@ def load(
         mmap: accepted; files are always read.
 
     Raises:
-        RuntimeError: the file is damaged, of another kind, or holds something other than plain data.
+        RuntimeError: the file is damaged, or holds something other than plain data.
+        UnpicklingError: it is of another kind.
+        EOFError: it is empty.
     """
     if pickle_module is not None:
         raise NotImplementedError("load(): pickle_module is not supported: nothing from a file is executed")
-    if map_location is not None and not callable(map_location) and not isinstance(map_location, dict):
-        from rushlight.device import check_device
-
-        check_device(map_location)
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
+            _check_location(map_location)
             return _load_open(file, os.fspath(f))
+    _check_location(map_location)
     return _load_open(f, getattr(f, "name", "the file"))
+
+
+def _check_location(map_location: Any) -> None:
+    """Refuse to bring tensors to devices that are not there. What a function says is not asked for."""
+    from rushlight.device import check_device, device
+
+    wanted = map_location.get("cpu") if isinstance(map_location, Mapping) else map_location
+    if wanted is None or callable(wanted):
+        return
+    if isinstance(wanted, (str, device)):
+        kind = str(wanted).partition(":")[0]
+        if kind in ("cuda", "xpu"):
+            raise RuntimeError(
+                f"Attempting to deserialize object on a {kind.upper()} device but "
+                f"torch.{kind}.is_available() is False. If you are running on a CPU-only machine, please use torch.load with "
+                "map_location=torch.device('cpu') to map your storages to the CPU."
+            )
+    check_device(wanted)
 
 
 def _load_open(file: IO[bytes], name: str) -> Any:
     start = file.read(9)
+    if not start:
+        raise EOFError(f"Ran out of input: {name} is empty")
     file.seek(-len(start), os.SEEK_CUR)
     if start[:2] == b"PK":
         from rushlight.archive import ArchiveReader
@@ -98,9 +121,12 @@ def _load_open(file: IO[bytes], name: str) -> Any:
         return ArchiveReader(file, str(name)).read()
     if len(start) == 9 and start[8:9] == b"{":
         return _tensors_from(file.read(), str(name))
-    raise RuntimeError(
-        f"{name} is neither a PyTorch checkpoint nor a safetensors file: it begins with {start[:4]!r}. "
-        "If it was written by PyTorch before version 1.6, save it again with a newer one."
+    from pickle import UnpicklingError
+
+    raise UnpicklingError(
+        f"Weights only load failed. {name} is neither a PyTorch checkpoint nor a safetensors file: it "
+        f"begins with {start[:4]!r}. If it was written by PyTorch before version 1.6, save it again with a "
+        "newer one."
     )
 
 

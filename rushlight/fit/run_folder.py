@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,5 +130,5 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise FitError(f"cannot read {path}: {error.strerror or error}") from None
-        except RuntimeError as error:
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
             raise FitError(str(error)) from None

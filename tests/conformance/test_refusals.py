@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,32 @@ def test_arguments_of_another_type(expression: str) -> None:
     assert type(pickle.loads(pickle.dumps(ours))) is TypeError
     if expression != "torch.add('a', x)":  # PyTorch lists the signatures there
         assert_refused_alike(expression)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1}', b"\x00"])
+def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(EOFError if not content else pickle.UnpicklingError) as theirs:
+        torch.load(path, weights_only=bool(content))
+    with pytest.raises(theirs.type) as ours:
+        rushlight.load(path)
+    assert str(ours.value).startswith(first_sentence(theirs.value))
+
+
+@pytest.mark.parametrize("location", ["cuda", "cuda:0", {"cpu": "cuda"}, "xpu"])
+def test_devices_that_are_not_there(tmp_path: Path, location: Any) -> None:
+    torch.save(torch.ones(2), tmp_path / "file.pt")
+    errors = []
+    for library in (torch, rushlight):
+        with pytest.raises(RuntimeError, match="Attempting to deserialize") as raised:
+            library.load(tmp_path / "file.pt", map_location=location)
+        errors.append(str(raised.value))
+    assert errors[0] == errors[1]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    for library in (torch, rushlight):
+        for name in (tmp_path / "no" / "a.pt", "no/such/a.pt"):
+            with pytest.raises(RuntimeError, match=r"Parent directory .*(no|such) does not exist\.$"):
+                library.save(library.ones(1), name)
