@@ -93,6 +93,7 @@ MODULES = {
         are_deterministic_algorithms_enabled() is_deterministic_algorithms_warn_only_enabled()
         use_deterministic_algorithms()
     """,
+    "precision": "get_float32_matmul_precision() set_float32_matmul_precision()",
     "printing": "get_printoptions() set_printoptions()",
     "random": """
         Generator() default_generator() fork_rng() get_rng_state() initial_seed() manual_seed() seed()

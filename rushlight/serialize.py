@@ -104,8 +104,8 @@ def _check_location(map_location: Any) -> None:
         if kind in ("cuda", "xpu"):
             raise RuntimeError(
                 f"Attempting to deserialize object on a {kind.upper()} device but "
-                f"torch.{kind}.is_available() is False. If you are running on a CPU-only machine, please use torch.load with "
-                "map_location=torch.device('cpu') to map your storages to the CPU."
+                f"torch.{kind}.is_available() is False. If you are running on a CPU-only machine, please use "
+                "torch.load with map_location=torch.device('cpu') to map your storages to the CPU."
             )
     check_device(wanted)
 

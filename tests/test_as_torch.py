@@ -39,6 +39,27 @@ def runs(program: str, folder: Path) -> str:
     return finished.stdout
 
 
+def test_underscored_names_that_programs_use(tmp_path: Path) -> None:
+    printed = runs(
+        """
+        import rushlight.as_torch
+        import torch
+        from torch.nn.modules.loss import _Loss, _WeightedLoss
+        from torch.optim.lr_scheduler import LRScheduler, _LRScheduler
+        from torch.nn.utils.rnn import pad_sequence
+
+        assert issubclass(torch.nn.MSELoss, _Loss) and issubclass(torch.nn.NLLLoss, _WeightedLoss)
+        assert issubclass(_LRScheduler, LRScheduler)
+        norm = torch.nn.BatchNorm1d(2)
+        assert isinstance(norm, torch.nn.modules.batchnorm._BatchNorm)
+        assert torch.nn.utils.rnn.pad_sequence is pad_sequence
+        print(torch.nn.init._calculate_fan_in_and_fan_out(torch.ones(3, 4)), hasattr(torch.nn.init, "_no"))
+        """,
+        tmp_path,
+    )
+    assert printed == "(4, 3) False\n"
+
+
 def test_the_same_objects_under_pytorchs_names(tmp_path: Path) -> None:
     printed = runs(
         """

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from rushlight.alias.homes import Homes
-from rushlight.alias.places import ABSENT, PLACES, TORCHVISION_VERSION
+from rushlight.alias.places import ABSENT, PLACES, TORCHVISION_VERSION, UNDERSCORED
 from rushlight.alias.version import Version, __version__
 
 ROOTS = ("torch", "torchvision")
@@ -60,7 +60,7 @@ class Face(ModuleType):
         inner = f"{self.__name__}.{name}"
         if inner in PLACES:
             return importlib.import_module(inner)
-        if not name.startswith("_"):
+        if not name.startswith("_") or name in UNDERSCORED.get(self.__name__, ()):
             value = getattr(self._target, name, None)
             if value is not None and not isinstance(value, ModuleType):
                 self.__dict__[name] = value  # the next look-up finds it without this function

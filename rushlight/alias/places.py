@@ -52,6 +52,7 @@ PLACES: dict[str, str] = {
     "torch.nn.utils": "rushlight.nn.utils",
     "torch.nn.utils.clip_grad": "rushlight.nn.utils.clip_grad",
     "torch.nn.utils.convert_parameters": "rushlight.nn.utils.convert_parameters",
+    "torch.nn.utils.rnn": "rushlight.nn.utils.rnn",
     "torch.optim": "rushlight.optim",
     "torch.optim.adadelta": "rushlight.optim.adadelta",
     "torch.optim.adagrad": "rushlight.optim.adagrad",
@@ -90,6 +91,14 @@ PLACES: dict[str, str] = {
     "torchvision.transforms": "rushlight.vision.transforms",
     "torchvision.transforms.functional": "rushlight.vision.transforms.functional",
     "torchvision.transforms.transforms": "rushlight.vision.transforms",
+}
+
+# Names that begin with an underscore and that programs use nevertheless.
+UNDERSCORED: dict[str, tuple[str, ...]] = {
+    "torch.nn.init": ("_calculate_fan_in_and_fan_out",),
+    "torch.nn.modules.batchnorm": ("_BatchNorm",),
+    "torch.nn.modules.loss": ("_Loss", "_WeightedLoss"),
+    "torch.optim.lr_scheduler": ("_LRScheduler",),
 }
 
 # Modules of PyTorch and torchvision that have no counterpart here; importing one says so.

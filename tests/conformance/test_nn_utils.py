@@ -92,3 +92,57 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs(name):
     compare(PROGRAMS[name])
+
+
+RNN_CALLS = {
+    "right": lambda lib, rows: lib.nn.utils.rnn.pad_sequence(rows),
+    "left": lambda lib, rows: lib.nn.utils.rnn.pad_sequence(rows, padding_side="left"),
+    "batch first": lambda lib, rows: lib.nn.utils.rnn.pad_sequence(rows, True, -1),
+    "generator": lambda lib, rows: lib.nn.utils.rnn.pad_sequence(each for each in rows),
+    "a tensor": lambda lib, rows: lib.nn.utils.rnn.pad_sequence(lib.ones(2, 3)),
+    "mixed types": lambda lib, rows: lib.nn.utils.rnn.pad_sequence([rows[0].long(), rows[1]]),
+    "none": lambda lib, rows: lib.nn.utils.rnn.pad_sequence([]),
+    "a number": lambda lib, rows: lib.nn.utils.rnn.pad_sequence(3),
+    "numbers": lambda lib, rows: lib.nn.utils.rnn.pad_sequence([rows[0], 3]),
+    "other side": lambda lib, rows: lib.nn.utils.rnn.pad_sequence(rows, padding_side="up"),
+    "widths": lambda lib, rows: lib.nn.utils.rnn.pad_sequence([rows[0], rows[1][:, :1]]).shape,
+    "back": lambda lib, rows: lib.nn.utils.rnn.unpad_sequence(
+        lib.nn.utils.rnn.pad_sequence(rows), lib.tensor([len(row) for row in rows])
+    ),
+    "back, batch first": lambda lib, rows: lib.nn.utils.rnn.unpad_sequence(
+        lib.nn.utils.rnn.pad_sequence(rows, True), lib.tensor([2, 1, 0]), batch_first=True
+    ),
+    "too many": lambda lib, rows: lib.nn.utils.rnn.unpad_sequence(rows[0], lib.tensor([1, 1, 1])),
+}
+
+
+@pytest.mark.parametrize("name", RNN_CALLS)
+def test_padded_sequences(name):
+    found = []
+    for lib in (rushlight, torch):
+        numbers = np.random.default_rng(2).standard_normal((6, 2))
+        rows = [lib.tensor(each, requires_grad=True) for each in (numbers[:3], numbers[3:4], numbers[4:])]
+        try:
+            made = RNN_CALLS[name](lib, rows)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises is what is compared
+            found.append((type(error), str(error)))
+            continue
+        tensors = made if isinstance(made, list) else [made]
+        if tensors[0].__class__ is lib.Tensor and tensors[0].requires_grad:
+            sum((each * each * each).sum() for each in tensors).backward()
+        grads = [None if row.grad is None else row.grad.tolist() for row in rows]
+        tensors = [each.tolist() if isinstance(each, lib.Tensor) else tuple(each) for each in tensors]
+        found.append((tensors, str(getattr(made, "dtype", "")), grads))
+    assert found[0] == found[1]
+
+
+def test_the_precision_of_products_is_kept():
+    for lib in (rushlight, torch):
+        assert lib.get_float32_matmul_precision() == "highest"
+        lib.set_float32_matmul_precision("medium")
+        with pytest.warns(UserWarning, match="low is not one of 'highest', 'high', or 'medium'"):
+            lib.set_float32_matmul_precision("low")
+        assert lib.get_float32_matmul_precision() == "medium"
+        lib.set_float32_matmul_precision("highest")
+        with pytest.raises(RuntimeError, match="set_float32_matmul_precision expects a str, but got int"):
+            lib.set_float32_matmul_precision(3)

@@ -46,6 +46,19 @@ def test_bernoulli(name):
     check_same(*run_both(BERNOULLI[name]))
 
 
+# -- attention with dropout ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (2, 3, 4, 5)])
+def test_attention_with_dropout(shape):
+    def call(library):
+        query, key, value = (weights(library, shape, seed=seed) for seed in range(3))
+        return library.nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=0.4)
+
+    ours, theirs = run_both(call)
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
+
+
 # -- normal --------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from rushlight.nn.functional.activation import (
     softmin,
     threshold_,
 )
+from rushlight.nn.functional.attention import scaled_dot_product_attention
 from rushlight.nn.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -70,6 +71,7 @@ from rushlight.ops.activations import (
 )
 from rushlight.ops.functions import sigmoid, tanh
 from rushlight.ops.lookup import one_hot
+from rushlight.ops.matrix_products import pdist
 from rushlight.ops.pad import pad
 from rushlight.ops.smooth import (
     celu,
@@ -138,6 +140,7 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pdist",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -146,6 +149,7 @@ __all__ = [
     "rms_norm",
     "rrelu",
     "rrelu_",
+    "scaled_dot_product_attention",
     "selu",
     "selu_",
     "sigmoid",

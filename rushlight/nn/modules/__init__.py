@@ -1,6 +1,20 @@
 """The layers under the longer names PyTorch gives them, as in ``torch.nn.modules.module``."""
 
+import importlib
+from types import ModuleType
+
 from rushlight.nn.modules import module
 from rushlight.nn.modules.module import Module
 
 __all__ = ["Module", "module"]
+
+_SUBMODULES = frozenset(
+    ("activation", "batchnorm", "container", "distance", "dropout", "flatten", "instancenorm", "lazy")
+    + ("linear", "loss", "normalization", "sparse")
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"rushlight.nn.modules.{name}")
+    raise AttributeError(f"module 'rushlight.nn.modules' has no attribute '{name}'")

@@ -8,6 +8,7 @@ from rushlight.nn.batchnorm import (
     LazyBatchNorm2d,
     LazyBatchNorm3d,
 )
+from rushlight.nn.batchnorm import _BatchNorm as _BatchNorm
 
 __all__ = [
     "BatchNorm1d",

@@ -22,6 +22,8 @@ from rushlight.nn.loss import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
+from rushlight.nn.loss import _Loss as _Loss
+from rushlight.nn.loss import _WeightedLoss as _WeightedLoss
 
 __all__ = [
     "BCELoss",

@@ -1,5 +1,6 @@
 """Helpers for the gradients and parameters of whole models, under PyTorch's names."""
 
+from rushlight.nn.utils import rnn as rnn
 from rushlight.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,

@@ -7,6 +7,7 @@ cosines, the cycles, the combinations and the plateau rule.
 """
 
 from rushlight.optim.lr_scheduler.base import LRScheduler
+from rushlight.optim.lr_scheduler.base import _LRScheduler as _LRScheduler
 from rushlight.optim.lr_scheduler.combined import ChainedScheduler, SequentialLR
 from rushlight.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
 from rushlight.optim.lr_scheduler.cyclic import CyclicLR, OneCycleLR

@@ -197,6 +197,10 @@ class LRScheduler:
         warnings.warn(message + _ORDER_LINK, UserWarning, stacklevel=3)
 
 
+class _LRScheduler(LRScheduler):
+    """PyTorch's older name for the base class, which older programs derive from."""
+
+
 class BuiltInScheduler(LRScheduler):
     """Base of this package's schedulers: ``get_lr()`` warns if a user calls it, then calls ``_rates()``."""
 
