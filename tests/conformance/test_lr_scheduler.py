@@ -120,6 +120,7 @@ def test_rates_over_300_steps(case, kind):
         states.append(scheduler.state_dict())
     assert paths[0] == paths[1]
     assert states[0] == states[1]
+    assert list(states[0]) == list(states[1])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -239,7 +240,8 @@ def test_plateau(options):
         paths.append([])
         for metric in metrics:
             scheduler.step(lib.tensor(metric, dtype=lib.float64))
-            paths[-1].append((record(optimizer, scheduler), scheduler.state_dict(), scheduler.in_cooldown))
+            state = list(scheduler.state_dict().items())
+            paths[-1].append((record(optimizer, scheduler), state, scheduler.in_cooldown))
         twin = lib.optim.lr_scheduler.ReduceLROnPlateau(make_optimizer(lib))
         twin.load_state_dict(scheduler.state_dict())
         assert twin.state_dict() == scheduler.state_dict()

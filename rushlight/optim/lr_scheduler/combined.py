@@ -41,6 +41,7 @@ class _Combination(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """The combination's own attributes and the state of each part under ``"_schedulers"``."""
         state = super().state_dict()
+        del state["_schedulers"]  # it comes last, as in PyTorch
         state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
         return state
 

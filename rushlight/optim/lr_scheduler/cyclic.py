@@ -149,7 +149,7 @@ class CyclicLR(_MomentumCycler):
     def state_dict(self) -> dict[str, Any]:
         """The scheduler's attributes; ``scale_fn`` is kept only if it is an object, by its attributes."""
         state = super().state_dict()
-        custom = state["_scale_fn_custom"]
+        custom = state.pop("_scale_fn_custom")  # it comes last, as in PyTorch
         state["_scale_fn_custom"] = None if custom is None else callable_state(custom)
         return state
 

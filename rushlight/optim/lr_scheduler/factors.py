@@ -45,6 +45,7 @@ class _FunctionScheduler(BuiltInScheduler):
     def state_dict(self) -> dict[str, Any]:
         """The scheduler's attributes; a function is kept only if it is an object, by its attributes."""
         state = super().state_dict()
+        del state["lr_lambdas"]  # they come last, as in PyTorch
         state["lr_lambdas"] = [callable_state(function) for function in self.lr_lambdas]
         return state
 
