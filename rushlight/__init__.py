@@ -143,10 +143,10 @@ def __getattr__(name: str) -> _Any:
         return found
     if name.startswith("__"):
         raise AttributeError(name)
-    import difflib
+    from rushlight.alias.nearest import nearest
 
-    near = difflib.get_close_matches(name, __dir__(), n=1)
-    hint = f" The nearest name here is '{near[0]}'." if near else ""
+    near = nearest(name, __dir__())
+    hint = f" The nearest name here is '{near}'." if near else ""
     raise AttributeError(f"module 'rushlight' has no attribute '{name}'.{hint}")
 
 

@@ -128,7 +128,7 @@ def test_a_missing_name_is_told_with_the_nearest_one(tmp_path: Path) -> None:
 
         for line in (
             "torch.nn.Lineer", "torch.one_hot", "from torch import zeross", "from torch.nn import Vacuum",
-            "import torch.distributed", "import torch.none.such", "torch.jobs", "torch.nn.functional.rellu",
+            "import torch.distributed", "import torch.oness.such", "torch.jobs", "torch.nn.functional.rellu",
         ):
             try:
                 exec(line)
@@ -147,7 +147,7 @@ def test_a_missing_name_is_told_with_the_nearest_one(tmp_path: Path) -> None:
         "the nearest name it has is 'torch.zeros'",
         "ImportError: cannot import name 'Vacuum' from 'torch.nn': Rushlight does not have it",
         "ModuleNotFoundError: No module named 'torch.distributed': Rushlight has no counterpart of it",
-        "ImportError: cannot import name 'none' from 'torch': Rushlight does not have it; "
+        "ImportError: cannot import name 'oness' from 'torch': Rushlight does not have it; "
         "the nearest name it has is 'torch.ones'",
         "AttributeError: module 'torch' has no attribute 'jobs': Rushlight does not have it",
         "AttributeError: module 'torch.nn.functional' has no attribute 'rellu': Rushlight does not have it; "

@@ -7,7 +7,6 @@ is as before `install`, except for modules that programs hold on to.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from rushlight.alias.homes import Homes
+from rushlight.alias.nearest import nearest
 from rushlight.alias.places import ABSENT, PLACES, TORCHVISION_VERSION, UNDERSCORED
 from rushlight.alias.version import Version, __version__
 
@@ -104,10 +104,8 @@ def advice(place: str, name: str) -> str:
     for other in PLACES:
         if name in offered(other):
             return f"Rushlight has '{other}.{name}'"
-    near = difflib.get_close_matches(name, offered(place), n=1)
-    return "Rushlight does not have it" + (
-        f"; the nearest name it has is '{place}.{near[0]}'" if near else ""
-    )
+    near = nearest(name, offered(place))
+    return "Rushlight does not have it" + (f"; the nearest name it has is '{place}.{near}'" if near else "")
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

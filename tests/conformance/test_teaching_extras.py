@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 import rushlight
+from rushlight.alias.finder import offered
+from rushlight.alias.nearest import nearest
 
 pytest.importorskip("torch", reason="needs the conformance extra")
 
@@ -42,3 +46,17 @@ def test_eigenvalues_that_may_be_complex_are_refused_by_name() -> None:
     with pytest.raises(NotImplementedError, match=r"use linalg\.eigh"):
         rushlight.linalg.eig(rushlight.eye(2))
     assert_same("torch.ones(2, 2).eig()")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["torch", "torch.nn", "torch.nn.functional", "torch.linalg", "torch.special", "torch.nn.utils.rnn"],
+)
+def test_no_other_name_is_proposed_for_a_name_of_pytorchs(place: str) -> None:
+    """Only misspelt names have a nearest one: who writes a name that PyTorch has means it."""
+    known = offered(place)
+    imported = {"Gradient", "Storage", "fill_", "os", "types"}  # not documented
+    theirs = {name for name in dir(importlib.import_module(place)) if not name.startswith("_")}
+    proposed = {name: nearest(name, known) for name in theirs - known - imported}
+    assert {name: near for name, near in proposed.items() if near} == {}
+    assert nearest("softmx", offered("torch")) == "softmax"
