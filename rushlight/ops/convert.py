@@ -328,8 +328,8 @@ def array_protocol(self: Tensor, dtype: Any = None, copy: bool | None = None) ->
 
 def array_wrap(self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
     """NumPy's ``__array_wrap__``: what a ufunc computed from a tensor is a tensor again."""
-    if array.dtype == BOOL_NUMPY:
-        return new_tensor(np.asarray(array).astype(np.uint8)).bool()
+    if array.dtype == BOOL_NUMPY:  # PyTorch's answer dates from before it had bools
+        array = np.asarray(array).astype(np.uint8)
     return new_tensor(np.asarray(array))
 
 

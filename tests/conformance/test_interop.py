@@ -2,6 +2,7 @@
 PyTorch's.
 """
 
+import math
 import warnings
 
 import numpy as np
@@ -171,6 +172,14 @@ def test_functions_of_numpy_on_tensors():
         assert np.mean(x, axis=0).tolist() == [5.0, 10.0]
         assert np.array(x, dtype=np.float32, copy=True).dtype == np.float32
         assert np.asarray(x) is x.numpy()
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+def test_truths_from_functions_of_numpy_are_bytes():
+    for function in (np.isnan, np.logical_not, np.signbit):
+        found = [function(library.tensor([1.0, math.nan, 0.0])) for library in (rushlight, torch)]
+        assert found[0].tolist() == found[1].tolist()
+        assert str(found[0].dtype) == str(found[1].dtype) == "torch.uint8"
 
 
 def test_a_read_only_buffer_is_copied():
