@@ -119,6 +119,30 @@ def test_a_file_under_another_name_is_not_taken(place: Path) -> None:
     cache.store("one", b"content")
     assert cache.load("one") == b"content"
     assert cache.load("other") is None
+    (place / "one.code").rename(place / "other.code")
+    assert cache.load("other") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\ncode", b"[]\ncode", b"\xff\ncode", b"[" * 10**5, b"no code"])
+def test_what_is_no_program_is_made_anew(place: Path, content: bytes) -> None:
+    program = program_of(scaled, X)
+    expected = run(program)
+    (path,) = place.iterdir()
+    whole = path.read_bytes()
+    cache.store(path.stem, content)
+    assert (run(program) == expected).all()
+    assert path.read_bytes() == whole
+
+
+def test_files_that_have_changed_names_are_not_run(place: Path) -> None:
+    programs = [program_of(each, X) for each in (scaled, lambda x: x.exp())]
+    expected = [run(each) for each in programs]
+    one, other = place.iterdir()
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    for program, found in zip(programs, expected, strict=True):
+        assert (run(program) == found).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owners here")

@@ -100,9 +100,15 @@ class Built:
 
     @staticmethod
     def from_bytes(content: bytes) -> Built:
-        """The inverse of `to_bytes`."""
+        """The inverse of `to_bytes`; ValueError for what it did not write."""
         head, _, code = content.partition(b"\n")
-        return Built(code=code, **json.loads(head))
+        try:
+            made = Built(code=code, **json.loads(head))
+        except (TypeError, RecursionError) as error:  # other names of parts, or none at all
+            raise ValueError(f"this is no program: {error}") from None
+        if not code:
+            raise ValueError("this is a program without code")
+        return made
 
 
 def generators_of(program: Program) -> list[Generator]:
@@ -125,7 +131,8 @@ def built(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
     with _alone(name):
         content = cache.load(name)
         if content is not None:
-            return Built.from_bytes(content)
+            with contextlib.suppress(ValueError):  # what is no program is made anew, as what is not there
+                return Built.from_bytes(content)
         made = build(program, kept, live)
         cache.store(name, made.to_bytes())
         return made

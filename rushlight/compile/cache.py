@@ -42,6 +42,11 @@ def hashed(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_HASH_BYTES).digest()
 
 
+def _seal(name: str, content: bytes) -> bytes:
+    """What shows that a content is whole and belongs under its name: files may have changed their names."""
+    return hashed(name.encode() + b"\0" + content)
+
+
 def load(name: str) -> bytes | None:
     """What was stored under a name, if it is there and whole; it counts as used now."""
     place = folder()
@@ -57,7 +62,7 @@ def load(name: str) -> bytes | None:
         return None
     start = len(MARK) + _HASH_BYTES
     kept = content[start:]
-    whole = content[:start] == MARK + hashed(kept)
+    whole = content[:start] == MARK + _seal(name, kept)
     with contextlib.suppress(OSError):
         if whole:
             os.utime(path)
@@ -73,7 +78,7 @@ def store(name: str, content: bytes) -> None:
         return
     with contextlib.suppress(OSError):
         place.mkdir(parents=True, exist_ok=True)
-        marked = MARK + hashed(content) + content
+        marked = MARK + _seal(name, content) + content
         write_bytes(place / (name + _SUFFIX), marked, durable=False)
         _make_room(place, len(marked))
 
