@@ -208,6 +208,12 @@ def test_an_interrupted_run_ends_with_the_same_bits(folder, capsys):
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("epochs", ["1", "2", "3", "4", "5"])
+def test_runs_of_few_steps_end(folder, epochs):
+    options = ["--epochs", epochs, "--batch-size", "10000", "--no-report", "--out", f"few-{epochs}"]
+    assert main(["train", "ratings.csv", *options]) == 0
+
+
 def test_the_picture_and_the_words_of_the_report(trained):
     liked = next(line for line in trained.splitlines() if line.startswith("liked by all"))
     assert "Film 3 é" in liked

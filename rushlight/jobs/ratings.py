@@ -212,6 +212,8 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
     )
     batch_size = settings.batch_size or usual_batch(len(train[1]))
     steps = math.ceil(len(train[1]) / batch_size) * settings.epochs
+    # a quarter of 4 steps is one, which PyTorch's OneCycleLR divides by zero for: it rises from step 0 to 0
+    rising = 0.3 if steps == 4 else 0.25
     trainer = Trainer(
         model,
         F.mse_loss,
@@ -220,7 +222,7 @@ def prepare(split: Split, settings: Settings, folder: RunFolder | None, resume: 
         tensors(*split.test),
         epochs=settings.epochs,
         batch_size=batch_size,
-        scheduler=lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=0.25),
+        scheduler=lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=rising),
         metrics={"rmse": RootMeanSquaredError(), "mae": MeanAbsoluteError()},
         monitor="train_loss",
         folder=folder,
