@@ -8,7 +8,9 @@ constructors. Invariant: no name in a file leads to code that is not in `_Unpick
 from __future__ import annotations
 
 import collections
+import io
 import pickle
+import pickletools
 import struct
 import sys
 import zipfile
@@ -37,6 +39,7 @@ _STORAGES = {
 _STORAGE_OF = {name: storage for storage, name in _STORAGES.items()}
 _BY_NAME = {kind.name: kind for kind in ALL}
 _ALIGNMENT = 64
+_MOST_UNPACKED = 64 << 20  # bytes of a compressed entry that is no storage; PyTorch compresses none
 
 
 # -- writing -------------------------------------------------------------------------------------------------
@@ -236,11 +239,11 @@ class ArchiveReader:
                 f"{self.name} is a zip file but not a checkpoint: it has no data.pkl."
             ) from None
         self.folder = structure[: -len("data.pkl")]
-        content = self._content("data.pkl")
-        order = "byteorder"
-        self.swapped = order in self._names() and self._content(order).decode() != sys.byteorder
+        content = self._plain_content("data.pkl")
+        self.swapped = self._is_swapped()
         self.loaded: dict[str, np.ndarray] = {}
         try:
+            _check_memo(content)
             return _Unpickler(content, self).load()
         except pickle.UnpicklingError as error:
             raise RuntimeError(f"{self.name} cannot be loaded: {error}") from None
@@ -251,6 +254,7 @@ class ArchiveReader:
             ValueError,
             TypeError,
             AttributeError,
+            OverflowError,
             struct.error,
             MemoryError,
         ) as error:
@@ -262,21 +266,47 @@ class ArchiveReader:
     def _names(self) -> set[str]:
         return {each[len(self.folder) :] for each in self.archive.namelist() if each.startswith(self.folder)}
 
+    def _damaged(self, name: str, reason: object) -> RuntimeError:
+        return RuntimeError(f"{self.name} is not a sound checkpoint: entry {name} cannot be read ({reason}).")
+
+    def _size(self, name: str) -> tuple[int, bool]:
+        """The bytes of an entry, which reading it does not exceed, and whether it is compressed."""
+        try:
+            entry = self.archive.getinfo(self.folder + name)
+        except KeyError as error:
+            raise self._damaged(name, error) from None
+        return entry.file_size, entry.compress_type != zipfile.ZIP_STORED
+
     def _content(self, name: str) -> bytes:
         try:
             return self.archive.read(self.folder + name)
-        except (zipfile.BadZipFile, KeyError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise RuntimeError(
-                f"{self.name} is not a sound checkpoint: entry {name} cannot be read ({error})."
-            ) from None
+        except Exception as error:  # noqa: BLE001 - zlib, bz2 and lzma have errors of their own
+            raise self._damaged(name, error) from None
+
+    def _plain_content(self, name: str) -> bytes:
+        """An entry that is no storage; a small file that would fill the memory is refused."""
+        size, packed = self._size(name)
+        if packed and size > _MOST_UNPACKED:
+            raise self._damaged(name, f"it would be unpacked to {size:,} bytes")
+        return self._content(name)
+
+    def _is_swapped(self) -> bool:
+        """Whether numbers in the file have their bytes in the other order."""
+        if "byteorder" not in self._names():
+            return False
+        order = self._plain_content("byteorder")
+        if order not in (b"little", b"big"):
+            raise self._damaged("byteorder", f"it is {order[:20]!r}")
+        return order != sys.byteorder.encode()
 
     def storage(self, kind: DType, key: str, length: int) -> np.ndarray:
         """The flat array of one storage, read once and shared by all its tensors."""
         if key not in self.loaded:
-            content = self._content(f"data/{key}")
+            size, _ = self._size(f"data/{key}")
+            content = b"" if size != length * kind.itemsize else self._content(f"data/{key}")
             if len(content) != length * kind.itemsize:
                 raise RuntimeError(
-                    f"{self.name} is not a sound checkpoint: storage {key} has {len(content)} bytes, "
+                    f"{self.name} is not a sound checkpoint: storage {key} has {size} bytes, "
                     f"{length} elements of {kind.name} need {length * kind.itemsize}."
                 )
             array = np.frombuffer(content, dtype=kind.numpy)
@@ -284,12 +314,19 @@ class ArchiveReader:
         return self.loaded[key]
 
 
+def _check_memo(content: bytes) -> None:
+    """ValueError for a place in the memo that no pickle of this length needs: pickle would fill the
+    memory with all places before it.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument) < len(content):
+            raise ValueError(f"it remembers something at place {argument}")
+
+
 class _Unpickler(pickle.Unpickler):
     """An unpickler with a closed list of constructors."""
 
     def __init__(self, content: bytes, reader: ArchiveReader) -> None:
-        import io
-
         super().__init__(io.BytesIO(content), encoding="utf-8")
         self.reader = reader
 
