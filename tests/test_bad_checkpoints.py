@@ -41,14 +41,14 @@ def test_a_compressed_checkpoint_is_read(entries, packed):
 def test_a_place_far_off_in_the_memo(entries, put):
     assert torch.load(archive(entries, changed={"archive/data.pkl": b"\x80\x02}q\x00r\x01\0\0\0."})) == {}
     bad = archive(entries, changed={"archive/data.pkl": b"\x80\x02}" + put + b"."})
-    with pytest.raises(RuntimeError, match="not a sound checkpoint.*place 838860800"):
+    with pytest.raises(RuntimeError, match=r"not a sound checkpoint.*place 838860800"):
         torch.load(bad)
 
 
 @pytest.mark.parametrize("name", ["data.pkl", "byteorder", "data/0"])
 def test_an_entry_that_is_huge_when_unpacked(entries, name):
     bad = archive(entries, zipfile.ZIP_DEFLATED, {f"archive/{name}": bytes(65 << 20)})
-    with pytest.raises(RuntimeError, match="not a sound checkpoint.*68,?157,?440 bytes"):
+    with pytest.raises(RuntimeError, match=r"not a sound checkpoint.*68,?157,?440 bytes"):
         torch.load(bad)
 
 
@@ -59,12 +59,18 @@ def test_a_flipped_byte_of_a_compressed_entry(entries, packed, name):
     with zipfile.ZipFile(io.BytesIO(whole)) as source:
         entry = source.getinfo(f"archive/{name}")
     start = entry.header_offset + 30 + len(entry.filename)
-    first = start + (9 if packed == zipfile.ZIP_LZMA else 0)  # nobody looks at LZMA's version
-    for place in range(first, start + entry.compress_size, max(1, entry.compress_size // 40)):
+    refused = 0
+    for place in range(start, start + entry.compress_size, max(1, entry.compress_size // 40)):
         broken = bytearray(whole)
         broken[place] ^= 255
-        with pytest.raises(RuntimeError, match="not a sound checkpoint"):
-            torch.load(io.BytesIO(broken))
+        try:
+            found = torch.load(io.BytesIO(broken))
+        except RuntimeError as error:
+            assert "not a sound checkpoint" in str(error)
+            refused += 1
+        else:  # LZMA has bytes that do not matter
+            assert torch.equal(found["weight"], torch.arange(1000))
+    assert refused > 30
 
 
 @pytest.mark.parametrize("order", [b"\xff\xfe", b"", b"middle"])

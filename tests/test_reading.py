@@ -17,6 +17,11 @@ LONG = b"a,b\n" + b"1,2\n" * 40_000  # more than the form is judged by
 NOISE = b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n % 9973) for n in range(40_000))
 
 
+def flipped(content: bytes, place: int) -> bytes:
+    """With one bit changed."""
+    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+
 @pytest.fixture
 def written(tmp_path: Path):
     """Puts content into a file of its own and gives the path."""
@@ -116,6 +121,8 @@ def test_numbers_are_float64_with_nan_where_missing(written):
         (b"a,b\0\0\0", "is no text but a binary file"),
         (b"PAR1 and no more", "is a damaged Parquet file"),
         (gzip.compress(LONG, mtime=0)[:60], "cannot be read: Compressed file ended"),
+        (flipped(gzip.compress(LONG, mtime=0), 20), "cannot be read: Error -3 while decompressing"),
+        (flipped(gzip.compress(LONG.replace(b",", b"::"), mtime=0), 20), "cannot be read: Error -3"),
         (gzip.compress(NOISE, mtime=0)[:-9], "is damaged: Compressed file ended|cannot be read"),
     ],
 )

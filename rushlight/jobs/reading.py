@@ -26,6 +26,7 @@ import numpy as np
 
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.table_text import (
+    DAMAGE,
     DELIMITERS,
     STAND_IN,
     Row,
@@ -146,7 +147,7 @@ def _start(file: Path) -> tuple[bytes, bool, bool]:
         raise JobError(f"there is no file {file}") from None
     except IsADirectoryError:
         raise JobError(f"{file} is a folder, not a table") from None
-    except (OSError, EOFError) as error:
+    except DAMAGE as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise JobError(f"{file} cannot be read: {reason}") from None
     if not start:
@@ -339,7 +340,7 @@ def _opened(
     except pl.exceptions.PolarsError as error:
         fault = find_fault(file, form.encoding, form.gzipped, form.delimiter) if form.delimiter else None
         raise fault or JobError(f"{file} cannot be read: {_first_line(error)}") from None
-    except (OSError, EOFError) as error:
+    except DAMAGE as error:
         reason = getattr(error, "strerror", None) or _first_line(error)
         raise JobError(f"{file} cannot be read: {reason}") from None
 

@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from rushlight.jobs.errors import JobError
 
 DELIMITERS = (",", ";", "\t", "|", "::", " ")
 NAMES_OF_DELIMITERS = {"\t": "tab", " ": "space"}
+DAMAGE = (OSError, EOFError, zlib.error)  # what reading a file can end with, zipped or not
 STAND_IN = "\x1f"  # readers want one byte between fields; a longer delimiter is replaced by this
 
 
@@ -30,7 +32,7 @@ class Row(NamedTuple):
 
 
 def opened(file: Path, gzipped: bool) -> Any:
-    """The bytes of a file, unzipped."""
+    """The bytes of a file, unzipped; reading them may raise one of `DAMAGE`."""
     return gzip.open(file) if gzipped else file.open("rb")
 
 
@@ -48,7 +50,7 @@ def not_this_encoding(file: Path, content: bytes, encoding: str, position: int, 
 def lines_of(file: Path, encoding: str, gzipped: bool) -> Iterator[str]:
     """The lines of a file, with their ends.
 
-    Raises JobError where the text is in another encoding, OSError or EOFError where the file is damaged.
+    Raises JobError where the text is in another encoding, one of `DAMAGE` where the file is damaged.
     """
     with opened(file, gzipped) as stream:
         if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
@@ -120,15 +122,16 @@ def write_anew(file: Path, encoding: str, gzipped: bool, delimiter: str, target:
 
 def find_fault(file: Path, encoding: str, gzipped: bool, delimiter: str) -> JobError | None:
     """What is wrong with a text that cannot be read as a table; None if nothing is found."""
+    reason = ""
     try:
-        check_widths(rows_of(lines_of(file, encoding, gzipped), delimiter), delimiter, file)
-        reason = ""
+        try:
+            check_widths(rows_of(lines_of(file, encoding, gzipped), delimiter), delimiter, file)
+        except csv.Error as broken:
+            reason = str(broken)
+        if sum(line.count('"') for line in lines_of(file, encoding, gzipped)) % 2:
+            return JobError(f"{file} has a quotation mark that is opened and never closed")
     except JobError as fault:
         return fault
-    except csv.Error as broken:
-        reason = str(broken)
-    except (OSError, EOFError) as damage:
+    except DAMAGE as damage:
         return JobError(f"{file} is damaged: {str(damage).splitlines()[0]}")
-    if sum(line.count('"') for line in lines_of(file, encoding, gzipped)) % 2:
-        return JobError(f"{file} has a quotation mark that is opened and never closed")
     return JobError(f"{file} cannot be read: {reason}") if reason else None
