@@ -8,7 +8,9 @@ never a half.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,11 @@ from typing import IO
 def replacing(path: str | os.PathLike[str], durable: bool = True) -> Iterator[IO[bytes]]:
     """A binary file to write to, which becomes `path` when the block ends without an error.
 
-    Without `durable` it is not flushed to disk, and a crash of the machine may leave anything in its place.
+    Where `path` is a symbolic link, the file that it names is replaced. Without `durable` it is not flushed
+    to disk, and a crash of the machine may leave anything in its place.
+
+    Raises:
+        OSError: the folder cannot be written to, or `path` is a device, a pipe or anything else but a file.
 
     >>> import pathlib, tempfile
     >>> target = pathlib.Path(tempfile.mkdtemp()) / "note"
@@ -28,7 +34,8 @@ def replacing(path: str | os.PathLike[str], durable: bool = True) -> Iterator[IO
     >>> target.read_bytes()
     b'kept'
     """
-    target = Path(path)
+    refuse_what_is_no_file(path)
+    target = Path(os.path.realpath(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -42,6 +49,16 @@ def replacing(path: str | os.PathLike[str], durable: bool = True) -> Iterator[IO
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def refuse_what_is_no_file(path: str | os.PathLike[str]) -> None:
+    """OSError where something other than a regular file is there: a device that is replaced is gone."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EEXIST, "it is a device or a pipe, which is not replaced", os.fspath(path))
 
 
 def _take_permissions(target: Path, temporary: str) -> None:

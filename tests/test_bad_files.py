@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,22 @@ def test_the_last_rows_of_long_files_are_read_as_carefully(tmp_path, monkeypatch
     }.items():
         Path("bad.csv").write_bytes((start + end).encode("latin-1"))
         assert sentence in refusal(["train", "bad.csv", *TRAIN["ratings"], "--out", "run"], capsys)
+
+
+@pytest.mark.parametrize("job", TRAIN)
+def test_predictions_replace_neither_their_table_nor_a_pipe(job, runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("good.csv").write_text(text(good(job)))
+    Path("link.csv").symlink_to("good.csv")
+    Path("predictions.csv").symlink_to("there.csv")
+    os.mkfifo("pipe")
+    predict = ["predict", str(runs / job), "good.csv", "--out"]
+    for name in ("good.csv", "link.csv"):
+        assert f"{name} is the table that is read" in refusal([*predict, name], capsys)
+    assert Path("good.csv").read_text() == text(good(job))
+    assert "cannot write pipe: it is a device or a pipe" in refusal([*predict, "pipe"], capsys)
+    assert Path("pipe").is_fifo()
+    assert "cannot write .: Is a directory" in refusal([*predict, "."], capsys)
+    assert main([*predict, "predictions.csv"]) == 0
+    assert Path("predictions.csv").is_symlink() and Path("there.csv").read_text().count("\n") > 5
+    assert sorted(os.listdir()) == ["good.csv", "link.csv", "pipe", "predictions.csv", "there.csv"]

@@ -341,7 +341,7 @@ def predict(options: argparse.Namespace) -> int:
     result = candles.outcome_of(saved.model, saved.scaling, series, settings, rows)
     table = candles.forecast_table(series, settings.target, result)
     if options.out is not None:
-        write_table(options.out, table)
+        write_table(options.out, table, options.data)
         print(f"{len(result.prediction):,} predictions written to {options.out}", file=sys.stderr)
     _print_rows(table, SHOWN_ROWS)
     if settings.features == "all":

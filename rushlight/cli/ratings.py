@@ -251,6 +251,6 @@ def _predict_file(options: argparse.Namespace, recommender: Any) -> int:
         "item": ratings.items,
         "prediction": predicted(recommender.model, pairs),
     }
-    path = write_table(options.out or "predictions.csv", columns)
+    path = write_table(options.out or "predictions.csv", columns, options.file)
     print(f"{len(pairs):,} predictions written to {path}")
     return 0

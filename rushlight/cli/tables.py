@@ -321,7 +321,7 @@ def predict(options: argparse.Namespace) -> int:
             columns = {name: table.frame[name] for name in table.frame.columns}
             yield columns | run.answers(prediction)
 
-    path = write_parts(options.out or "predictions.csv", predicted())
+    path = write_parts(options.out or "predictions.csv", predicted(), options.file)
     for note in _counted(unread):
         print(f"note: {note}")
     print(f"{rows:,} predictions written to {path}")

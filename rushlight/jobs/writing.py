@@ -15,24 +15,29 @@ from rushlight.jobs.errors import JobError
 from rushlight.jobs.reading import polars
 
 
-def write_table(path: str | Path, columns: Mapping[str, Any]) -> Path:
+def write_table(path: str | Path, columns: Mapping[str, Any], read: str | Path | None = None) -> Path:
     """Write columns (polars series or arrays of one length) as a table, and return where; nan is missing.
+
+    `read` is the file that they were made from, which is not written over.
 
     >>> import tempfile
     >>> file = write_table(Path(tempfile.mkdtemp()) / "out.csv", {"user": ["7"], "prediction": [3.5]})
     >>> file.read_text()
     'user,prediction\\n7,3.5\\n'
     """
-    return write_parts(path, [columns])
+    return write_parts(path, [columns], read)
 
 
-def write_parts(path: str | Path, parts: Iterable[Mapping[str, Any]]) -> Path:
+def write_parts(path: str | Path, parts: Iterable[Mapping[str, Any]], read: str | Path | None = None) -> Path:
     """Write the rows of several tables with the same columns as one, and return where.
 
-    Only one part is in memory at a time, but all of them for Parquet.
+    Only one part is in memory at a time, but all of them for Parquet. `read` is the file that they are made
+    from, which is not written over.
     """
     pl = polars()
     target = Path(path)
+    if read is not None and target.exists() and Path(read).exists() and target.samefile(read):
+        raise JobError(f"{target} is the table that is read, and is not written over: name another --out")
     frames = (pl.DataFrame(dict(columns)).fill_nan(None) for columns in parts)
     try:
         with replacing(target) as file:
