@@ -328,3 +328,37 @@ def test_a_full_disk_leaves_what_was_saved(data: Path, trained: Path, tmp_path: 
     refused(result, "No space left")
     assert (run_folder / "last.pt").read_bytes() == before
     assert {path.name for path in run_folder.iterdir()} == state_before
+
+
+@pytest.mark.parametrize(
+    ("package", "modules"),
+    [("safetensors", ["safetensors"]), ("matplotlib", ["matplotlib"]), ("pillow", ["PIL", "PIL.Image"])],
+)
+def test_a_missing_package_is_one_sentence_before_training(
+    package: str,
+    modules: list[str],
+    data: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for each in modules:
+        monkeypatch.setitem(sys.modules, each, None)
+    begun = run("train", data, *SMALL, "--out", tmp_path / "run")
+    refused(begun, f"needs {package}", f"pip install {package}")
+    assert begun.stdout == "" and not (tmp_path / "run").exists()
+    refused(run("train", data, "--resume", trained), f"pip install {package}")
+    if package == "safetensors":
+        refused(run("evaluate", trained), f"pip install {package}")
+    if package == "pillow":
+        refused(run("predict", trained, "x.png"), f"pip install {package}")
+
+
+def test_an_import_that_fails_in_a_job_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, trained: Path
+) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'PIL'", name="PIL")
+
+    monkeypatch.setattr("rushlight.jobs.images.load_best", missing)
+    refused(run("evaluate", trained), "this needs pillow, which is not installed: pip install pillow")

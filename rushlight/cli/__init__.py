@@ -32,6 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FitError as error:
         print(f"rushlight: {error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        name = error.name if isinstance(error, ModuleNotFoundError) else None
+        if (name or "").startswith("rushlight"):  # a mistake in Rushlight
+            raise
+        from rushlight.jobs.errors import missing_package
+
+        print(f"rushlight: {missing_package(name) if name else error}", file=sys.stderr)
+        return 2
     except Interrupted as stopped:
         print(f"\nrushlight: {stopped}", file=sys.stderr)
         return 130

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rushlight.jobs.command import SPELLED
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, refuse_missing
 
 if TYPE_CHECKING:
     from rushlight.fit import RunFolder
@@ -105,8 +105,16 @@ def free_run_folder(name: str) -> str:
 
 
 def run_folder(options: argparse.Namespace, name: str) -> RunFolder:
-    """The folder of the run to resume, or a new one: as asked for, else ``runs/NAME-NUMBER``."""
+    """The folder of the run to resume, or a new one: as asked for, else ``runs/NAME-NUMBER``.
+
+    Packages that the run needs only at its end are looked for now, and not after an hour.
+    """
     from rushlight.fit import RunFolder
+
+    refuse_missing(["safetensors"], "saving a model")
+    if not options.no_report:
+        # matplotlib does not work without Pillow
+        refuse_missing(["matplotlib", "PIL"], "the report (--no-report leaves it out)")
 
     if options.resume is not None:
         return RunFolder.open(options.resume)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.files import write_bytes
-from rushlight.jobs.errors import JobError
+from rushlight.jobs.errors import JobError, missing_package
 
 WORST = 10  # rows that a report lists
 
@@ -37,11 +37,8 @@ def write_png(
     """
     try:
         from matplotlib.figure import Figure
-    except ImportError:
-        raise JobError(
-            "the report's picture needs matplotlib: pip install matplotlib (or leave pictures out with "
-            "--no-report)"
-        ) from None
+    except ModuleNotFoundError as error:  # matplotlib, or what it needs itself
+        raise JobError(missing_package(error.name or "matplotlib", "the report's picture")) from None
     figure = Figure(figsize=size, layout=layout)
     content = io.BytesIO()
     draw(figure)
