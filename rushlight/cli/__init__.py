@@ -6,11 +6,14 @@ is one sentence on standard error and exit code 2, never a traceback; Ctrl-C end
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 
 from rushlight.blas import one_thread
 from rushlight.fit.errors import FitError, Interrupted
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EBADF)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,18 +22,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["predict"])  # doctest: +SKIP
     2
     """
+    from rushlight.cli import streams
     from rushlight.cli.parser import build_parser
     from rushlight.cli.run import run
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] != ["run"]:  # a script decides for itself
+        streams.prepare()
     try:
         options = build_parser(given).parse_args(given)
-        if options.run is run:  # a script decides for itself
+        if options.run is run:
             return options.run(options)
         with one_thread():
-            return options.run(options)
+            code = options.run(options)
+        streams.flush()
+        return code
     except FitError as error:
-        print(f"rushlight: {error}", file=sys.stderr)
+        streams.tell(f"rushlight: {error}")
         return 2
     except ImportError as error:
         name = error.name if isinstance(error, ModuleNotFoundError) else None
@@ -38,17 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         from rushlight.jobs.errors import missing_package
 
-        print(f"rushlight: {missing_package(name) if name else error}", file=sys.stderr)
+        streams.tell(f"rushlight: {missing_package(name) if name else error}")
         return 2
     except Interrupted as stopped:
-        print(f"\nrushlight: {stopped}", file=sys.stderr)
+        streams.tell(f"\nrushlight: {stopped}")
         return 130
     except KeyboardInterrupt:
-        print("\nrushlight: stopped", file=sys.stderr)
+        streams.tell("\nrushlight: stopped")
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        streams.give_up_output()
         return 1
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        streams.give_up_output()
+        streams.tell(f"rushlight: cannot write {error.filename or 'the output'}: {error.strerror}")
+        return 2
     except MemoryError:
-        print("rushlight: there is not enough memory for this", file=sys.stderr)
+        streams.tell("rushlight: there is not enough memory for this")
         return 2

@@ -49,4 +49,6 @@ def write_parts(path: str | Path, parts: Iterable[Mapping[str, Any]], read: str 
                     frame.write_csv(file, separator=separator, include_header=number == 0)
     except OSError as error:
         raise JobError(f"cannot write {target}: {error.strerror or error}") from None
+    except pl.exceptions.PolarsError as error:  # of a full disk, say, while it writes Parquet
+        raise JobError(f"cannot write {target}: {str(error).splitlines()[0]}") from None
     return target
