@@ -322,7 +322,7 @@ def test_every_form_of_file_gives_the_same_task(folder, suffix):
 def test_an_unfinished_run_is_resumed_and_a_finished_one_is_not(folder, capsys):
     assert train("--target", "rent", *SMALL) == 0
     capsys.readouterr()
-    assert main(["train", "people.csv", "--target", "rent", "--resume", "run"]) == 2
+    assert main(["train", "people.csv", "--target", "rent", "--resume", "run", "--no-report"]) == 2
     assert "is finished" in capsys.readouterr().err
     config = json.loads((folder / "run" / "config.json").read_text())
     (folder / "run" / "config.json").write_text(json.dumps({**config, "finished": False}))

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] != ["run"]:  # a script decides for itself
         streams.prepare()
+    options = None
     try:
         options = build_parser(given).parse_args(given)
         if options.run is run:
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         streams.tell(f"\nrushlight: {stopped}")
         return 130
     except KeyboardInterrupt:
-        streams.tell("\nrushlight: stopped")
+        from rushlight.cli.shared import stopped_text
+
+        streams.tell(f"\nrushlight: {stopped_text(options)}")
         return 130
     except BrokenPipeError:
         streams.give_up_output()

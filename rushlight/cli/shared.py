@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,8 +118,24 @@ def run_folder(options: argparse.Namespace, name: str) -> RunFolder:
         refuse_missing(["matplotlib", "PIL"], "the report (--no-report leaves it out)")
 
     if options.resume is not None:
-        return RunFolder.open(options.resume)
-    return RunFolder.create(options.out or free_run_folder(name))
+        folder = RunFolder.open(options.resume)
+    else:
+        folder = RunFolder.create(options.out or free_run_folder(name))
+    options.kept_in = folder.path
+    return folder
+
+
+def stopped_text(options: argparse.Namespace | None) -> str:
+    """What to say when Ctrl-C ends a command outside of training: where its run is and how to go on.
+
+    >>> stopped_text(argparse.Namespace())
+    'stopped'
+    """
+    kept_in = getattr(options, "kept_in", None)
+    if options is None or kept_in is None or not (kept_in / "config.json").exists():
+        return "stopped"
+    line = shlex.join(["rushlight", "train", options.data, "--resume", str(kept_in)])
+    return f"stopped. The run is kept in {kept_in}: continue with  {line}"
 
 
 def resumed_settings(kind: Any, options: argparse.Namespace, given: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ from rushlight.cli.shared import (
 from rushlight.jobs.errors import JobError, counted_rows
 
 if TYPE_CHECKING:
-    from rushlight.fit import Trainer
+    from rushlight.fit import RunFolder, Trainer
     from rushlight.jobs.tables import Settings
 
 SUMMARY = "a column of a table from the others, whatever they are (people, houses, measurements): --target"
@@ -133,7 +133,7 @@ def train(options: argparse.Namespace) -> int:
     from rushlight.jobs.tables import cross_validate, fit_models, hold_out, read_task
 
     settings = settings_from(options)
-    if options.resume is not None and RunFolder.open(options.resume).read_config().get("finished"):
+    if options.resume is not None and _nothing_left(RunFolder.open(options.resume), not options.no_report):
         raise JobError(f"the run in {options.resume} is finished: there is nothing to resume")
     task = read_task(settings)
     folder = run_folder(options, Path(settings.data).stem)
@@ -153,6 +153,7 @@ def train(options: argparse.Namespace) -> int:
     by_fold = _folds_text(outcome.by_fold, bool(task.classes)) if outcome.by_fold else ""
     worth = _worth_text(outcome.worth, outcome.better, bool(task.classes))
     print("\n\n".join(each for each in (_aligned(tested), by_fold, worth) if each))
+    folder.write_config({**folder.read_config(), "tested": True})
     network = fitted["network"].trainer
     if not options.no_report and network is not None:
         from rushlight.fit.report import code, paragraph, table
@@ -170,6 +171,13 @@ def train(options: argparse.Namespace) -> int:
         print(f"report: {network.write_report(f'{Path(settings.data).name}: {settings.target}', sections)}")
     print(f"kept for predictions: the {outcome.better}; run kept in {folder.path}")
     return 0
+
+
+def _nothing_left(folder: RunFolder, report: bool) -> bool:
+    """Whether a run was trained and tested, and has its report where one is wanted."""
+    config = folder.read_config()
+    done = config.get("finished") and config.get("tested", True)
+    return bool(done) and not (report and not (folder.path / "report.html").exists())
 
 
 def _all_rows(task: Any) -> Any:

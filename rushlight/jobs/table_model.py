@@ -7,7 +7,7 @@ was not trained on (row 0 of its table) adds nothing to the linear model's resul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import rushlight as rl
 from rushlight import nn
@@ -23,6 +23,16 @@ def embedding_width(levels: int) -> int:
     (9, 50)
     """
     return min(50, round(1.6 * levels**0.56))
+
+
+def state_of(kind: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One model's tensors, of a file that holds those of several with their kinds before their names.
+
+    >>> state_of("network", {"network.bias": rl.zeros(1), "linear model.bias": rl.ones(1)})
+    {'bias': tensor([0.])}
+    """
+    prefix = f"{kind}."
+    return {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
 
 
 class LinearModel(nn.Module):

@@ -21,6 +21,7 @@ from rushlight.fit import RunFolder
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.reading import as_text, column_named, numbers
 from rushlight.jobs.table_features import Encoder
+from rushlight.jobs.table_model import state_of
 from rushlight.jobs.tables import KINDS, Fitted, Settings, Task, build_model, class_numbers
 
 
@@ -49,7 +50,7 @@ def keep(folder: RunFolder, fitted: Mapping[str, Fitted], better: str) -> None:
         write_bytes(folder.path / "encoder.json", json.dumps(saved, ensure_ascii=False).encode())
     except OSError as error:
         raise JobError(f"cannot write to the folder {folder.path}: {error.strerror or error}") from None
-    folder.write_config({**folder.read_config(), "better": better, "finished": True})
+    folder.write_config({**folder.read_config(), "better": better, "finished": True, "tested": False})
 
 
 class TableRun:
@@ -77,14 +78,7 @@ class TableRun:
             self.models: dict[str, Fitted] = {}
             for kind in KINDS:
                 model = build_model(kind, encoder, self.classes, self.settings)
-                prefix = f"{kind}."
-                model.load_state_dict(
-                    {
-                        name.removeprefix(prefix): each
-                        for name, each in state.items()
-                        if name.startswith(prefix)
-                    }
-                )
+                model.load_state_dict(state_of(kind, state))
                 self.models[kind] = Fitted(encoder, model, self.classes, saved["centre"], saved["scale"])
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise JobError(f"{folder.path} does not hold a finished run of a table: {error}") from None

@@ -25,7 +25,7 @@ from rushlight.jobs.reading import LARGEST, as_text, column_named, numbers, pola
 from rushlight.jobs.table_columns import MOSTLY, Column, describe_columns
 from rushlight.jobs.table_features import Encoder, Inputs
 from rushlight.jobs.table_metrics import importance, log_loss, rmse, softmax
-from rushlight.jobs.table_model import LinearModel, Network
+from rushlight.jobs.table_model import LinearModel, Network, state_of
 from rushlight.nn import functional as F
 from rushlight.optim import lr_scheduler
 from rushlight.tensor import Tensor, new_tensor
@@ -351,8 +351,16 @@ def fit_models(
     for kind in KINDS:
         last = folder if kind == "network" else None
         trainer = trainer_of(kind, prepared, task.classes, settings, last, resume)
-        trainer.fit()
-        trainer.load_best()
+        try:
+            trainer.fit()
+        except Interrupted:
+            if folder is None or trainer.folder is not None:
+                raise
+            raise KeyboardInterrupt from None  # of this model nothing is kept, but its run can be resumed
+        if not (kept := {} if last is None else state_of(kind, last.read_model())):
+            trainer.load_best()
+        else:  # the run is resumed for what comes after training
+            trainer.model.load_state_dict(kept)
         fitted[kind] = Fitted(
             prepared.encoder, trainer.model, task.classes, prepared.centre, prepared.scale, trainer
         )
