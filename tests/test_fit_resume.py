@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,16 @@ import pytest
 
 import rushlight as rl
 from rushlight import nn, optim
-from rushlight.fit import Accuracy, Callback, EarlyStopping, FitError, Interrupted, Trainer
+from rushlight.fit import (
+    Accuracy,
+    Callback,
+    EarlyStopping,
+    FitError,
+    Interrupted,
+    RunFolder,
+    Trainer,
+    run_folder,
+)
 from rushlight.utils.data import DataLoader, Dataset, TensorDataset
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
@@ -139,3 +150,26 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
         make("loader with a generator", tmp_path / "run", resume=True)
     with pytest.raises(FitError, match="already holds a run"):
         make("tensors", tmp_path / "run")
+
+
+def test_two_processes_do_not_begin_a_run_in_one_folder(tmp_path):
+    script = (
+        "import sys\n"
+        "from rushlight.fit import RunFolder\n"
+        "folder = RunFolder.create(sys.argv[1])\n"
+        "print('made', flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    place = tmp_path / "run"
+    command = [sys.executable, "-c", script, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "made\n"
+        with pytest.raises(FitError, match=r"another process begins a run in .*run just now"):
+            RunFolder.create(place)
+        other.communicate("\n")
+    for _ in range(2):  # the other one ended before it wrote anything
+        folder = RunFolder.create(place)
+    folder.write_config({})
+    assert not run_folder._claimed
+    with pytest.raises(FitError, match="already holds a run"):
+        RunFolder.create(place)

@@ -20,6 +20,11 @@ from rushlight.files import replacing, write_bytes
 from rushlight.fit.errors import FitError
 from rushlight.serialize import load, load_file, save, save_file
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT = 1
 
 
@@ -37,19 +42,27 @@ class RunFolder:
     def create(cls, path: str | os.PathLike[str]) -> RunFolder:
         """A new run folder; FitError if it cannot be written to or already holds a run."""
         folder = cls(path)
-        if (folder.path / "config.json").exists():
+        try:
+            if not folder._holds_a_run():
+                folder.path.mkdir(parents=True, exist_ok=True)
+                if not _claim(folder.path):
+                    raise FitError(
+                        f"another process begins a run in {folder.path} just now: choose another --out"
+                    )
+                with replacing(folder.path / ".writable"):
+                    pass
+                (folder.path / ".writable").unlink()
+        except OSError as error:
+            raise FitError(f"cannot write to the folder {folder.path}: {error.strerror or error}") from None
+        if folder._holds_a_run():  # perhaps since a moment ago
             raise FitError(
                 f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose "
                 "another --out."
             )
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            with replacing(folder.path / ".writable"):
-                pass
-            (folder.path / ".writable").unlink()
-        except OSError as error:
-            raise FitError(f"cannot write to the folder {folder.path}: {error.strerror or error}") from None
         return folder
+
+    def _holds_a_run(self) -> bool:
+        return (self.path / "config.json").exists()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -65,6 +78,7 @@ class RunFolder:
         """Save the settings, with the format's number."""
         content = json.dumps({"format": FORMAT, **config}, indent=2) + "\n"
         self._write("config.json", lambda path: write_bytes(path, content.encode()))
+        _let_go(self.path)  # from now on the file says that there is a run
 
     def read_config(self) -> dict[str, Any]:
         """The settings; FitError where they are damaged or of another version."""
@@ -132,3 +146,40 @@ class RunFolder:
             raise FitError(f"cannot read {path}: {error.strerror or error}") from None
         except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
             raise FitError(str(error)) from None
+
+
+# -- one process at a time -----------------------------------------------------------------------------------
+
+_claimed: dict[tuple[int, int], int] = {}  # folders in which this process begins runs, and their descriptors
+
+
+def _claim(path: Path) -> bool:
+    """Whether no other process begins a run in this folder; from now on none will, until `_let_go`.
+
+    It is a lock of the system's, which ends with the process. Where there is none, nobody is kept out.
+    """
+    if fcntl is None:
+        return True
+    status = path.stat()
+    key = status.st_dev, status.st_ino
+    if key in _claimed:
+        return True
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return True
+    _claimed[key] = descriptor
+    return True
+
+
+def _let_go(path: Path) -> None:
+    """End what `_claim` began, if it did."""
+    status = path.stat()
+    descriptor = _claimed.pop((status.st_dev, status.st_ino), None)
+    if descriptor is not None:
+        os.close(descriptor)
