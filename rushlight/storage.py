@@ -8,6 +8,7 @@ here. Invariant: what is returned shares the memory of what was given, and leads
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,8 @@ def empty(shape: tuple[int, ...] | int, dtype: Any) -> np.ndarray:
     """
     dtype = np.dtype(dtype)
     size = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
+    if size > sys.maxsize:  # NumPy would raise ValueError
+        raise MemoryError(f"cannot allocate {size:,} bytes")
     if size < LEAST_ALIGNED:
         return np.empty(shape, dtype)
     return aligned(shape, dtype, LINE)

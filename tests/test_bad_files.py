@@ -6,8 +6,11 @@ What each job makes of oddities that can be put right is tested with the job.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -192,3 +195,45 @@ def test_predictions_replace_neither_their_table_nor_a_pipe(job, runs, tmp_path,
     assert main([*predict, "predictions.csv"]) == 0
     assert Path("predictions.csv").is_symlink() and Path("there.csv").read_text().count("\n") > 5
     assert sorted(os.listdir()) == ["good.csv", "link.csv", "pipe", "predictions.csv", "there.csv"]
+
+
+DAMAGED = [
+    ("tables", "encoder.json", ["encoder", "numbers", 0, "column"], None),
+    ("tables", "encoder.json", ["encoder", "numbers"], {}),
+    ("tables", "encoder.json", ["centre"], "x"),
+    ("tables", "config.json", ["classes"], -1),
+    ("tables", "config.json", ["settings", "hidden"], [-1]),
+    ("ratings", "ids.json", ["names"], -1),
+    ("ratings", "ids.json", ["names"], {}),
+    ("ratings", "ids.json", ["users"], [1]),
+    ("ratings", "config.json", ["settings", "y_range"], [1]),
+    ("candles", "config.json", ["scaling", "shifts"], None),
+    ("candles", "config.json", ["scaling", "shifts"], []),
+    ("candles", "config.json", ["test_begins"], "soon"),
+    ("candles", "config.json", ["settings"], []),
+]
+
+
+@pytest.mark.parametrize(("job", "name", "place", "value"), DAMAGED)
+def test_a_run_folder_with_something_else_in_one_place(job, name, place, value, runs, tmp_path, capsys):
+    Path(tmp_path / "good.csv").write_text(text(good(job)))
+    file = shutil.copytree(runs / job, tmp_path / "run") / name
+    kept = json.loads(file.read_text())
+    *way, last = place
+    functools.reduce(lambda part, key: part[key], way, kept)[last] = value
+    file.write_text(json.dumps(kept))
+    option = ["--data"] if job == "candles" else []
+    for command in (["predict", "run"], ["evaluate", "run", *option]):
+        with contextlib.chdir(tmp_path):
+            said = refusal([*command, "good.csv"], capsys)
+        assert said.startswith(f"rushlight: run/{name} is damaged: ")
+
+
+def test_a_schedule_of_another_length_is_not_resumed(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("good.csv").write_text(text(good("ratings")))
+    shutil.copytree(runs / "ratings", "run")
+    config = json.loads(Path("run/config.json").read_text())
+    config["settings"]["epochs"] = 7
+    Path("run/config.json").write_text(json.dumps(config))
+    assert "its schedule is not one of 7 steps" in refusal(["train", "good.csv", "--resume", "run"], capsys)

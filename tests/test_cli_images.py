@@ -362,3 +362,17 @@ def test_an_import_that_fails_in_a_job_is_one_sentence(
 
     monkeypatch.setattr("rushlight.jobs.images.load_best", missing)
     refused(run("evaluate", trained), "this needs pillow, which is not installed: pip install pillow")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [("shape", [8, -1]), ("shape", None), ("classes", -1), ("shape", [8, 10**30])]
+)
+def test_a_run_of_images_that_there_are_not(place: str, value: object, trained: Path, tmp_path: Path) -> None:
+    out = copied(trained, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    config["data"][place] = value
+    (out / "config.json").write_text(json.dumps(config))
+    (tmp_path / "x.png").write_bytes(b"")
+    for command in ("evaluate", "predict"):
+        result = run(command, out, *([tmp_path / "x.png"] if command == "predict" else []))
+        refused(result, "enough memory" if value == [8, 10**30] else "config.json is damaged")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rushlight.jobs.command import SPELLED
 from rushlight.jobs.errors import JobError, refuse_missing
+from rushlight.jobs.kept import settings_of
 
 if TYPE_CHECKING:
     from rushlight.fit import RunFolder
@@ -142,11 +143,8 @@ def resumed_settings(kind: Any, options: argparse.Namespace, given: dict[str, An
     """The settings of the run to resume; an option that contradicts them is refused."""
     from rushlight.fit import RunFolder
 
-    config = RunFolder.open(options.resume).read_config()
-    try:
-        settings = kind(**config["settings"])
-    except (KeyError, TypeError) as error:
-        raise JobError(f"{options.resume}/config.json does not describe a run: {error!r}") from None
+    file = Path(options.resume) / "config.json"
+    settings = settings_of(kind, RunFolder.open(options.resume).read_config(), file)
     for name, value in {"data": options.data, **given}.items():
         if getattr(settings, name) != value:
             flag = "the dataset" if name == "data" else "--" + name.replace("_", "-")

@@ -225,7 +225,10 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.scheduler is not None:
+                length = getattr(self.scheduler, "total_steps", None)
                 self.scheduler.load_state_dict(state["schedule"])
+                if getattr(self.scheduler, "total_steps", None) != length:
+                    raise ValueError(f"its schedule is not one of {length} steps")
             for each, saved in zip(self.callbacks, state["callbacks"], strict=True):
                 each.load_state_dict(saved)
             self.epoch, self.step, self.seen = int(state["epoch"]), int(state["step"]), int(state["seen"])
@@ -235,7 +238,7 @@ class Trainer:
             self.best_epoch, self.stopped = int(state["best_epoch"]), str(state["stopped"])
             self.mistakes = [Mistake(**each) for each in state["mistakes"]]
             randomness.restore(state["random"], self.train_batches.generators)
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise FitError(f"{where} cannot be resumed, its saved state does not fit: {error}") from None
 
     def save(self) -> None:

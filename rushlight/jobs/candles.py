@@ -22,6 +22,7 @@ from rushlight.jobs.candles_settings import LOSSES, Settings
 from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError
 from rushlight.jobs.images import OPTIMIZERS, build_model, build_schedule, load_weights
+from rushlight.jobs.kept import damaged, part, settings_of
 from rushlight.jobs.reading import column_named
 from rushlight.jobs.series import Series, read_series
 from rushlight.jobs.series_errors import Errors, Fold, drift, errors_of, folds_in_time
@@ -207,6 +208,8 @@ def outcome_of(
 
 def predict_rows(model: nn.Module, scaling: Scaling, rows: Rows) -> np.ndarray:
     """The network's predictions in the target's own unit."""
+    if [feature.name for feature in rows.features] != scaling.names:
+        raise JobError("the run's settings give other features than those that it was trained on")
     scaled = predictions(model, [new_tensor(scaling.apply(rows))]).numpy().ravel()
     return scaling.restore(scaled, rows.last)
 
@@ -355,21 +358,25 @@ class Saved:
     config: dict[str, Any]
 
 
-def settings_of(folder: RunFolder) -> Settings:
-    """The settings of a run; JobError where they are damaged."""
-    try:
-        return Settings(**folder.read_config()["settings"])
-    except (KeyError, TypeError) as error:
-        raise JobError(f"{folder.path}/config.json does not describe a run: {error!r}") from None
-
-
 def load(folder: RunFolder) -> Saved:
     """The best model of a run with its scaling, rebuilt from its folder."""
-    config, settings = folder.read_config(), settings_of(folder)
+    config = folder.read_config()
+    file = folder.path / "config.json"
+    settings = settings_of(Settings, config, file)
+    scaling = Scaling.from_dict(part(config, "scaling", dict, file), file)
+    features = part(config, "features", list[str], file)
+    bends = scaling.bends or features  # there are none for straight scalings
+    for each in (scaling.names, scaling.shifts, scaling.factors, scaling.related, bends):
+        if len(each) != len(features):
+            raise damaged(file, "its scaling is not that of its features")
+    for name, kind in (("columns_read", list[str]), ("functions", str | None), ("test_begins", str | None)):
+        part(config, name, kind, file)
+    if len(part(config, "test_rows", list[int], file)) != 2:
+        raise damaged(file, "'test_rows' are not two numbers")
     try:
-        scaling = Scaling.from_dict(config["scaling"])
-        model = build_model(len(config["features"]), settings, 1)
-    except (KeyError, TypeError, ValueError) as error:
-        raise JobError(f"{folder.path}/config.json does not describe a network: {error!r}") from None
+        np.datetime64(config["test_begins"] or "NaT")
+    except ValueError as error:
+        raise damaged(file, str(error)) from None
+    model = build_model(len(features), settings, 1)
     load_weights(model, folder)
     return Saved(model, settings, scaling, config)

@@ -18,7 +18,7 @@ from rushlight.vision import datasets
 from rushlight.vision.idx import load_folder
 
 PIECE = 1 << 18  # pixels that are handled at once: what stays in the processor's cache
-INPUTS, CLASSES = 28 * 28, 10  # of all named datasets
+INPUTS, CLASSES, IMAGES = 28 * 28, 10, 60_000  # of all named datasets, before some are held out
 NAMED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
 

@@ -21,7 +21,8 @@ from rushlight.fit import Accuracy, RunFolder, Trainer, predictions
 from rushlight.fit.step import plain_step
 from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError, refuse
-from rushlight.jobs.image_data import CLASSES, INPUTS, NAMED, ImageData, as_rows, describe, moments
+from rushlight.jobs.image_data import CLASSES, IMAGES, INPUTS, NAMED, ImageData, as_rows, describe, moments
+from rushlight.jobs.kept import damaged, part, settings_of
 from rushlight.nn import functional as F
 from rushlight.optim import lr_scheduler
 from rushlight.tensor import Tensor, new_tensor
@@ -177,6 +178,7 @@ def step_to_compile(settings: Settings) -> Callable[[], Any]:
     it may run in another thread.
     """
     helps = settings.data in NAMED and not settings.eager and cache.folder() is not None
+    helps = helps and settings.batch_size <= IMAGES
     if not helps or rl.get_num_threads() == 1:
         return lambda: None
     model, optimizer, _ = build_parts(INPUTS, settings, CLASSES, steps=2)
@@ -288,12 +290,14 @@ def load_weights(model: nn.Module, folder: RunFolder) -> None:
 
 def load_best(folder: RunFolder, config: dict[str, Any]) -> ImageNetwork:
     """The best model of a run, rebuilt from its folder."""
-    try:
-        settings = Settings(**config["settings"])
-        rows, columns = config["data"]["shape"]
-        layers = build_model(rows * columns, settings, len(config["data"]["classes"]))
-        model = ImageNetwork(layers, config["mean"], config["deviation"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise JobError(f"{folder.path}/config.json does not describe a network: {error!r}") from None
+    file = folder.path / "config.json"
+    settings = settings_of(Settings, config, file)
+    data = part(config, "data", dict, file)
+    shape, classes = part(data, "shape", list[int], file), part(data, "classes", list[str], file)
+    if len(shape) != 2 or min(shape) < 1 or not classes:
+        raise damaged(file, f"there are no images of the shape {shape} in {len(classes)} classes")
+    layers = build_model(math.prod(shape), settings, len(classes))
+    mean, deviation = (float(part(config, name, float, file)) for name in ("mean", "deviation"))
+    model = ImageNetwork(layers, mean, deviation)
     load_weights(model, folder)
     return model

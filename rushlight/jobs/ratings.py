@@ -22,6 +22,7 @@ from rushlight.files import write_bytes
 from rushlight.fit import MeanAbsoluteError, RootMeanSquaredError, RunFolder, Trainer, predictions
 from rushlight.jobs.command import wording
 from rushlight.jobs.errors import JobError, refuse
+from rushlight.jobs.kept import damaged, part, read_json, settings_of
 from rushlight.jobs.ratings_data import (
     UNKNOWN,
     Ratings,
@@ -66,7 +67,8 @@ class Settings:
 
     def check(self) -> None:
         """Refuse settings that make no sense, naming the option."""
-        low, high = self.y_range or (0.0, 1.0)
+        bounds = [0.0, 1.0] if self.y_range is None else self.y_range
+        low, high = bounds if len(bounds) == 2 else (1.0, 0.0)
         wrong = [
             (self.n_factors < 1, "--n-factors must be at least 1"),
             (not -math.inf < low < high < math.inf, "--y-range is two numbers, the lower first: 0,5.5"),
@@ -320,18 +322,29 @@ class Recommender:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        config = folder.read_config()
+        config, file = folder.read_config(), folder.path / "config.json"
+        self.settings = settings_of(Settings, config, file)
+        if self.settings.y_range is None:
+            raise damaged(file, "'y_range' is missing")
+        self.ratings: int = part(config, "ratings", int, file)
+        file = folder.path / "ids.json"
+        ids = read_json(file)
+        self.users, self.items = (Vocabulary(part(ids, name, list[str], file)) for name in ("users", "items"))
+        self.names: list[str] = part(ids, "names", list[str], file)
+        if len(self.names) != len(self.items.ids):
+            raise damaged(file, "there is not a name for each item")
+        file = folder.path / "rated.safetensors"
         try:
-            self.settings = Settings(**config["settings"])
-            self.ratings = int(config["ratings"])
-            ids = json.loads((folder.path / "ids.json").read_text(encoding="utf-8"))
-            self.users, self.items = Vocabulary(ids["users"]), Vocabulary(ids["items"])
-            self.names: list[str] = ids["names"]
             self.model = build_model(self.users, self.items, self.settings)
             self.model.load_state_dict(folder.read_model())
-            self.rated = load_file(folder.path / "rated.safetensors")["rated"].numpy()
+            self.rated = load_file(file)["rated"].numpy()
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise JobError(f"{folder.path} does not hold a finished run of ratings: {error}") from None
+        most = len(self.users), len(self.items)
+        if self.rated.ndim != 2 or self.rated.shape[1] != 2 or self.rated.dtype != np.int64:
+            raise damaged(file, "it does not hold users and items")
+        if ((self.rated < 0) | (self.rated >= most)).any():
+            raise damaged(file, "it names users or items that there are not")
 
     def knows_user(self, user: str) -> bool:
         """Whether the user was trained on."""

@@ -8,11 +8,13 @@ depends on that row and the fitted numbers alone, and ``restore(apply_target(y))
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rushlight.jobs.errors import JobError
+from rushlight.jobs.kept import made_of
 from rushlight.jobs.series_features import Rows
 
 KINDS = ("max", "standard", "minmax", "log", "returns")
@@ -106,12 +108,9 @@ class Scaling:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> Scaling:
-        """The scaling that `as_dict` described; JobError where something is missing."""
-        try:
-            return cls(**kept)
-        except TypeError as error:
-            raise JobError(f"the run's scaling is damaged: {error}") from None
+    def from_dict(cls, kept: dict[str, Any], file: Path = Path("config.json")) -> Scaling:
+        """The scaling that `as_dict` described; JobError naming the file where something is damaged."""
+        return made_of(cls, kept, file)
 
     def _bent(self, rows: Rows, number: int) -> np.ndarray:
         """One feature on its curve, against its reference."""

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rushlight.jobs.kept import made_of
+from rushlight.jobs.kept import part as part_kept
 from rushlight.jobs.reading import polars
 from rushlight.jobs.table_columns import Column, part_of
 
@@ -194,8 +197,11 @@ class Encoder:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, saved: dict[str, Any]) -> Encoder:
-        """The encoder that was saved."""
+    def from_json(cls, saved: dict[str, Any], file: Path = Path("encoder.json")) -> Encoder:
+        """The encoder that was saved; JobError naming the file where something in it is damaged."""
+        numbers = part_kept(saved, "numbers", list[dict[str, Any]], file)
+        categories = part_kept(saved, "categories", list[dict[str, Any]], file)
         return cls(
-            [Number(**each) for each in saved["numbers"]], [Category(**each) for each in saved["categories"]]
+            [made_of(Number, each, file) for each in numbers],
+            [made_of(Category, each, file) for each in categories],
         )

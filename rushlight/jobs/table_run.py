@@ -19,6 +19,7 @@ import rushlight as rl
 from rushlight.files import write_bytes
 from rushlight.fit import RunFolder
 from rushlight.jobs.errors import JobError
+from rushlight.jobs.kept import damaged, part, read_json, settings_of
 from rushlight.jobs.reading import as_text, column_named, numbers
 from rushlight.jobs.table_features import Encoder
 from rushlight.jobs.table_model import state_of
@@ -67,19 +68,24 @@ class TableRun:
         config = folder.read_config()
         if not config.get("finished", True):
             raise JobError(f"the run in {folder.path} was not finished: go on with --resume {folder.path}")
+        file = folder.path / "config.json"
+        self.settings = settings_of(Settings, config, file)
+        self.classes: list[str] = part(config, "classes", list[str], file)
+        self.rows: int = part(config, "rows", int, file)
+        self.better: str = part(config, "better", str, file)
+        if self.better not in KINDS:
+            raise damaged(file, f"'better' is {self.better!r}")
+        file = folder.path / "encoder.json"
+        saved = read_json(file)
+        encoder = Encoder.from_json(part(saved, "encoder", dict, file), file)
+        centre, scale = part(saved, "centre", float, file), part(saved, "scale", float, file)
         try:
-            self.settings = Settings(**config["settings"])
-            self.classes: list[str] = config["classes"]
-            self.rows: int = config["rows"]
-            self.better: str = config["better"]
-            saved = json.loads((folder.path / "encoder.json").read_text(encoding="utf-8"))
-            encoder = Encoder.from_json(saved["encoder"])
             state = folder.read_model()
             self.models: dict[str, Fitted] = {}
             for kind in KINDS:
                 model = build_model(kind, encoder, self.classes, self.settings)
                 model.load_state_dict(state_of(kind, state))
-                self.models[kind] = Fitted(encoder, model, self.classes, saved["centre"], saved["scale"])
+                self.models[kind] = Fitted(encoder, model, self.classes, centre, scale)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise JobError(f"{folder.path} does not hold a finished run of a table: {error}") from None
 
