@@ -302,6 +302,16 @@ def test_a_taken_or_unwritable_folder_is_refused(data: Path, trained: Path, tmp_
     refused(run("train", data, *SMALL, "--out", tmp_path / "file" / "run"), "file")
 
 
+def test_a_batch_may_be_larger_than_anything(data: Path, tmp_path: Path) -> None:
+    """Nothing of the size is made, not even to compile the step of a named dataset ahead."""
+    given = ["--batch-size", 10**20, "--epochs", 1, "--no-report", "--out", tmp_path / "large"]
+    assert run("train", data, *given).returncode == 0
+    from rushlight.jobs.images import Settings, step_to_compile
+
+    assert step_to_compile(Settings("mnist", batch_size=10**20))() is None
+    refused(run("train", data, "--hidden", 10**20, "--out", tmp_path / "wide"), "not enough memory")
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
     """The sentence names the rate to try."""
     result = run("train", data, *SMALL, "--optimizer", "sgd", "--lr", "1e30", "--out", tmp_path / "nan")

@@ -138,8 +138,9 @@ def test_what_is_no_file_or_no_encoding_is_named(tmp_path, written):
         read_table(tmp_path / "none.csv")
     with pytest.raises(JobError, match="is a folder"):
         read_table(tmp_path)
-    with pytest.raises(JobError, match="--encoding klingon"):
-        read_table(written("a,b\n1,2\n"), encoding="klingon")
+    for name in ("klingon", "hex", "rot13", "zlib"):
+        with pytest.raises(JobError, match=f"--encoding {name} is not the name"):
+            read_table(written("a,b\n1,2\n"), encoding=name)
 
 
 def test_an_unknown_column_is_answered_with_the_nearest(written):

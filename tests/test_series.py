@@ -98,6 +98,8 @@ def test_functions_of_the_users_own_add_columns(tmp_path: Path):
         ("def f(c): return {'x': c['close'][1:]}\n", r"function f gives 'x' the shape \(29,\)"),
         ("def f(c): return {'x': c['clothes']}\n", "function f failed: KeyError: 'clothes'"),
         ("def f(c): return 5\n", "function f failed"),
+        ("def f(c): raise SystemExit(3)\n", "function f failed: SystemExit: 3"),
+        ("import sys\nsys.exit(3)\n", "cannot be run: SystemExit: 3"),
         ("x = 1\n", "defines no function"),
         ("import nonsense_\n", "cannot be run: ModuleNotFoundError"),
         ("def f(:\n", "cannot be run: SyntaxError"),

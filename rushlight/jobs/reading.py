@@ -161,6 +161,7 @@ def _decoded(start: bytes, encoding: str | None, file: Path) -> tuple[str, str]:
         utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         encoding = "utf-16" if utf16 else "utf-8"
     try:
+        b" ".decode(encoding, "ignore")  # LookupError also for what gives no text, such as hex
         # not final: the sample may end within a character
         text = codecs.getincrementaldecoder(encoding)().decode(start).removeprefix("\ufeff")
     except LookupError:

@@ -149,7 +149,7 @@ def load_functions(path: str | Path) -> list[FeatureFunction]:
         content = runpy.run_path(str(path))
     except FileNotFoundError:
         raise JobError(f"there is no file {path}") from None
-    except Exception as error:  # noqa: BLE001 - whatever the user's file raises is the user's to mend
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's to mend, whatever it is
         raise JobError(f"{path} cannot be run: {type(error).__name__}: {error}") from None
     found = [
         value
@@ -203,7 +203,7 @@ def _called(function: FeatureFunction, series: Series) -> dict[str, np.ndarray]:
         with np.errstate(all="ignore"):
             given = function(columns)
             found = {str(name): np.asarray(values, dtype=np.float64) for name, values in given.items()}
-    except Exception as error:  # noqa: BLE001 - whatever the user's function raises is the user's to mend
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's to mend, whatever it is
         raise JobError(f"{called} failed: {type(error).__name__}: {error}") from None
     for name, values in found.items():
         if values.shape != (len(series),):
