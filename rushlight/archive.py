@@ -319,8 +319,7 @@ def _check_memo(content: bytes) -> None:
     memory with all places before it.
     """
     for opcode, argument, _ in pickletools.genops(content):
-        puts = opcode.name in ("PUT", "LONG_BINPUT") and argument is not None
-        if puts and not 0 <= int(argument) < len(content):
+        if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) < len(content):
             raise ValueError(f"it remembers something at place {argument}")
 
 
