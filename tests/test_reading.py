@@ -147,3 +147,12 @@ def test_an_unknown_column_is_answered_with_the_nearest(written):
     with pytest.raises(JobError, match="no column 'Hihg'; did you mean 'high'"):
         read_table(written("open,high\n1,2\n"), columns=["Hihg"])
     assert column_named(["open"], "open", "t") == "open"
+
+
+@pytest.mark.parametrize("width", [99, 3000])
+def test_a_table_of_thousands_of_columns_is_read_at_once(written, width):
+    names = ",".join(f"c{number}" for number in range(width))
+    row = ",".join(["1"] * width)
+    path = written("\n".join([names, row, "", row, ",".join([""] * width), row, ""]))
+    assert read_table(path).frame.shape == (3, width)
+    assert read_table(path, columns=["c7"], rows=2).frame.rows() == [(1,), (1,)]

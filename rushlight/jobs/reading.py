@@ -34,6 +34,7 @@ from rushlight.jobs.table_text import (
     find_fault,
     not_this_encoding,
     rows_of,
+    without_blank_lines,
     write_anew,
 )
 
@@ -370,7 +371,7 @@ class _Source:
             decimal_comma=form.decimal_comma,
             infer_schema_length=type_rows,
         )
-        return lazy.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
+        return without_blank_lines(pl, lazy, len(form.columns))
 
     def refuse_short_lines(self, frame: Any) -> None:
         """JobError where a line has too few fields, which polars takes for missing values.

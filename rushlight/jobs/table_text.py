@@ -15,11 +15,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rushlight.jobs.errors import JobError
 
 DELIMITERS = (",", ";", "\t", "|", "::", " ")
 NAMES_OF_DELIMITERS = {"\t": "tab", " ": "space"}
 DAMAGE = (OSError, EOFError, zlib.error)  # what reading a file can end with, zipped or not
+WIDE = 100  # columns
 STAND_IN = "\x1f"  # readers want one byte between fields; a longer delimiter is replaced by this
 
 
@@ -118,6 +121,23 @@ def write_anew(file: Path, encoding: str, gzipped: bool, delimiter: str, target:
             line = line.removeprefix("\ufeff") if number == 0 else line
             stream.write(line if len(delimiter) == 1 else line.replace(delimiter, STAND_IN))
     return single
+
+
+def without_blank_lines(pl: Any, lazy: Any, width: int) -> Any:
+    """A lazy frame of polars with `width` columns, without the rows in which all are missing."""
+    if width <= WIDE:
+        return lazy.filter(~pl.all_horizontal(pl.all().is_null()))
+
+    def filtered(frame: Any) -> Any:
+        columns = frame.get_columns()
+        if not all(column.null_count() for column in columns):
+            return frame
+        return frame.filter(~np.logical_and.reduce([column.is_null().to_numpy() for column in columns]))
+
+    # polars takes minutes and gigabytes to plan a filter on thousands of columns
+    return lazy.map_batches(
+        filtered, predicate_pushdown=False, projection_pushdown=False, slice_pushdown=False, streamable=True
+    )
 
 
 def find_fault(file: Path, encoding: str, gzipped: bool, delimiter: str) -> JobError | None:
