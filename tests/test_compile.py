@@ -168,3 +168,9 @@ def test_views_and_in_place_changes_are_windows() -> None:
 
     assert [step(rl.ones(2)).item() for _ in range(3)] == [2.0, 4.0, 6.0]
     assert counts.tolist() == [0.0, 3.0, 3.0, 0.0]
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    """In PyTorch's words."""
+    with pytest.raises(AssertionError, match="A callable function is expected, but <class 'int'> is"):
+        rl.compile(3)

@@ -50,6 +50,7 @@ def compile(
 
     Raises:
         NotImplementedError: naming an argument that is not supported.
+        AssertionError: `model` cannot be called.
 
     >>> import rushlight as torch
     >>> @torch.compile
@@ -85,5 +86,7 @@ def compile(
         from rushlight.compile.module import OptimizedModule
 
         return OptimizedModule(model, name or type(model).__name__, backend, recompile_limit or LIMIT, check)
+    if not callable(model):
+        raise AssertionError(f"A callable function is expected, but {type(model)} is provided.")
     title = name or str(getattr(model, "__name__", type(model).__name__))
     return CompiledFunction(model, title, backend, recompile_limit or LIMIT, check)
