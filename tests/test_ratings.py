@@ -296,4 +296,4 @@ def test_predict_asks_for_a_user_or_a_file(trained, capsys):
     Path("run/ids.json").write_text(json.dumps({"users": []}))
     capsys.readouterr()
     assert main(["predict", "run", "--user", "1"]) == 2
-    assert "does not hold a finished run" in capsys.readouterr().err
+    assert "run/ids.json is damaged: 'items' is missing" in capsys.readouterr().err
