@@ -241,6 +241,13 @@ def test_classes_are_learnt_tested_and_predicted(folder, capsys):
     assert main(["evaluate", "run", "people.csv"]) == 0
 
 
+@pytest.mark.parametrize("more", [[], ["--folds", "2"]])
+def test_the_worth_of_very_many_columns_is_not_measured(folder, capsys, monkeypatch, more):
+    monkeypatch.setattr("rushlight.jobs.tables.IMPORTANCE_COLUMNS", 2)
+    assert train("--target", "stays", *SMALL, *more) == 0
+    assert "what columns are worth was not measured: there are too many" in capsys.readouterr().out
+
+
 def test_the_command_in_the_report_repeats_the_run(folder, capsys):
     from rushlight.jobs.command import command_line
 

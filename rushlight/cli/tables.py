@@ -248,6 +248,8 @@ def _worth_text(worth: dict[str, Any], better: str, classify: bool) -> str:
     """What each column is worth to the better model."""
     import numpy as np
 
+    if not worth:
+        return "what columns are worth was not measured: there are too many"
     loss = "log loss" if classify else "RMSE"
     lines = [f"what columns are worth to the {better}: how much the {loss} grows when one is shuffled"]
     ordered = sorted(worth.items(), key=lambda pair: -pair[1].mean())

@@ -34,7 +34,7 @@ KINDS = ("linear model", "network")
 MOST_CLASSES = 100
 FEW_NUMBERS = 10  # a target of whole numbers with no more values than this is taken as classes
 IMBALANCE = 5.0  # how many times rarer than the most frequent class the rarest may be before it gets weight
-IMPORTANCE_ROWS, IMPORTANCE_REPEATS = 5000, 5
+IMPORTANCE_ROWS, IMPORTANCE_REPEATS, IMPORTANCE_COLUMNS = 5000, 5, 500
 
 
 @dataclass
@@ -408,7 +408,11 @@ def try_models(task: Task, fitted: dict[str, Fitted], train: np.ndarray, test: n
 
 
 def worth_of(task: Task, fitted: Fitted, inputs: Inputs, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """What each column is worth to a model: how much the loss grows when its values are shuffled."""
+    """What each column is worth to a model: how much the loss grows when its values are shuffled. With more
+    columns than `IMPORTANCE_COLUMNS` nothing is found: time grows with the square of their number.
+    """
+    if sum(bool(each.parts) for each in task.columns) > IMPORTANCE_COLUMNS:
+        return {}
     draw = np.random.default_rng(0)
     chosen = np.arange(len(rows))
     if len(rows) > IMPORTANCE_ROWS:
