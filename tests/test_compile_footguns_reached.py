@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import itertools
 import random
 import sys
@@ -270,6 +271,20 @@ def test_attributes_are_not_asked_for() -> None:
         return lambda: ONE * loose.k, lambda: loose.values.update(k=5.0)
 
     assert_seen(make)
+
+
+def test_callbacks_of_the_garbage_collector_are_not_the_step() -> None:
+    """They run whenever it pleases, and count things."""
+    namespace: dict[str, Any] = {"__name__": "somebodys", "collections": 0}
+    exec("def count(phase, info):\n    global collections\n    collections += 1\n", namespace)
+    gc.callbacks.append(namespace["count"])
+    try:
+        step = rl.compile(lambda x: (gc.collect(), x * 2)[1])
+        for _ in range(3):
+            assert step(ONE).item() == 2.0
+    finally:
+        gc.callbacks.remove(namespace["count"])
+    assert namespace["collections"] >= 2
 
 
 def test_a_profiler_stays_in_place() -> None:

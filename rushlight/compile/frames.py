@@ -53,10 +53,8 @@ class _Seen:
             names = self.names[code] = frozenset() if of_a_library else frozenset(names_in(code))
         if not names:
             return
-        surroundings = self.recorder.surroundings
-        surroundings.globals(frame.f_globals, code, names)
+        self.recorder.surroundings.ran(frame, names)
         for value in frame.f_locals.values():
-            surroundings.reached(value, names)
             if isinstance(value, Optimizer) and _is_step_of(type(value), code):
                 self.recorder.note_optimizer(value)
 

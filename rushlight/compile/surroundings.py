@@ -64,6 +64,7 @@ class Surroundings:
         self.guards = guards
         self.seen: dict[tuple[int, frozenset[str]], Any] = {}  # keeps what was seen, and thereby its id
         self.known: set[int] = set()  # ids of what was seen
+        self.namespaces: set[int] = set()  # ids of the variables of modules that were seen
         self.draws = OtherDraws()
         self.iterators: list[str] = []  # the types of those that were seen
 
@@ -91,6 +92,15 @@ class Surroundings:
         """The same for functions in tables of hooks."""
         for table in tables:
             self.functions(table)
+
+    def ran(self, frame: types.FrameType, names: frozenset[str]) -> None:
+        """Watch what a function that begins or ends can reach by `names`. It may have nothing to do with the
+        step (a callback of the garbage collector's, say), so only what the step can reach counts.
+        """
+        if id(frame.f_globals) in self.namespaces:
+            self.globals(frame.f_globals, frame.f_code, names)
+        for value in frame.f_locals.values():
+            self.reached(value, names)
 
     def reached(self, value: Any, names: frozenset[str]) -> None:
         """Watch what code that uses `names` can reach from a value it met when it ran. What was made during
@@ -129,7 +139,8 @@ class Surroundings:
         elif isinstance(value, Module):
             self.module(value, names)
         elif isinstance(value, types.ModuleType):
-            if value.__name__.partition(".")[0] not in _LIBRARIES:
+            if not is_of_a_library(value.__name__):
+                self.namespaces.add(id(vars(value)))
                 self.attributes(vars(value), names)
         elif isinstance(value, type):
             if not _of_a_library(value):
@@ -167,6 +178,7 @@ class Surroundings:
         """The variables, globals and defaults of a function."""
         if _of_a_library(function):
             return
+        self.namespaces.add(id(function.__globals__))
         names = frozenset(names_in(function.__code__))
         self.attributes(vars(function), names)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -193,6 +205,9 @@ class Surroundings:
 
     def class_attributes(self, kind: type, names: frozenset[str]) -> None:
         """The attributes of a class that the code names, and ``__call__``; methods are walked through."""
+        for each in kind.__mro__:
+            if not _of_a_library(each) and each.__module__ in sys.modules:
+                self.namespaces.add(id(vars(sys.modules[each.__module__])))
         for name in (*names, "__call__"):
             stored = _of_the_user(kind, name)
             if stored is not None:
