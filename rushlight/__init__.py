@@ -143,7 +143,7 @@ def __getattr__(name: str) -> _Any:
         return found
     if name.startswith("__"):
         raise AttributeError(name)
-    from rushlight.alias.nearest import nearest
+    from rushlight.nearest import nearest
 
     near = nearest(name, __dir__())
     hint = f" The nearest name here is '{near}'." if near else ""

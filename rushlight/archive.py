@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import io
 import pickle
-import pickletools
 import struct
 import sys
 import zipfile
@@ -318,6 +317,8 @@ def _check_memo(content: bytes) -> None:
     """ValueError for a place in the memo that no pickle of this length needs: pickle would fill the
     memory with all places before it.
     """
+    import pickletools  # which few need
+
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) < len(content):
             raise ValueError(f"it remembers something at place {argument}")

@@ -17,9 +17,9 @@ from types import ModuleType
 from typing import Any
 
 from rushlight.alias.homes import Homes
-from rushlight.alias.nearest import nearest
 from rushlight.alias.places import ABSENT, PLACES, TORCHVISION_VERSION, UNDERSCORED
 from rushlight.alias.version import Version, __version__
+from rushlight.nearest import nearest
 
 ROOTS = ("torch", "torchvision")
 

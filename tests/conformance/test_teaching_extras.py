@@ -8,7 +8,7 @@ import pytest
 
 import rushlight
 from rushlight.alias.finder import offered
-from rushlight.alias.nearest import nearest
+from rushlight.nearest import nearest
 
 pytest.importorskip("torch", reason="needs the conformance extra")
 

@@ -3,6 +3,9 @@
 This file only gathers names: each family has a file of its own beside it.
 """
 
+import importlib
+from typing import Any
+
 from rushlight.nn.functional.activation import (
     celu_,
     elu_,
@@ -71,7 +74,6 @@ from rushlight.ops.activations import (
 )
 from rushlight.ops.functions import sigmoid, tanh
 from rushlight.ops.lookup import one_hot
-from rushlight.ops.matrix_products import pdist
 from rushlight.ops.pad import pad
 from rushlight.ops.smooth import (
     celu,
@@ -168,3 +170,10 @@ __all__ = [
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What comes with its family of ops, when it is first used."""
+    if name == "pdist":
+        return importlib.import_module("rushlight.ops.matrix_products").pdist
+    raise AttributeError(f"module 'rushlight.nn.functional' has no attribute {name!r}")
