@@ -28,7 +28,7 @@ def empty(shape: tuple[int, ...] | int, dtype: Any) -> np.ndarray:
     loops over what the nearest cache does not hold take up to twice as long.
     """
     dtype = np.dtype(dtype)
-    size = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
+    size = _bytes_of(shape, dtype)
     if size > sys.maxsize:  # NumPy would raise ValueError
         raise MemoryError(f"cannot allocate {size:,} bytes")
     if size < LEAST_ALIGNED:
@@ -36,13 +36,15 @@ def empty(shape: tuple[int, ...] | int, dtype: Any) -> np.ndarray:
     return aligned(shape, dtype, LINE)
 
 
-def aligned(shape: tuple[int, ...] | int, dtype: Any, alignment: int) -> np.ndarray:
+def _bytes_of(shape: tuple[int, ...] | int, dtype: np.dtype) -> int:
+    return dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
+
+
+def aligned(shape: tuple[int, ...] | int, dtype: np.dtype, alignment: int) -> np.ndarray:
     """Memory for an array, not initialised, which begins at a multiple of so many bytes. The array owns it as
     far as `owner_of` can see, and more arrays may be made over its base that do so too.
     """
-    dtype = np.dtype(dtype)
-    size = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
-    block = _Block(size + alignment, np.uint8)
+    block = _Block(_bytes_of(shape, dtype) + alignment, np.uint8)
     return np.ndarray(shape, dtype, block, -address(block) % alignment)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rushlight.jobs.command import SPELLED
+from rushlight.jobs.command import SPELLED, resume_line
 from rushlight.jobs.errors import JobError, refuse_missing
 from rushlight.jobs.kept import settings_of
 
@@ -109,7 +108,7 @@ def free_run_folder(name: str) -> str:
 def run_folder(options: argparse.Namespace, name: str) -> RunFolder:
     """The folder of the run to resume, or a new one: as asked for, else ``runs/NAME-NUMBER``.
 
-    Packages that the run needs only at its end are looked for now, and not after an hour.
+    Packages that the run needs at its end are looked for before it begins.
     """
     from rushlight.fit import RunFolder
 
@@ -135,8 +134,9 @@ def stopped_text(options: argparse.Namespace | None) -> str:
     kept_in = getattr(options, "kept_in", None)
     if options is None or kept_in is None or not (kept_in / "config.json").exists():
         return "stopped"
-    line = shlex.join(["rushlight", "train", options.data, "--resume", str(kept_in)])
-    return f"stopped. The run is kept in {kept_in}: continue with  {line}"
+    return (
+        f"stopped. The run is kept in {kept_in}: continue with  {resume_line(options.data, kept_in).format()}"
+    )
 
 
 def resumed_settings(kind: Any, options: argparse.Namespace, given: dict[str, Any]) -> Any:

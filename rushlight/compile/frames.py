@@ -53,8 +53,9 @@ class _Seen:
             names = self.names[code] = frozenset() if of_a_library else frozenset(names_in(code))
         if not names:
             return
-        self.recorder.surroundings.ran(frame, names)
-        for value in frame.f_locals.values():
+        values = tuple(frame.f_locals.values())
+        self.recorder.surroundings.ran(frame, values, names)
+        for value in values:
             if isinstance(value, Optimizer) and _is_step_of(type(value), code):
                 self.recorder.note_optimizer(value)
 

@@ -295,7 +295,7 @@ def _linear(lowering: Lowering, call: Call) -> None:
     if len(x.shape) > 2:
         x, out = _rows(x), _rows(out)
     if len(x.shape) == 1:
-        x, out = _as_row(x), _as_row(out)
+        x, out = x.with_dimension(0), out.with_dimension(0)
     m, k = x.shape
     n = weight.shape[0]
     store = over(out, (m, n))
@@ -327,10 +327,6 @@ def _rows(window: Window) -> Window:
             raise NotLowered("its rows do not lie evenly")
         rows *= n
     return Window(window.buffer, window.offset, (rows, width), (step, last))
-
-
-def _as_row(window: Window) -> Window:
-    return Window(window.buffer, window.offset, (1, *window.shape), (0, *window.strides))
 
 
 # -- copying -------------------------------------------------------------------------------------------------

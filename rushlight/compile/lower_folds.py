@@ -12,8 +12,6 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rushlight.compile.expr import KINDS, Expr, Symbols, is_float, kind_of
 from rushlight.compile.program import Call, Window
 from rushlight.compile.statements import Access, NotLowered, Pick, at, over
@@ -91,7 +89,7 @@ def _find(lowering: Lowering, call: Call, out: Window, dims: tuple[int, ...]) ->
     if kind == "b1":
         raise NotLowered("an extreme of truth values is left to NumPy")
     name = "amax" if call.op.name in ("max", "argmax") else "amin"
-    best = _aside(lowering, source, dims, source.dtype, "extreme")
+    best = _aside(lowering, source, dims, "extreme")
     elements, symbols = over(source, source.shape), Symbols()
     given = symbols.load(0, kind)
     lowering.add(source.shape, [elements], given, best, call, fold=name, dims=frozenset(dims))
@@ -117,7 +115,7 @@ def spread(lowering: Lowering, call: Call) -> None:
     kind = kind_of(source.dtype)
     if not dims:
         raise NotLowered("variances over no dimension are left to NumPy")
-    center = _aside(lowering, source, dims, source.dtype, "mean")
+    center = _aside(lowering, source, dims, "mean")
     elements, how = over(source, source.shape), {"fold": "sum", "dims": frozenset(dims)}
     count = _count(source, dims)
     mean = _divided(kind, count)
@@ -150,13 +148,13 @@ def _shared(out: Window, source: Window, dims: Collection[int], keepdim: bool) -
     return at(out, strides, source.shape)
 
 
-def _aside(lowering: Lowering, source: Window, dims: Collection[int], dtype: np.dtype, name: str) -> Access:
+def _aside(lowering: Lowering, source: Window, dims: Collection[int], name: str) -> Access:
     """Memory for what is folded on the way."""
     strides, size = [0] * len(source.shape), 1
     for d in reversed(range(len(source.shape))):
         if d not in dims:
             strides[d], size = size, size * source.shape[d]
-    whole = Window(lowering.temporary(size, dtype, name), 0, source.shape, tuple(strides))
+    whole = Window(lowering.temporary(size, source.dtype, name), 0, source.shape, tuple(strides))
     return over(whole, source.shape)
 
 

@@ -81,12 +81,9 @@ def _moved(n: int, step: int) -> list[tuple[slice, slice]]:
 
 def _flat(window: Window) -> Window:
     """All elements in a row."""
-    size = 1
-    for n, stride in zip(reversed(window.shape), reversed(window.strides), strict=True):
-        if n != 1 and stride != size:
-            raise NotLowered("what does not lie in a row is left to NumPy")
-        size *= n
-    return Window(window.buffer, window.offset, (size,), (1,))
+    if not window.is_contiguous():
+        raise NotLowered("what does not lie in a row is left to NumPy")
+    return Window(window.buffer, window.offset, (window.size,), (1,))
 
 
 def chosen_backward(lowering: Lowering, call: Call) -> None:
@@ -94,7 +91,7 @@ def chosen_backward(lowering: Lowering, call: Call) -> None:
     (g, indices), (out,) = call.reads(), call.outputs
     shape, dim = call.params["shape"], call.params["dim"]
     if not call.params["keepdim"]:
-        g, indices = (_with_dimension(each, dim) for each in (g, indices))
+        g, indices = g.with_dimension(dim), indices.with_dimension(dim)
     kind = kind_of(out.dtype)
     if g.shape[dim] == 1:
         symbols = Symbols()
@@ -106,14 +103,3 @@ def chosen_backward(lowering: Lowering, call: Call) -> None:
     strides = tuple(0 if d == dim else stride for d, stride in enumerate(out.strides))
     store = at(out, strides, g.shape, (Pick(over(indices, g.shape), out.strides[dim], shape[dim]),))
     lowering.add(g.shape, [over(g, g.shape)], Symbols().load(0, kind), store, call, add=True)
-
-
-def _with_dimension(window: Window, dim: int) -> Window:
-    """The same with one more dimension, of one index."""
-    shape, strides = window.shape, window.strides
-    return Window(
-        window.buffer,
-        window.offset,
-        (*shape[:dim], 1, *shape[dim:]),
-        (*strides[:dim], 0, *strides[dim:]),
-    )

@@ -113,6 +113,12 @@ class Window:
             reach *= n
         return True
 
+    def with_dimension(self, dim: int) -> Window:
+        """The same with one more dimension, of one index."""
+        shape, strides = self.shape, self.strides
+        shape, strides = (*shape[:dim], 1, *shape[dim:]), (*strides[:dim], 0, *strides[dim:])
+        return Window(self.buffer, self.offset, shape, strides)
+
     def extent(self) -> tuple[int, int]:
         """The first and one past the last element of the buffer that the window can reach."""
         if 0 in self.shape:

@@ -21,12 +21,10 @@ from rushlight.autograd.mode import RECORDING, state
 from rushlight.autograd.node import Node
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window, look
 from rushlight.compile.surroundings import Surroundings
+from rushlight.ops.convert import FEW
 from rushlight.ops.define import Op
 from rushlight.storage import address, owner_of, storage_of
 from rushlight.tensor import Tensor, new_tensor
-
-# A captured tensor of so many elements may be read in Python: its values are then guarded.
-READABLE = 64
 
 
 class RecordingError(RuntimeError):
@@ -210,7 +208,7 @@ class Recorder:
         """
         buffer = self._buffers.get(id(owner_of(tensor._array)))
         known = buffer is None or buffer.kind == STATE
-        if known and tensor._array.size <= READABLE:
+        if known and tensor._array.size <= FEW:
             self.guards.watch_read(tensor)
             self._read.append((tensor, where()))
             return

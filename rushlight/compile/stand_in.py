@@ -53,18 +53,17 @@ def replaced(value: Any, stand_ins: dict[int, Tensor]) -> Any:
 
 def changed_container(given: Any, made: Any, stand_ins: dict[int, Tensor]) -> str:
     """What was changed of what `replaced` made, if anything was: the type of a list or dictionary."""
-    if isinstance(given, (tuple, list)):
-        pairs = list(zip(given, made, strict=False))
-    elif isinstance(given, dict):
-        pairs = [(value, made.get(name)) for name, value in given.items()]
-    else:
-        return "" if made is stand_ins.get(id(given), given) else "container"
     if len(given) != len(made):
         return type(given).__name__
-    for one, other in pairs:
-        found = changed_container(one, other, stand_ins) if type(one) is type(other) else "container"
-        if found:
-            return type(given).__name__ if found == "container" else found
+    names = given if isinstance(given, dict) else range(len(given))
+    for name in names:
+        one, other = given[name], made.get(name) if isinstance(given, dict) else made[name]
+        if isinstance(one, (tuple, list, dict)) and type(other) is type(one):
+            found = changed_container(one, other, stand_ins)
+            if found:
+                return found
+        elif other is not stand_ins.get(id(one), one):
+            return type(given).__name__
     return ""
 
 

@@ -93,13 +93,14 @@ class Surroundings:
         for table in tables:
             self.functions(table)
 
-    def ran(self, frame: types.FrameType, names: frozenset[str]) -> None:
-        """Watch what a function that begins or ends can reach by `names`. It may have nothing to do with the
-        step (a callback of the garbage collector's, say), so only what the step can reach counts.
+    def ran(self, frame: types.FrameType, values: Iterable[Any], names: frozenset[str]) -> None:
+        """Watch what a function that begins or ends can reach by `names`, its variables' `values` included.
+        It may have nothing to do with the step (a callback of the garbage collector's, say), so only what
+        the step can reach counts.
         """
         if id(frame.f_globals) in self.namespaces:
             self.globals(frame.f_globals, frame.f_code, names)
-        for value in frame.f_locals.values():
+        for value in values:
             self.reached(value, names)
 
     def reached(self, value: Any, names: frozenset[str]) -> None:

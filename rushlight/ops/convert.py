@@ -164,7 +164,7 @@ def _check_range(values: list[Any], kind: DType) -> None:
         )
 
 
-FEW = 64  # elements of an array that `compile` watches by their values
+FEW = 64  # elements of an array or a captured tensor, which `compile` watches by their values
 _C_NAMES = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32"}
 
 
