@@ -26,6 +26,7 @@ from rushlight.compile import cache
 from rushlight.compile.llvm import object_code, target
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.dtype import dtype, get_default_dtype
+from rushlight.ops.require import Complaint
 from rushlight.random import Generator
 from rushlight.views import Geometry
 
@@ -260,8 +261,8 @@ class _Description:
         if op not in self.ops:
             # passes ask whether two ops compute the same, so which of them share a forward is told as well
             forward = self.forwards.setdefault(id(op.forward), len(self.forwards))
-            formula = None if op.formula is None else _function(op.formula)
-            self.ops[op] = len(self.ops), (op.name, op.kind, op.promote, op.input_names, formula, forward)
+            traced = [None if each is None else _function(each) for each in (op.formula, op.refused)]
+            self.ops[op] = len(self.ops), (op.name, op.kind, op.promote, op.input_names, traced, forward)
         inputs = [_window(each) if isinstance(each, Window) else self._value(each) for each in call.inputs]
         params = [(name, self._value(value)) for name, value in call.params.items()]
         return self.ops[op][0], inputs, params, [_window(each) for each in call.outputs]
@@ -287,6 +288,8 @@ class _Description:
             return "geometry", [self._value(getattr(value, name)) for name in value.__slots__]
         if isinstance(value, types.FunctionType):
             return _function(value)
+        if isinstance(value, Complaint):
+            return "complaint"  # what it says has no part in the code
         raise _Indescribable
 
 

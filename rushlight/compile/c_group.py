@@ -264,10 +264,7 @@ class GroupText:
     def _check(self, check: Check) -> None:
         index = ["0"] * len(check.domain)
         with self.loops(check.domain, range(len(check.domain)), index):
-            number = self.element(check.access, index)
-            bad = f"({number} < 0 || {number} >= {check.bound})"
-            if check.ignored is not None:
-                bad += f" && {number} != {check.ignored}"
+            bad = self._expressions(self._leaf(check.loads, index)).value(check.bad)
             with self.body.block(f"if ({bad})"):
                 self.body.line("return 1;")
         self.body.line("return 0;")

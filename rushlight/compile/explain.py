@@ -237,7 +237,7 @@ def _bytes(group: Group, plan: Plan) -> int:
     if isinstance(single, Draw):
         found = {(each, single.domain) for each in (single.store, *single.loads)}
     elif isinstance(single, Check):
-        found = {(single.access, single.domain)}
+        found = {(each, single.domain) for each in single.loads}
     made: set[Access] = set()
     if group.product is not None:
         found.update(group.product.reads())

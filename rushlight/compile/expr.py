@@ -258,6 +258,12 @@ class Symbols:
         """It is not true."""
         return self.make("not", (self._truth(a),), "b1")
 
+    def is_whole(self, value: Any) -> bool:
+        """Whether it is a whole number."""
+        if isinstance(value, Expr):
+            return value.kind != "b1" and not is_float(value.kind)
+        return isinstance(value, int) and not isinstance(value, bool)
+
     def constant(self, value: float, like: Expr) -> Expr:
         """A number in the kind of another value."""
         return self.const(value, like.kind)

@@ -113,7 +113,10 @@ def touches(group: Group, work: Work) -> list[Touch]:
         note(work.state, (work.state.buffer.size,), True, False)
         note(work.store, work.domain, True, False)
     elif isinstance(work, Check):
-        note(work.access, work.domain, False)
+        for each in work.loads:
+            note(each, work.domain, False)
+        for window in work.shown:
+            found.append(Touch(group, window.buffer.number, None, window.extent(), False))
     else:
         for windows, writes in ((work.call.reads(), False), (work.call.outputs, True)):
             for window in windows:

@@ -22,6 +22,7 @@ from rushlight.compile.lower_random import bernoulli, mask, uniform
 from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.statements import (
     Access,
+    Check,
     Lowered,
     NotLowered,
     Opaque,
@@ -164,6 +165,12 @@ class Lowering:
         store = over(out, domain)
         if not store.is_injective(domain):
             raise NotLowered("its result overlaps itself")
+        if call.op.refused is not None:
+            bad = call.op.refused(symbols, *operands)
+            # what no element decides was found to be right when it was recorded
+            if isinstance(bad, Expr) and any(node.op == "load" for node in in_order([bad])):
+                reads = tuple(over(each, domain) for each in loads)
+                self.lowered.work.append(Check(domain, reads, bad, call))
         self.add(domain, [over(each, domain) for each in loads], value, store, call)
 
 
@@ -359,6 +366,15 @@ def _full(lowering: Lowering, call: Call) -> None:
     lowering.add(out.shape, [], value, over(out, out.shape), call)
 
 
+def _require(lowering: Lowering, call: Call) -> None:
+    """A condition that must hold. Nobody reads the result, which would be true."""
+    holds, *about = call.reads()
+    symbols = Symbols()
+    fails = symbols.logical_not(symbols.load(0, kind_of(holds.dtype)))
+    check = Check(holds.shape, (over(holds, holds.shape),), fails, call, tuple(about))
+    lowering.lowered.work.append(check)
+
+
 RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "all": folds.truth,
     "amax": folds.fold,
@@ -396,6 +412,7 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "mm": _mm,
     "mv": _vector_product,
     "nll_loss": nll,
+    "require": _require,
     "nll_loss_backward": nll_backward,
     "one_hot": places.one_hot,
     "prod": folds.fold,

@@ -13,7 +13,7 @@ import numpy as np
 
 from rushlight.compile.expr import Expr, Symbols, kind_of
 from rushlight.compile.program import Call, Window
-from rushlight.compile.statements import Access, Check, NotLowered, Pick, at, over
+from rushlight.compile.statements import Access, Check, NotLowered, Pick, at, check_range, over
 
 if TYPE_CHECKING:
     from rushlight.compile.lower import Lowering
@@ -45,6 +45,10 @@ class _Classes:
         pick = Pick(self.targets(columns), step, self.classes)
         return [Access(self.weight.buffer, self.weight.offset, (0,) * (1 + columns), (pick,))]
 
+    def check(self) -> Check:
+        """Every target must be a class, or be ignored."""
+        return check_range(self.target, self.classes, self.call, ignored=self.ignored)
+
     def counts(self, target: Expr) -> Expr:
         return target != self.ignored
 
@@ -71,7 +75,7 @@ def nll(lowering: Lowering, call: Call) -> None:
     kind = kind_of(source.dtype)
     parts = _Classes(call, rows, classes, kind)
     target_access = parts.targets(False)
-    lowering.lowered.work.append(Check((rows,), target_access, classes, parts.ignored, call))
+    lowering.lowered.work.append(parts.check())
     symbols = Symbols()
     pick = Pick(target_access, source.strides[1], classes)
     loads = [
@@ -110,7 +114,7 @@ def nll_backward(lowering: Lowering, call: Call) -> None:
     rows, classes = out.shape
     kind = kind_of(out.dtype)
     parts = _Classes(call, rows, classes, kind)
-    lowering.lowered.work.append(Check((rows,), parts.targets(False), classes, parts.ignored, call))
+    lowering.lowered.work.append(parts.check())
     strides = (*grad.strides, 0) if grad.shape else (0, 0)
     loads = [parts.targets(True), at(grad, strides, (rows, classes))]
     loads += parts.weights(True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.program import Call, Window
-from rushlight.compile.statements import Access, Check, NotLowered, Pick, at, over
+from rushlight.compile.statements import Access, NotLowered, Pick, at, check_range, over
 
 if TYPE_CHECKING:
     from rushlight.compile.lower import Lowering
@@ -58,7 +58,7 @@ def _rows_of(
 ) -> Access:
     rows = table.shape[0]
     if checked:
-        lowering.lowered.work.append(Check(indices.shape, over(indices, indices.shape), rows, None, call))
+        lowering.lowered.work.append(check_range(indices, rows, call))
     index = at(indices, (*indices.strides, 0), domain)
     strides = (*(0,) * len(indices.shape), table.strides[1])
     return at(table, strides, domain, (Pick(index, table.strides[0], rows),))
@@ -97,8 +97,7 @@ def _indexed(
     for dim, each in zip(dims, indices, strict=True):
         size = whole.shape[dim]
         if call.op.name == "index":
-            numbers = over(each, each.shape)
-            lowering.lowered.work.append(Check(each.shape, numbers, size, None, call, from_the_end=True))
+            lowering.lowered.work.append(check_range(each, size, call, from_the_end=True))
         within = over(each, spread).strides
         number = at(each, (*(0,) * before, *within, *(0,) * after), domain)
         picks.append(Pick(number, whole.strides[dim], size, from_the_end=True))
@@ -172,7 +171,7 @@ def _with_pick(
 ) -> Access:
     dim = call.params["dim"]
     size = whole.shape[dim]
-    lowering.lowered.work.append(Check(indices.shape, over(indices, indices.shape), size, None, call))
+    lowering.lowered.work.append(check_range(indices, size, call))
     strides = tuple(0 if d == dim else stride for d, stride in enumerate(whole.strides))
     return at(whole, strides, domain, (Pick(number, whole.strides[dim], size),))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.lower_picks import clear, move, part
 from rushlight.compile.program import Call, Window
-from rushlight.compile.statements import Check, NotLowered, Pick, at, over
+from rushlight.compile.statements import NotLowered, Pick, at, check_range, over
 
 if TYPE_CHECKING:
     from rushlight.compile.lower import Lowering
@@ -41,7 +41,7 @@ def one_hot(lowering: Lowering, call: Call) -> None:
     """For each target a row of zeros with a one."""
     (target,), (out,) = call.reads(), call.outputs
     classes = out.shape[-1]
-    lowering.lowered.work.append(Check(target.shape, over(target, target.shape), classes, None, call))
+    lowering.lowered.work.append(check_range(target, classes, call))
     symbols = Symbols()
     is_there = symbols.make("index", (len(target.shape),), "i8") == symbols.load(0, kind_of(target.dtype))
     targets = at(target, (*target.strides, 0), out.shape)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rushlight.compile.expr import kind_of
+from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.program import STATE, Buffer, Call, Window
-from rushlight.compile.statements import Access, Draw, NotLowered
+from rushlight.compile.statements import Access, Check, Draw, NotLowered
 from rushlight.random import Generator
 
 if TYPE_CHECKING:
@@ -71,4 +71,9 @@ def bernoulli(lowering: Lowering, call: Call) -> None:
     (out,) = call.outputs
     if kind_of(chances.dtype) not in ("f4", "f8") or chances.shape != out.shape:
         raise NotLowered("chances of this type or shape are left to NumPy")
-    _draw(lowering, call, "bernoulli_each", {}, [_run_of(chances)])
+    read = _run_of(chances)
+    symbols = Symbols()
+    chance = symbols.load(0, kind_of(chances.dtype))
+    bad = symbols.logical_not(symbols.logical_and(chance >= 0, chance <= 1))
+    lowering.lowered.work.append(Check((chances.size,), (read,), bad, call))
+    _draw(lowering, call, "bernoulli_each", {}, [read])

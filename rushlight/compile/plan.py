@@ -17,7 +17,6 @@ from rushlight.compile.crossing_columns import ColumnPlan, columns_of
 from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
-from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.extents import Extents
 from rushlight.compile.function import ERROR, Function, own_copy
 from rushlight.compile.group import Group, Touch, fuse, touches
@@ -96,7 +95,8 @@ class Plan:
             if isinstance(each, Opaque):
                 live |= {window.buffer.number for window in each.call.reads()}
             elif isinstance(each, Check):
-                live.add(each.access.buffer.number)
+                live |= {access.buffer.number for access in each.loads}
+                live |= {window.buffer.number for window in each.shown}
             elif isinstance(each, Draw):
                 live |= {access.buffer.number for access in each.loads}
             else:
@@ -372,6 +372,8 @@ class Segment:
         f.line(f"store i32 {f.op(f'select i1 {first}, i32 {known}, i32 {code}')}, ptr {self.error}, align 4")
         f.everybody(after)
         self.pending = True
+        if any(each.buffer.kind == TEMPORARY for each in check.loads):
+            self._meet()  # what was bad is told of while it is still there
 
     def _draw(self, draw: Draw) -> None:
         f = self.f
@@ -440,15 +442,10 @@ def _buffers(statements: Sequence[Statement], product: Product | None, stored: s
 
 
 def _check_statement(check: Check, flags: Buffer) -> Statement:
-    """The greatest of 0 and 1 over all numbers, 1 where one is out of range."""
-    symbols = Symbols()
-    number = symbols.cast(symbols.load(0, kind_of(check.access.buffer.dtype)), "i8")
-    lowest = -check.bound if check.from_the_end else 0
-    bad = symbols.logical_or(number < lowest, number >= check.bound)
-    if check.ignored is not None:
-        bad = symbols.logical_and(bad, number != check.ignored)
-    value = symbols.where(bad, symbols.const(1, "i4"), symbols.const(0, "i4"))
+    """The greatest of 0 and 1 over the domain, 1 where something is bad."""
+    symbols = check.bad.symbols
+    value = symbols.where(check.bad, symbols.const(1, "i4"), symbols.const(0, "i4"))
     window = Window(flags, 0, (), ())
     store = at(window, (0,) * len(check.domain), check.domain)
     dims = frozenset(range(len(check.domain)))
-    return Statement(check.domain, (check.access,), value, store, check.call, "amax", dims)
+    return Statement(check.domain, check.loads, value, store, check.call, "amax", dims)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 
-from rushlight.compile.expr import Expr
+from rushlight.compile.expr import Expr, Symbols, kind_of
 from rushlight.compile.program import Buffer, Call, Window
 from rushlight.compile.vmath import in_order
 from rushlight.random import Generator
@@ -192,18 +192,38 @@ class Draw:
 
 @dataclass(slots=True, eq=False)
 class Check:
-    """Before anything else is written: every element must be in ``range(bound)``, or in
-    ``range(-bound, bound)`` if negative numbers count from the end, or be `ignored`.
+    """Before any memory that lasts is written: `bad` must be false everywhere.
 
-    Where one is not, the call runs in NumPy, which raises what an eager step would have raised.
+    Where it is not, the call runs in NumPy, which raises what an eager step would have raised.
+
+    Args:
+        domain: where to look.
+        loads: what `bad` reads.
+        bad: a bool: whether an element cannot be worked with.
+        call: where it comes from.
+        shown: what else the call reads, to tell of it.
     """
 
     domain: tuple[int, ...]
-    access: Access
-    bound: int
-    ignored: int | None
+    loads: tuple[Access, ...]
+    bad: Expr
     call: Call
-    from_the_end: bool = False
+    shown: tuple[Window, ...] = ()
+
+
+def check_range(
+    window: Window, bound: int, call: Call, *, ignored: int | None = None, from_the_end: bool = False
+) -> Check:
+    """Every element must be in ``range(bound)``, in ``range(-bound, bound)`` where numbers count from the
+    end, or `ignored`.
+    """
+    symbols = Symbols()
+    number = symbols.cast(symbols.load(0, kind_of(window.dtype)), "i8")
+    lowest = -bound if from_the_end else 0
+    bad = symbols.logical_or(number < lowest, number >= bound)
+    if ignored is not None:
+        bad = symbols.logical_and(bad, number != ignored)
+    return Check(window.shape, (over(window, window.shape),), bad, call)
 
 
 @dataclass(slots=True, eq=False)

@@ -99,8 +99,8 @@ class Binomial(Distribution):
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Self:
         """The same distribution with its parameters expanded to a larger batch shape."""
         shape = tuple(batch_shape)
-        known = [name for name in self.arg_constraints if name in vars(self)]
-        return self._expanded(_instance, shape, **{name: vars(self)[name].expand(shape) for name in known})
+        given = {name: value.expand(shape) for name, value in self._given().items()}
+        return self._expanded(_instance, shape, **given)
 
     def sample(self, sample_shape: Iterable[int] = ()) -> Tensor:
         """Successes ``(*sample_shape, *batch_shape)``, as floating-point numbers."""

@@ -7,8 +7,9 @@ and a parameter or value outside of what is allowed is refused by name where `va
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Number
 from typing import Any, ClassVar, Self
 
@@ -17,6 +18,7 @@ from rushlight.distributions.constraints import Constraint
 from rushlight.dtype import get_default_dtype
 from rushlight.ops.broadcast import broadcast_tensors
 from rushlight.ops.convert import tensor
+from rushlight.ops.require import require
 from rushlight.size import Size
 from rushlight.tensor import Tensor
 
@@ -55,15 +57,16 @@ class Distribution:
         if self._validate_args:
             self._check_parameters()
 
+    def _given(self) -> dict[str, Tensor]:
+        """The parameters that were given; the others are computed later, from these."""
+        found = {name: vars(self).get(name) for name in self.arg_constraints}
+        return {name: value for name, value in found.items() if value is not None}
+
     def _check_parameters(self) -> None:
-        for name, constraint in self.arg_constraints.items():
-            value = vars(self).get(name)  # a parameter that was not given is computed later, from others
-            if value is not None and not constraint.check(value).all():
-                raise ValueError(
-                    f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
-                    f"distribution {self!r} to satisfy the constraint {constraint!r}, but found invalid "
-                    f"values:\n{value}"
-                )
+        given = self._given()
+        for name, value in given.items():
+            error = functools.partial(_wrong_parameter, type(self), tuple(given), name)
+            require(self.arg_constraints[name].check(value), error, *given.values())
 
     @property
     def batch_shape(self) -> Size:
@@ -176,17 +179,44 @@ class Distribution:
                 raise ValueError(
                     f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {expected}."
                 )
-        if not self.support.check(value).all():
-            raise ValueError(
-                f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be "
-                f"within the support ({self.support!r}) of the distribution {self!r}, but found invalid "
-                f"values:\n{value}"
-            )
+        given = self._given()
+        error = functools.partial(_wrong_value, type(self), tuple(given))
+        require(self.support.check(value), error, value, *given.values())
 
     def __repr__(self) -> str:
-        given = {name: vars(self)[name] for name in self.arg_constraints if name in vars(self)}
-        shown = [f"{name}: {each if each.numel() == 1 else each.size()}" for name, each in given.items()]
+        given = self._given().items()
+        shown = [f"{name}: {each if each.numel() == 1 else each.size()}" for name, each in given]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _standing_in(kind: type[Distribution], names: Iterable[str], values: Iterable[Tensor]) -> Distribution:
+    """A distribution with these parameters for messages to tell of, which was not checked."""
+    made = kind.__new__(kind)
+    vars(made).update(zip(names, values, strict=True))
+    return made
+
+
+def _wrong_parameter(
+    kind: type[Distribution], names: Sequence[str], name: str, *values: Tensor
+) -> ValueError:
+    refused = _standing_in(kind, names, values)
+    value, constraint = vars(refused)[name], refused.arg_constraints[name]
+    return ValueError(
+        f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
+        f"distribution {refused!r} to satisfy the constraint {constraint!r}, but found invalid "
+        f"values:\n{value}"
+    )
+
+
+def _wrong_value(
+    kind: type[Distribution], names: Sequence[str], value: Tensor, *values: Tensor
+) -> ValueError:
+    asked = _standing_in(kind, names, values)
+    return ValueError(
+        f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be "
+        f"within the support ({asked.support!r}) of the distribution {asked!r}, but found invalid "
+        f"values:\n{value}"
+    )
 
 
 def broadcast_parameters(*values: Any) -> tuple[Tensor, ...]:

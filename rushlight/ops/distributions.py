@@ -20,12 +20,12 @@ from rushlight.ops.create import empty, finish, zeros_like
 from rushlight.ops.define import TITLES, apply, write_out
 from rushlight.ops.fill import (
     bernoulli_,
-    check_probabilities,
     chosen_generator,
     integer,
     normal_,
     number,
     require_floats,
+    trials,
 )
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.random import refuse_arguments, sized, to_fill
@@ -47,6 +47,8 @@ def _sample_normal(
 
     A `std` that is a number is applied by the draw itself.
     """
+    if isinstance(std, np.ndarray) and not (std >= 0).all():
+        raise RuntimeError("normal expects all elements of std >= 0.0")
     spread = 1.0 if isinstance(std, np.ndarray) else std
     values = draws.normal(generator, int(np.prod(shape)), dtype, 0.0, spread).reshape(shape)
     if isinstance(std, np.ndarray):
@@ -107,10 +109,7 @@ def normal(
         return finish(normal_(made, mean, std, generator=generator), requires_grad, None)
     if not tensors:
         _refuse_normal(mean, std)
-    if isinstance(std, Tensor):
-        if not bool((std._array >= 0).all()):
-            raise RuntimeError("normal expects all elements of std >= 0.0")
-    else:
+    if not isinstance(std, Tensor):
         std = number("normal", "std", 2, std)
         if not std >= 0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
@@ -144,9 +143,7 @@ def _refuse_normal(*given: Any) -> NoReturn:
 BERNOULLI_OF = primitive(
     "bernoulli",
     "random",
-    lambda input, *, generator: (
-        draws.bernoulli(generator, input.size, input.reshape(-1)).reshape(input.shape).astype(input.dtype)
-    ),
+    lambda input, *, generator: trials(generator, input.reshape(-1)).reshape(input.shape).astype(input.dtype),
     {"input": lambda g: zeros_like(g)},
 )
 
@@ -163,7 +160,7 @@ def bernoulli(
     """
     require_tensor("bernoulli", "input", 1, input)
     if p is None and out is None:
-        check_probabilities(input)
+        require_floats("bernoulli_tensor_cpu_p_", input)
         return apply(BERNOULLI_OF, (input,), {"generator": chosen_generator("bernoulli", generator)})
     target = empty(input.shape, dtype=input.dtype) if out is None else sized(out, input._array.shape)
     return bernoulli_(target, input if p is None else p, generator=generator)
@@ -173,6 +170,7 @@ def _choose(input: np.ndarray, *, count: int, replacement: bool, generator: Gene
     weights = np.atleast_2d(input)
     if not len(weights):
         return np.empty((0, count), np.int64)
+    _check_weights(input, replacement)
     if replacement:
         chosen = draws.categories(generator, weights, count)
     else:
@@ -219,8 +217,6 @@ def multinomial(
         raise RuntimeError("number of categories cannot exceed 2^24")
     # A sample of one is drawn in the same way with and without replacement.
     replacement = bool(replacement) and count > 1
-    if input.numel() or input.shape[0]:
-        _check_weights(input._array, replacement)
     chosen = chosen_generator("multinomial", generator)
     params = {"count": count, "replacement": replacement, "generator": chosen}
     result = apply(MULTINOMIAL, (input,), params)
@@ -246,10 +242,16 @@ def _check_weights(weights: np.ndarray, replacement: bool) -> None:
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
 
 
+def _poisson(input: np.ndarray, *, generator: Generator) -> np.ndarray:
+    if not (np.isfinite(input) & (input >= 0)).all():
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative (and finite)")
+    return _as_floats(draws.poisson(generator, input.reshape(-1).tolist()), input)
+
+
 POISSON = primitive(
     "poisson",
     "random",
-    lambda input, *, generator: _as_floats(draws.poisson(generator, input.reshape(-1).tolist()), input),
+    _poisson,
     {"input": lambda g: zeros_like(g)},
 )
 BINOMIAL = primitive(
@@ -275,8 +277,6 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """
     require_tensor("poisson", "input", 1, input)
     require_floats("poisson_cpu", input)
-    if not bool((np.isfinite(input._array) & (input._array >= 0)).all()):
-        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative (and finite)")
     return apply(POISSON, (input,), {"generator": chosen_generator("poisson", generator)})
 
 

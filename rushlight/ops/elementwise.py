@@ -18,6 +18,7 @@ from rushlight.dtype import BOOL_NUMPY, result_type_of
 from rushlight.ops.create import zeros_like
 from rushlight.ops.define import INT_TO_FLOAT, ArgumentError, apply
 from rushlight.ops.kinds import alias, elementwise, elementwise_op, only, public, renamed
+from rushlight.ops.numeric import numpy_namespace
 from rushlight.ops.samples import Sample, T, binary, unary
 from rushlight.tensor import Tensor
 
@@ -242,14 +243,19 @@ multiply = alias("multiply", mul)
 # -- divisions that round --------------------------------------------------------------------------------
 
 
+def _zero_divisor(k: Any, input: Any, other: Any) -> Any:
+    """Where a division of whole numbers has no result."""
+    return other == 0 if k.is_whole(input) and k.is_whole(other) else False
+
+
 def _whole_division(kernel: str) -> Callable[..., None]:
     """A check for divisions whose integer form is undefined for a zero divisor."""
     refuse_bool = only("fiu", kernel)
 
     def check(input: Any, other: Any) -> None:
         refuse_bool(input, other)
-        divisor = np.asarray(other)
-        if divisor.dtype.kind in "iu" and np.asarray(input).dtype.kind in "iu" and not divisor.all():
+        zero = _zero_divisor(numpy_namespace, input, other)
+        if zero is not False and np.any(zero):
             raise RuntimeError("ZeroDivisionError")
 
     return check
@@ -263,6 +269,7 @@ DIV_TRUNC = elementwise_op(
     _ZERO_GRADIENTS,
     node_name="DivBackward2",
     check=_whole_division("div_trunc_cpu"),
+    refused=_zero_divisor,
 )
 DIV_FLOOR = elementwise_op(
     "div_floor",
@@ -270,6 +277,7 @@ DIV_FLOOR = elementwise_op(
     _ZERO_GRADIENTS,
     node_name="DivBackward2",
     check=_whole_division("div_floor_cpu"),
+    refused=_zero_divisor,
 )
 FLOOR_DIVIDE = elementwise_op(
     "floor_divide",
@@ -277,6 +285,7 @@ FLOOR_DIVIDE = elementwise_op(
     dict(input=no_derivative("floor_divide"), other=no_derivative("floor_divide")),
     node_name=UNDIFFERENTIABLE,
     check=_whole_division("div_floor_cpu"),
+    refused=_zero_divisor,
 )
 REMAINDER = elementwise_op(
     "remainder",
@@ -284,6 +293,7 @@ REMAINDER = elementwise_op(
     dict(input=lambda g: g, other=lambda g, input, other: -g * div(input, other, rounding_mode="floor")),
     node_name="RemainderBackward1",
     check=_whole_division("remainder_cpu"),
+    refused=_zero_divisor,
 )
 REMAINDER_NUMBER = renamed(REMAINDER, "RemainderBackward0", ("other",))
 REMAINDER_OF_NUMBER = elementwise_op(
@@ -292,6 +302,7 @@ REMAINDER_OF_NUMBER = elementwise_op(
     dict(other=no_derivative("remainder")),
     node_name=UNDIFFERENTIABLE,
     check=_whole_division("remainder_cpu"),
+    refused=_zero_divisor,
 )
 FMOD = elementwise_op(
     "fmod",
@@ -299,6 +310,7 @@ FMOD = elementwise_op(
     dict(input=lambda g: g, other=lambda g, input, other: -g * div(input, other, rounding_mode="trunc")),
     node_name="FmodBackward1",
     check=_whole_division("fmod_cpu"),
+    refused=_zero_divisor,
 )
 FMOD_NUMBER = renamed(FMOD, "FmodBackward0", ("other",))
 _ROUNDED_DIVISION = {"trunc": DIV_TRUNC, "floor": DIV_FLOOR}

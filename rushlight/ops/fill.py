@@ -82,7 +82,7 @@ BERNOULLI = _random_op(
 )
 BERNOULLI_EACH = _random_op(
     "bernoulli",
-    lambda generator, x, p: draws.bernoulli(generator, x.size, _flat_in_memory_order(p, x)),
+    lambda generator, x, p: trials(generator, _flat_in_memory_order(p, x)),
     inputs=("input", "p"),
     node_name="BernoulliBackward1",
 )
@@ -152,15 +152,14 @@ def require_floats(kernel: str, input: Tensor) -> None:
         )
 
 
-def check_probabilities(p: Tensor) -> None:
-    """Refuse a tensor `p` with anything but numbers from 0 to 1."""
-    require_floats("bernoulli_tensor_cpu_p_", p)
-    array = p._array
-    if not ((array >= 0) & (array <= 1)).all():
+def trials(generator: Generator, p: np.ndarray) -> np.ndarray:
+    """A one for each of the probabilities `p` that came true, and zeros; in one dimension."""
+    if not ((p >= 0) & (p <= 1)).all():
         raise RuntimeError(
             "Expected p_in >= 0 && p_in <= 1 to be true, but got false: "
-            f"probabilities must be from 0 to 1, but p has elements from {array.min():g} to {array.max():g}"
+            f"probabilities must be from 0 to 1, but p has elements from {p.min():g} to {p.max():g}"
         )
+    return draws.bernoulli(generator, p.size, p)
 
 
 # -- floating-point fills --------------------------------------------------------------------------------
@@ -276,7 +275,7 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
         if p.shape != input.shape:
             with no_grad():
                 p.expand(input.shape)
-        check_probabilities(p)
+        require_floats("bernoulli_tensor_cpu_p_", p)
         return apply_inplace(BERNOULLI_EACH, (input, p), {"generator": generator})
     chance = number("bernoulli_", "p", 1, p)
     if not 0 <= chance <= 1:

@@ -45,12 +45,14 @@ def elementwise_op(
     node_name: str | None = None,
     inplace_name: str | None = None,
     check: Callable[..., None] | None = None,
+    refused: Callable[..., Any] | None = None,
     into: Callable[..., Any] | None = None,
 ) -> Op:
     """A map op without a public function of its own.
 
     The formula's parameters after `k` name its inputs and, keyword-only, its params. `check` gets the
-    promoted operands before each call and raises where the op has no meaning for them. `into` computes the
+    promoted operands before each call and raises where the op has no meaning for them; where that depends on
+    their values, the formula `refused` says so of each element, for compiled steps. `into` computes the
     formula into a given array (``out=``) with fewer temporaries: optimizers live on it.
     """
     code = formula.__code__
@@ -69,6 +71,7 @@ def elementwise_op(
         node_name=node_name,
         inplace_name=inplace_name,
         formula=formula,
+        refused=refused,
     )
     op.into = into or ufunc
     return op

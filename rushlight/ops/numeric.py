@@ -86,6 +86,11 @@ class Numpy:
         return _typed(value, like.dtype)
 
     @staticmethod
+    def is_whole(a: Any) -> bool:
+        """Whether the elements are whole numbers."""
+        return np.asarray(a).dtype.kind in "iu"
+
+    @staticmethod
     def where(condition: Any, a: Any, b: Any) -> Any:
         """`a` where the condition holds, `b` elsewhere; one of them may be a number."""
         if type(a) is float and isinstance(b, np.ndarray):

@@ -99,7 +99,7 @@ class PointwiseLoss:
         input_slope: the derivative by the input.
         target_slope: the derivative by the target; left out where it is minus the input's.
         node_names: what `grad_fn` prints for the reductions "none", "mean" and "sum".
-        check: refuses operands; see `elementwise_op`.
+        check: refuses operands, and `refused` says which; see `elementwise_op`.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class PointwiseLoss:
         *,
         node_names: tuple[str, str, str],
         check: Callable[..., None] | None = None,
+        refused: Callable[..., Any] | None = None,
     ) -> None:
         def by_input(g: Tensor, input: Tensor, target: Tensor, reduction: str, threshold: float) -> Tensor:
             params = {"reduction": reduction, "threshold": threshold}
@@ -126,7 +127,9 @@ class PointwiseLoss:
             return value(k, input, target, threshold=threshold)
 
         rules = {"input": by_input, "target": by_target}
-        self.map = elementwise_op(name, unreduced, rules, node_name=node_names[0], check=check)
+        self.map = elementwise_op(
+            name, unreduced, rules, node_name=node_names[0], check=check, refused=refused
+        )
         self.runs = {}
         for reduction, node_name in zip(("mean", "sum"), node_names[1:], strict=True):
             forward = self._reducing(self.map.forward)
@@ -272,6 +275,9 @@ BCE = PointwiseLoss(
     ),
     node_names=("BinaryCrossEntropyBackward0",) * 3,
     check=_within_one,
+    refused=lambda k, input, target: k.logical_not(
+        (input >= 0) & (input <= 1) & (target >= 0) & (target <= 1)  # NaN too
+    ),
 )
 BCE_LOGITS = PointwiseLoss(
     "binary_cross_entropy_with_logits",

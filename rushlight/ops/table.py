@@ -103,6 +103,7 @@ class Op:
         differentiable: which outputs carry gradients (all floating ones by default).
         node_name: what `grad_fn` prints, by default from the name: ``mul`` gives ``MulBackward0``.
         inplace_name: what it prints after the in-place form, where PyTorch counts that as another op.
+        refused: of a map with a formula, another one: whether the forward raises because of such elements.
         update: the in-place form of an op that touches few elements: ``update(target, *others, **params)``
             writes into the array of the first input, which otherwise would be computed anew as a whole and
             copied back.
@@ -127,6 +128,7 @@ class Op:
         "plans",
         "prepare",
         "promote",
+        "refused",
         "returns_view",
         "rules",
         "update",
@@ -147,6 +149,7 @@ class Op:
         node_name: str | None = None,
         inplace_name: str | None = None,
         formula: Callable[..., Any] | None = None,
+        refused: Callable[..., Any] | None = None,
         update: Callable[..., None] | None = None,
         overlap: str = "partial",
     ) -> None:
@@ -159,6 +162,7 @@ class Op:
         self.kind = kind
         self.forward = forward
         self.formula = formula
+        self.refused = refused
         self.variadic = bool(inputs) and inputs[0].startswith("*")
         self.input_names = tuple(each.lstrip("*") for each in inputs)
         self.rules = rules or {}

@@ -18,6 +18,7 @@ from rushlight.ops.define import TITLES, apply, labelled
 from rushlight.ops.dims import count_of, dims_of, kept_shape
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.reduce import like_input, mean
+from rushlight.ops.require import require
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
@@ -231,8 +232,7 @@ def _check_weights(name: str, weights: Tensor, count: int, kinds: str, wanted: s
             f"cov(): expected {name} to have the same numel as there are observations in the input but got "
             f"{array.size} != {count}"
         )
-    if (array < 0).any():
-        raise RuntimeError(f"cov(): {name} cannot be negative")
+    require(weights >= 0, lambda: RuntimeError(f"cov(): {name} cannot be negative"))
 
 
 @composite(samples=_cov_samples)

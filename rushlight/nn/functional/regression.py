@@ -20,6 +20,7 @@ from rushlight.nn.functional.reduction import (
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.broadcast import broadcast_tensors
 from rushlight.ops.pointwise_loss import HUBER, L1, MSE, SMOOTH_L1, reduced
+from rushlight.ops.require import require
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
@@ -251,8 +252,7 @@ def gaussian_nll_loss(
     tensor(0.5000)
     """
     variance = var if isinstance(var, Tensor) else input.new_full(input._array.shape, var)
-    if (variance._array < 0).any():
-        raise ValueError("var has negative entry/entries")
+    require((variance < 0).logical_not(), lambda: ValueError("var has negative entry/entries"))
     shape, wanted = variance._array.shape, input._array.shape
     if shape != wanted:
         if wanted[:-1] == shape:
