@@ -4,6 +4,7 @@ through iterators, generators of random numbers, and arrays of NumPy's.
 
 from __future__ import annotations
 
+import array
 import collections
 import functools
 import gc
@@ -385,14 +386,102 @@ def test_draws_from_generators_of_others_are_refused(generator: Callable[[], Any
         lambda array: rl.from_numpy(array).sum(),
     ],
 )
-@pytest.mark.parametrize("size", [3, 100])
+@pytest.mark.parametrize("size", [3, 100, 1000])
 def test_arrays_that_change(use: Callable[[np.ndarray], rl.Tensor], size: int) -> None:
-    if size > 64 and use(np.ones(size, np.float32)).item() == 1.0:
-        pytest.skip("elements that Python takes from long arrays are not watched")
-
     def make() -> Made:
         array = np.ones(size, np.float32)
         return lambda: use(array), lambda: array.fill(5)
+
+    assert_seen(make)
+
+
+@pytest.mark.parametrize("size", [3, 100, 1000])
+@pytest.mark.parametrize(
+    "kind", [list, bytearray, functools.partial(array.array, "d"), lambda given: dict(enumerate(given))]
+)
+def test_numbers_in_containers_that_change(kind: Callable[[list[int]], Any], size: int) -> None:
+    def make() -> Made:
+        numbers = kind([1] * size)
+        return lambda: ONE * numbers[0], lambda: numbers.__setitem__(0, 5)
+
+    assert_seen(make)
+
+
+def test_a_long_list_as_a_tensor() -> None:
+    def make() -> Made:
+        weights = [1.0] * 100
+        return lambda: rl.tensor(weights).sum(), lambda: weights.__setitem__(99, 5.0)
+
+    assert_seen(make)
+
+
+# -- what is not there yet -----------------------------------------------------------------------------------
+
+
+class Lazy(nn.Module):
+    """Does without attributes until they come."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(self, x: rl.Tensor) -> rl.Tensor:
+        if self.way == "try":
+            try:
+                return x * self.late
+            except AttributeError:
+                return x
+        if self.way == "hasattr":
+            return x * self.late if hasattr(self, "late") else x
+        if self.way == "vars":
+            return x * vars(self).get("late", 1.0)
+        return x * getattr(self, "late", 1.0)
+
+
+@pytest.mark.parametrize("way", ["try", "hasattr", "getattr", "vars"])
+def test_attributes_of_modules_that_come_later(way: str) -> None:
+    def make() -> Made:
+        module = Lazy(way)
+        return lambda: module(ONE), lambda: setattr(module, "late", 5.0)
+
+    assert_seen(make)
+
+
+@pytest.mark.parametrize("way", ["try", "hasattr", "getattr"])
+def test_attributes_of_objects_that_come_later(way: str) -> None:
+    def make() -> Made:
+        config = types.SimpleNamespace(other=1.0)
+
+        def tried() -> rl.Tensor:
+            try:
+                return ONE * config.late
+            except AttributeError:
+                return ONE * 1
+
+        ways = {
+            "try": tried,
+            "hasattr": lambda: ONE * config.late if hasattr(config, "late") else ONE * 1,
+            "getattr": lambda: ONE * getattr(config, "late", 1.0),
+        }
+        return ways[way], lambda: setattr(config, "late", 5.0)
+
+    assert_seen(make)
+
+
+@pytest.mark.parametrize("way", ["try", "globals"])
+def test_global_variables_that_come_later(way: str, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: globals().pop("LATE", None))
+
+    def tried() -> rl.Tensor:
+        try:
+            return ONE * LATE  # type: ignore[name-defined]
+        except NameError:
+            return ONE * 1
+
+    def make() -> Made:
+        globals().pop("LATE", None)
+        step = tried if way == "try" else lambda: ONE * globals().get("LATE", 1.0)
+        return step, lambda: globals().__setitem__("LATE", 5.0)
 
     assert_seen(make)
 

@@ -27,6 +27,8 @@ from rushlight.tensor import Tensor
 
 PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
+FEW_ELEMENTS = 64  # of a container, which are compared one by one
+
 _MISSING = object()
 
 # What schedules keep in an optimizer's groups for themselves.
@@ -71,7 +73,7 @@ class Guards:
         self._sequences: list[tuple[Sequence[Any], tuple[Any, ...]]] = []
         self._items: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._read: list[tuple[Tensor, np.ndarray]] = []
-        self._shown: list[tuple[np.ndarray, np.ndarray]] = []
+        self._shown: list[tuple[Any, bytes]] = []
         self._sets: list[tuple[Collection[Any], frozenset[Any]]] = []
         self._slots: list[tuple[Any, str, Any]] = []
         self._zeros: list[tuple[dict[str, Any], str, tuple[bool, ...]]] = []
@@ -117,9 +119,12 @@ class Guards:
             self._sequences.append((sequence, tuple(sequence)))
 
     def watch_items(self, table: Mapping[Any, Any]) -> None:
-        """All keys and values of a dictionary in their order, for keys that are slow to look up: tensors."""
+        """All keys and values of a dictionary in their order: for keys that are slow to look up (tensors), or
+        many.
+        """
         self.watch_length(table)
-        if table:
+        if table and ("items", id(table)) not in self._seen:
+            self._seen.add(("items", id(table)))
             self._items.append((table, tuple(table), tuple(table.values())))
 
     def watch_hooks(self, table: dict[Any, Any]) -> None:
@@ -135,11 +140,11 @@ class Guards:
             self._seen.add(("set", id(container)))
             self._sets.append((container, frozenset(container)))
 
-    def watch_array(self, array: np.ndarray) -> None:
-        """The elements of an array of NumPy's."""
+    def watch_array(self, array: Any) -> None:
+        """The elements of an array, NumPy's or Python's."""
         if ("array", id(array)) not in self._seen:
             self._seen.add(("array", id(array)))
-            self._shown.append((array, array.copy()))
+            self._shown.append((array, _bytes_of(array)))
 
     def watch_cell(self, cell: Any, name: str) -> None:
         """A variable that a function closes over."""
@@ -234,7 +239,11 @@ class Guards:
         """Forget what turned out to be read anew at each call: settings, and arrays that are tensors' memory;
         `owners` has the ids of that.
         """
-        self._shown = [each for each in self._shown if id(owner_of(each[0])) not in owners]
+        self._shown = [
+            each
+            for each in self._shown
+            if not isinstance(each[0], np.ndarray) or id(owner_of(each[0])) not in owners
+        ]
         again = self._live - self._named
         if again:
             kept = [
@@ -344,6 +353,9 @@ class Guards:
             now = f"contents({name(cell)})" if value is _MISSING else f"{name(cell)}.cell_contents"
             terms.append(self._is_still(written, now, value, ("cell", place)))
         for sequence, elements in self._sequences:
+            if len(elements) > FEW_ELEMENTS:
+                terms.append(f"all(map(is_, {name(sequence)}, {name(elements)}))")
+                continue
             terms += [f"{name(sequence)}[{place}] is {name(each)}" for place, each in enumerate(elements)]
         for table, keys, values in self._items:
             terms.append(f"all(map(is_, {name(table)}, {name(keys)}))")
@@ -395,7 +407,7 @@ class Guards:
                 return f"an element of {self._called(container)} was replaced"
         for table, keys, values in self._items:
             if not (all(map(is_, table, keys)) and all(map(is_, table.values(), values))):
-                return "the state of an optimizer was replaced"
+                return f"an element of {self._called(table)} was replaced"
         for place, (owner, name, value) in enumerate(self._slots):
             now = getattr(owner, name, _MISSING)
             if not _unchanged(value, now):
@@ -419,8 +431,8 @@ class Guards:
             if not np.array_equal(tensor._array, values, equal_nan=tensor._array.dtype.kind == "f"):
                 return "a tensor whose value the step read in Python has changed"
         for array, elements in self._shown:
-            if array.tobytes() != elements.tobytes():
-                return "an array of NumPy's that the step names has changed"
+            if _bytes_of(array) != elements:
+                return "an array that the step names has changed"
         return ""
 
 
@@ -430,6 +442,11 @@ def _contents(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # not assigned yet, or deleted
         return _MISSING
+
+
+def _bytes_of(array: Any) -> bytes:
+    """The elements of an array, or of a bytearray."""
+    return bytes(array) if isinstance(array, bytearray) else array.tobytes()
 
 
 def _zeros_of(value: Any) -> tuple[bool, ...]:

@@ -11,6 +11,8 @@ is seen.
 
 from __future__ import annotations
 
+import array
+import builtins
 import functools
 import inspect
 import io
@@ -23,16 +25,19 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.guards import PLAIN, Guards
+from rushlight.compile.guards import FEW_ELEMENTS, PLAIN, Guards
 from rushlight.compile.names import function_behind, globals_in, names_in, names_of_methods, texts_of
 from rushlight.nn.module import Module
-from rushlight.ops.convert import FEW
 from rushlight.optim.lr_scheduler.base import LRScheduler
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor import Tensor
 
-# Longer containers are watched by their length alone: they are data, not settings.
-LONGEST = 64
+# Of longer containers than `FEW_ELEMENTS` it is watched which elements they have, not what these are; of
+# those longer than this, which are data and no settings, how many.
+LONGEST = 1024
+
+# Code that names one of these may reach attributes by texts.
+_BY_TEXT = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"rushlight", "numpy", "torch", "jax", "pytest", "_pytest"}
 # Objects that are watched in their own way, or whose changes do not concern a program.
@@ -130,9 +135,8 @@ class Surroundings:
             self.container(value, names)
             if hasattr(value, "__dict__"):
                 self.object(value, names)
-        elif isinstance(value, np.ndarray):
-            if value.size <= FEW and not value.dtype.hasobject:
-                self.guards.watch_array(value)
+        elif isinstance(value, (np.ndarray, bytearray, array.array)):
+            self.array(value)
         elif isinstance(value, Optimizer):
             self.optimizer(value, names)
         elif isinstance(value, LRScheduler):  # its step is taken after every call of the program
@@ -156,8 +160,7 @@ class Surroundings:
     def object(self, value: Any, names: frozenset[str]) -> None:
         """The attributes of an object that the code names, and those of its class."""
         kind, own = type(value), getattr(value, "__dict__", None)
-        if "getattr" in names:
-            names |= texts_of(names)
+        names = _with_texts(names)
         if not _of_a_library(kind):
             names = names_of_methods(kind, names)
             self.class_attributes(kind, names)
@@ -168,6 +171,7 @@ class Surroundings:
                     self.value(getattr(value, name, None), names)
         if own is not None:
             self.hidden_by(own, kind, names)
+            self.not_there_yet(own, kind, names)
             self.attributes(own, names)
 
     def functions(self, table: dict[Any, Any]) -> None:
@@ -194,9 +198,10 @@ class Surroundings:
 
     def globals(self, table: dict[str, Any], code: types.CodeType, names: frozenset[str]) -> None:
         """The global variables that the code reads, and what it reaches through them by these names."""
-        for name in globals_in(code) & table.keys():
+        asked = globals_in(code) | (texts_of(names) if "globals" in names else frozenset())
+        for name in asked - (vars(builtins).keys() - table.keys()):  # those that are not there yet, too
             self.guards.watch(table, name)
-            self.value(table[name], names)
+            self.value(table.get(name), names)
 
     def attributes(self, table: dict[str, Any], names: frozenset[str]) -> None:
         """The entries of a namespace that the code names."""
@@ -221,17 +226,24 @@ class Surroundings:
             if _of_the_user(kind, name) is not None:
                 self.guards.watch(own, name)
 
+    def not_there_yet(self, own: dict[str, Any], kind: type, names: frozenset[str]) -> None:
+        """That an object gets no attribute that the code asks for, ready to do without it."""
+        asked = names if "AttributeError" in names else texts_of(names) if names & _BY_TEXT else frozenset()
+        for name in asked - own.keys():
+            if not any(name in vars(each) for each in kind.__mro__):
+                self.guards.watch(own, name)
+
     def module(self, module: Module, names: frozenset[str]) -> None:
         """The members of a module that the code names; its forward is watched when it runs. Of a list of
         modules, or a sequence, those in it: they have numbers for names.
         """
         own, kind = module.__dict__, type(module)
-        if "getattr" in names:
-            names |= texts_of(names)
+        names = _with_texts(names)
         if not _of_a_library(kind):
             names = names_of_methods(kind, names)
             self.class_attributes(kind, names)
             self.hidden_by(own, kind, names)
+            self.not_there_yet(own, kind, names)
         else:
             for each in own["_modules"].values():
                 self.value(each, names)
@@ -250,19 +262,36 @@ class Surroundings:
         own = vars(optimizer)
         self.attributes(own, names - {"param_groups", "defaults", "state"})
 
+    def array(self, value: Any) -> None:
+        """The elements of an array, if it is not a long one of NumPy's, or of Python's."""
+        if isinstance(value, np.ndarray):
+            is_short = value.size <= LONGEST and not value.dtype.hasobject
+        else:
+            is_short = len(value) <= LONGEST
+        if is_short:
+            self.guards.watch_array(value)
+
     def container(self, value: Any, names: frozenset[str]) -> None:
         """The elements of a list and the like."""
         if len(value) > LONGEST:
             self.guards.watch_length(value)
-        elif isinstance(value, (set, frozenset)):
+            return
+        is_long = len(value) > FEW_ELEMENTS
+        if isinstance(value, (set, frozenset)):
             self.guards.watch_set(value)
-        else:
-            if isinstance(value, dict):
-                self.guards.watch_all(value)
-            elif not isinstance(value, tuple):
-                self.guards.watch_sequence(value)
+            return
+        if isinstance(value, dict):
+            (self.guards.watch_items if is_long else self.guards.watch_all)(value)
+        elif not isinstance(value, tuple):
+            self.guards.watch_sequence(value)
+        if not is_long:
             for each in value.values() if isinstance(value, dict) else tuple(value):
                 self.value(each, names)
+
+
+def _with_texts(names: frozenset[str]) -> frozenset[str]:
+    """The names, and the texts among them where attributes may be reached by texts."""
+    return names | texts_of(names) if names & _BY_TEXT else names
 
 
 class OtherDraws:
