@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rushlight.compile.contract import FAR_BYTES, Meanwhile
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.group import Group
 from rushlight.compile.nonzero import Lists, Marks
 from rushlight.compile.products import DOTS, DOTS_TURNED, Factor, factors, lists_of
 from rushlight.compile.program import Buffer, Window
+from rushlight.compile.registers import Reg
 from rushlight.compile.tiles import NEAR
 from rushlight.storage import LINE
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rushlight.compile.body import Body, Place
-from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, in_units, plus
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, in_units
+from rushlight.compile.emit import Emitter
 from rushlight.compile.pieces import CHUNK, RESULT, SIDE, Source, bytes_of, chunks, split
+from rushlight.compile.registers import Reg
 from rushlight.compile.statements import Split
 from rushlight.compile.tiles import Stream, Tile, finish_tile
 from rushlight.compile.unit import (
@@ -175,7 +176,7 @@ class _OnTheWay:
 
         def strip(at: Reg, have: int) -> None:
             if have == SIDE:
-                follows = e.op(f"icmp slt i64 {plus(e, at, SIDE).text}, {end.text}", "b1", 1)
+                follows = e.op(f"icmp slt i64 {e.plus(at, SIDE).text}, {end.text}", "b1", 1)
                 with e.when(e.op(f"icmp eq i64 {at.text}, {start.text}", "b1", 1)):
                     self._split_first(at, have)
             else:
@@ -220,19 +221,19 @@ class _OnTheWay:
         that is wanted later.
         """
         e = self.e
-        later = plus(e, number, self.ahead)
+        later = e.plus(number, self.ahead)
         parts = QUARTERS * {1: 1, 2: 2, 3: 2, 4: 4}[self.blocks]  # of three blocks, two take part
         is_here = e.op(f"icmp slt i64 {later.text}, {self.count}", "b1", 1)
         takes_part = e.op(f"icmp slt i64 {part.text}, {parts}", "b1", 1)
         is_there = e.binary("or", is_here, follows)
         with e.either(e.binary("and", is_there, takes_part)) as otherwise:
             target = self._room(at, later)
-            strip = e.select(is_here, at, plus(e, at, SIDE))
-            later = e.select(is_here, later, plus(e, later, -self.count))
+            strip = e.select(is_here, at, e.plus(at, SIDE))
+            later = e.select(is_here, later, e.plus(later, -self.count))
             if have == SIDE and self.source.along_k == self.is_left:
                 start, steps = self._start(strip, later)
                 last = (self.length - 1) // SIDE * SIDE
-                below, _ = self._start(e.least(plus(e, strip, SIDE), last), later)
+                below, _ = self._start(e.least(e.plus(strip, SIDE), last), later)
                 multiply_and_split(e, operands, self.source, (part, parts), start, below, steps, target)
             else:
                 with e.when(e.op(f"icmp eq i64 {part.text}, 0", "b1", 1)):

@@ -10,11 +10,12 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.layout import Panels
 from rushlight.compile.program import Buffer
 from rushlight.compile.quotients import shared_out
+from rushlight.compile.registers import Reg
 from rushlight.compile.scalar import Scalars, cast
 from rushlight.compile.statements import Access, Pick, Statement, same_everywhere
 from rushlight.compile.vmath import in_order

@@ -36,6 +36,10 @@ SOURCES = ("compile", "ops", "dtype.py")
 # Functions of the code that bring large matrices into panels and back (see `layout`), if it has any.
 INTO_PANELS, FROM_PANELS = "into_panels", "from_panels"
 
+# What code may be wanted for: a step at a time, or many in one call. Each is compiled when it is first asked
+# for, for most programs are run in one way only. Where both have the same loops they are not told apart.
+SINGLE, MANY = "single", "many"
+
 
 @dataclass
 class Built:
@@ -54,11 +58,13 @@ class Built:
         checks: places of the calls to which failed checks belong.
         meeting: bytes of the memory where threads meet.
         is_split: whether there is work for several threads.
-        runs_many: whether the code has a function that runs many steps.
-        has_entry: whether it has a function of the form that Python calls without ctypes.
-        has_help: whether it has one for threads that help with a single step.
+        runs_many: whether there can be a function that runs many steps.
+        has_entry: whether there is one for single steps of the form that Python calls without ctypes.
+        has_help: whether there is one for threads that help with a single step.
+        runs: what this code is for: `SINGLE`, `MANY`, or both.
 
-    Places of calls count in the program without repeats.
+    Places of calls count in the program without repeats. All but the code, `checks`, `meeting` and `runs` is
+    the same for code that is made for another of the ways.
     """
 
     code: bytes
@@ -76,6 +82,7 @@ class Built:
     runs_many: bool
     has_entry: bool
     has_help: bool
+    runs: list[str]
 
     def buffers(self, program: Program) -> list[Buffer]:
         """All buffers, those of the program first."""
@@ -118,23 +125,24 @@ def generators_of(program: Program) -> list[Generator]:
     return list(dict.fromkeys(value for value in given if isinstance(value, Generator)))
 
 
-def built(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> Built:
+def built(program: Program, kept: Sequence[Window], live: Sequence[Buffer], way: str = SINGLE) -> Built:
     """What a program becomes: from the cache, or made now and put there.
 
     Args:
         program: what to compile.
         kept: windows that are looked at after a run besides the results.
         live: buffers whose numbers `run` takes anew for every step.
+        way: what it is for: `SINGLE`, or `MANY` where that can be.
     """
-    name = name_of(program, kept, live) if cache.folder() is not None else None
+    name = name_of(program, kept, live, way) if cache.folder() is not None else None
     if name is None:
-        return build(program, kept, live)
+        return build(program, kept, live, way)
     with _alone(name):
         content = cache.load(name)
         if content is not None:
             with contextlib.suppress(ValueError):  # what is no program is made anew, as what is not there
                 return Built.from_bytes(content)
-        made = build(program, kept, live)
+        made = build(program, kept, live, way)
         cache.store(name, made.to_bytes())
         return made
 
@@ -167,7 +175,7 @@ def _alone(name: str) -> Iterator[None]:
             _under_way.pop(name, None)
 
 
-def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> Built:
+def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer], way: str = SINGLE) -> Built:
     """Compile a program."""
     from rushlight.compile.expr import kind_of
     from rushlight.compile.function import meeting_bytes
@@ -177,7 +185,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
     plan = Plan(program, kept)
     shared = [each for each in plan.buffers if each.number in plan.spans and each.number not in plan.kept]
     offsets, size = places([each for each in shared if each.kind == TEMPORARY], plan.spans)
-    text, segments = plan.emit(dict(offsets), live)
+    text, segments = plan.emit(dict(offsets), live, way)
     place_of_call = {id(call): place for place, call in enumerate(plan.program.calls)}
     place_of_generator = {each: place for place, each in enumerate(generators_of(program))}
     added = plan.buffers[len(program.buffers) :]
@@ -200,6 +208,7 @@ def build(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> B
         runs_many=plan.runs_many,
         has_entry=plan.has_entry,
         has_help=plan.has_help,
+        runs=plan.runs,
     )
 
 
@@ -210,14 +219,16 @@ class _Indescribable(Exception):
     """A parameter of which no text says all."""
 
 
-def name_of(program: Program, kept: Sequence[Window], live: Sequence[Buffer]) -> str | None:
+def name_of(
+    program: Program, kept: Sequence[Window], live: Sequence[Buffer], way: str = SINGLE
+) -> str | None:
     """The name under which a program's code is cached; None where no name can say all that matters."""
     try:
         described = _Description(program).all(kept, live)
         sources = _own_sources()
     except (_Indescribable, OSError):  # there may be no source files
         return None
-    surroundings = sources, target(), np.__version__, sys.version, get_default_dtype()
+    surroundings = way, sources, target(), np.__version__, sys.version, get_default_dtype()
     return cache.hashed(repr((described, surroundings)).encode()).hex()
 
 

@@ -8,7 +8,7 @@ listed, all numbers of the batch are zero.
 from __future__ import annotations
 
 from rushlight.compile.crossing_columns import ColumnPlan
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.function import Function
 from rushlight.compile.nonzero import (
     BITS,
@@ -23,6 +23,7 @@ from rushlight.compile.nonzero import (
     sizes,
     word_at,
 )
+from rushlight.compile.registers import BYTES, Reg
 
 HEAD = 4  # words before the lists: how many columns they have, and the largest number, of up to two words
 LARGEST = 2  # where that is, eight bytes from the start

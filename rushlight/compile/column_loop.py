@@ -13,11 +13,11 @@ from collections.abc import Collection, Sequence
 from rushlight.compile.batches import ask_for_lines, lines_of_row
 from rushlight.compile.body import Body, Place
 from rushlight.compile.column_lists import largest_number, list_of
-from rushlight.compile.contract import plus
 from rushlight.compile.crossing import kept_of
 from rushlight.compile.crossing_columns import ColumnPlan
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.nonzero import WORD, largest_of, most_of, sizes, word_at
+from rushlight.compile.registers import Reg
 
 FAR = {"f4": 1e37, "f8": 1e306}  # weights below that are finite, whatever sums of them round to
 # Parameters of the loop's function, after the buffers of the two groups: the weights, the lists of the batch
@@ -113,7 +113,7 @@ class _Loop:
             start = e.pointer(sums, e.times(loop.index, len(masks) * lanes), kind)
             for v, mask in enumerate(masks):
                 total = e.load(e.pointer(start, v * lanes, kind), kind, lanes)
-                place = Place((loop.index, plus(e, row, v * lanes)), 1, lanes, mask)
+                place = Place((loop.index, e.plus(row, v * lanes)), 1, lanes, mask)
                 kept = [(store, total)] if self.keeps else []
                 self.finish.run(self.columns.crossing.first.statements, place, {store: total}, kept)
 
@@ -202,6 +202,6 @@ class _Loop:
         lines, parts = lines_of_row(columns.window), columns.units * columns.lanes
         part = e.binary("add", e.times(unit, columns.lanes), lane)
         first, last = (
-            e.binary("udiv", e.times(each, lines), e.const(parts, "i8")) for each in (part, plus(e, part, 1))
+            e.binary("udiv", e.times(each, lines), e.const(parts, "i8")) for each in (part, e.plus(part, 1))
         )
         ask_for_lines(e, columns.window, self.extra["data"], self.extra["later"], (first, last))

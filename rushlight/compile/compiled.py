@@ -61,6 +61,7 @@ class CompiledFunction:
         self.recordings: dict[Any, list[Recording]] = {}
         self._last: Recording | None = None  # what ran last, which is asked first
         self._refused: dict[Any, str] = {}
+        self.runs_many = False  # at a time: a new program is compiled for that first
         self.chunk = 1  # how many steps of `over` take about as long as it may run without a word
         self._warned = False
         self._lock = threading.RLock()
@@ -353,7 +354,7 @@ class _Attempt:
     def _recording(self, results: Results, half: Differentiable | None) -> Recording:
         # what will not be kept is not worth compiling
         backend = "replay" if self.recorder.made_state() else self.compiled.backend
-        made = Recording(self.recorder, results, backend, half)
+        made = Recording(self.recorder, results, backend, half, self.compiled.runs_many)
         results.tensors.clear()
         self.recorder.roots.clear()
         return made

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.layout import Panels
+from rushlight.compile.registers import Reg
 
 if TYPE_CHECKING:
     from rushlight.compile.nonzero import Listed
@@ -122,8 +123,3 @@ def divisor(count: int, limit: int) -> int:
     """How many rows a tile gets: at most `limit`, fewer if that leaves no ragged last tile."""
     limit = min(count, limit)
     return next((rows for rows in range(limit, limit * 2 // 3, -1) if count % rows == 0), limit)
-
-
-def plus(e: Emitter, index: Reg, amount: int) -> Reg:
-    """An index moved by a constant."""
-    return index if amount == 0 else e.op(f"add nsw i64 {index.text}, {amount}", "i8", 1)

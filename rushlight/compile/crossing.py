@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rushlight.compile.body import Body, Place
 from rushlight.compile.dots import SUPPLIED_COLUMNS, SUPPLIED_ROWS
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import kind_of
 from rushlight.compile.group import Group, Touch
 from rushlight.compile.products import COLUMNS, DOTS, emit_product, lanes_of
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Window
+from rushlight.compile.registers import Reg
 from rushlight.compile.schedule import PART
 from rushlight.compile.statements import Access, Product, Statement
 

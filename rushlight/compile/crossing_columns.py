@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rushlight.compile.contract import in_units
 from rushlight.compile.crossing import Crossing, read_elsewhere
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Expr, kind_of
 from rushlight.compile.group import Group
 from rushlight.compile.layout import BETWEEN_PANELS
@@ -23,6 +23,7 @@ from rushlight.compile.llvm import vector_registers
 from rushlight.compile.nonzero import integer_of, largest_of, most_of, sizes
 from rushlight.compile.products import lanes_of
 from rushlight.compile.program import Buffer, Window
+from rushlight.compile.registers import Reg
 from rushlight.compile.schedule import PART
 from rushlight.compile.statements import Access, Product, Statement, same_everywhere
 from rushlight.compile.turned import turn_blocks

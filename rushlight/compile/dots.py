@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rushlight.compile.contract import Contraction, Finish, Part, divisor, in_units, plus
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.contract import Contraction, Finish, Part, divisor, in_units
+from rushlight.compile.emit import Emitter
 from rushlight.compile.llvm import vector_registers
+from rushlight.compile.registers import Reg
 
 SUPPLIED_ROWS, SUPPLIED_COLUMNS = 4, 4
 FEW = 3  # rows, of which so few are multiplied with more columns at once
@@ -86,8 +87,8 @@ def _dots(
 ) -> None:
     """The dot products of some rows with `group` neighbouring columns."""
     kind, lanes = spec.kind, spec.lanes
-    a_rows = [spec.element(e, spec.a, plus(e, row, i), 0) for i in range(rows)]
-    b_columns = [spec.element(e, spec.b, 0, plus(e, column, j)) for j in range(group)]
+    a_rows = [spec.element(e, spec.a, e.plus(row, i), 0) for i in range(rows)]
+    b_columns = [spec.element(e, spec.b, 0, e.plus(column, j)) for j in range(group)]
 
     def read(j: int, k: Reg, mask: Reg | None) -> Reg:
         return e.load(e.pointer(b_columns[j], k, kind), kind, lanes, mask)
@@ -114,7 +115,7 @@ def _dots(
         sums = step(e.const(whole, "i8"), sums, e.mask(spec.k % lanes, lanes))
     for i in range(rows):
         numbers = [e.reduce("fadd", sums[i * group + j]) for j in range(group)]
-        finish(plus(e, row, i), column, _gathered(e, numbers), None, False)
+        finish(e.plus(row, i), column, _gathered(e, numbers), None, False)
 
 
 def _gathered(e: Emitter, numbers: list[Reg]) -> Reg:

@@ -8,56 +8,12 @@ used once, so the text is valid SSA.
 from __future__ import annotations
 
 import contextlib
-import struct
+import math
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
-from rushlight.compile.expr import single
-
-SCALARS = {
-    "b1": "i1",
-    "u1": "i8",
-    "i1": "i8",
-    "i2": "i16",
-    "i4": "i32",
-    "i8": "i64",
-    "f4": "float",
-    "f8": "double",
-}
-BYTES = {"b1": 1, "u1": 1, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "f4": 4, "f8": 8}
-
-
-class Reg(NamedTuple):
-    """A value: its text (a register or a constant), its element kind, and its number of lanes (1: a
-    scalar).
-    """
-
-    text: str
-    kind: str
-    lanes: int
-
-    @property
-    def type(self) -> str:
-        """The LLVM type."""
-        return type_of(self.kind, self.lanes)
-
-
-def type_of(kind: str, lanes: int) -> str:
-    """The LLVM type of a scalar or vector of a kind."""
-    scalar = SCALARS[kind]
-    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
-
-
-def literal(value: float | int | bool, kind: str) -> str:
-    """A number as LLVM writes it; floats by their bits, so that nothing is rounded but to their kind."""
-    if kind == "b1":
-        return "true" if value else "false"
-    if kind == "f4":
-        return "0x" + struct.pack(">d", single(value)).hex().upper()
-    if kind == "f8":
-        return "0x" + struct.pack(">d", value).hex().upper()
-    return str(int(value))
+from rushlight.compile.known import Known
+from rushlight.compile.registers import BYTES, SCALARS, Reg, in_memory, literal, overload, type_of
 
 
 class Emitter:
@@ -69,6 +25,7 @@ class Emitter:
         self.declared: set[str] = set()
         self._count = 0
         self._block = "entry"
+        self._known = Known()
 
     # -- text ------------------------------------------------------------------------------------------------
 
@@ -85,6 +42,7 @@ class Emitter:
         """Begin a block."""
         self.lines.append(f"{name}:")
         self._block = name
+        self._known.made.clear()  # what one block computes another may not have passed
 
     def begin(self, name: str, parameters: Sequence[str]) -> None:
         """Begin a function without result."""
@@ -224,15 +182,25 @@ class Emitter:
         return name
 
     def pointer(self, base: str, index: Reg | int, kind: str) -> str:
-        """The address of an element."""
-        if isinstance(index, int):
-            if index == 0:
-                return base
-            index = self.const(index, "i8")
-        name = self.name("p")
-        element = SCALARS[in_memory(kind)]
-        self.line(f"{name} = getelementptr inbounds {element}, ptr {base}, i64 {index.text}")
-        return name
+        """The address of an element. What is constant about it is added last, so that neighbours are told as
+        distances from one address.
+        """
+        kind = in_memory(kind)
+        start, distance = self._known.moved.get(base, (base, 0))
+        if isinstance(index, Reg):
+            text, factor, amount = self._known.parts(index.text)
+            distance += amount * BYTES[kind]
+            if text:
+                scaled = self.times(Reg(text, "i8", 1), factor)
+                element = f"getelementptr inbounds {SCALARS[kind]}, ptr {start}, i64 {scaled.text}"
+                start = self._once(element, "p")
+        else:
+            distance += index * BYTES[kind]
+        if not distance:
+            return start
+        moved = self._once(f"getelementptr inbounds i8, ptr {start}, i64 {distance}", "p")
+        self._known.moved[moved] = start, distance
+        return moved
 
     def load(self, pointer: str, kind: str, lanes: int = 1, mask: Reg | None = None) -> Reg:
         """Elements from consecutive addresses; lanes that the mask leaves out are zero."""
@@ -360,7 +328,38 @@ class Emitter:
 
     def times(self, index: Reg, factor: int) -> Reg:
         """An index scaled by a constant."""
-        return index if factor == 1 else self.op(f"mul nsw i64 {index.text}, {factor}", "i8", 1)
+        if factor == 1:
+            return index
+        made = self._once(f"mul nsw i64 {index.text}, {factor}")
+        self._known.products[made] = index.text, factor
+        return Reg(made, "i8", 1)
+
+    def plus(self, index: Reg, amount: int) -> Reg:
+        """An index moved by a constant."""
+        if amount == 0:
+            return index
+        made = self._once(f"add nsw i64 {index.text}, {amount}")
+        self._known.sums[made] = index.text, amount
+        return Reg(made, "i8", 1)
+
+    def divided(self, index: Reg, power: int) -> tuple[Reg, Reg]:
+        """How often a power of two goes into an index that is not negative, and the rest."""
+        bits = power.bit_length() - 1
+        text, factor, amount = self._known.parts(index.text)
+        if text and self._known.multiple(text) * factor % power == 0:
+            whole = self.times(Reg(text, "i8", 1), factor)
+            number = Reg(self._once(f"lshr exact i64 {whole.text}, {bits}"), "i8", 1)
+            return self.plus(number, amount // power), self.const(amount % power, "i8")
+        number = Reg(self._once(f"lshr i64 {index.text}, {bits}"), "i8", 1)
+        return number, Reg(self._once(f"and i64 {index.text}, {power - 1}"), "i8", 1)
+
+    def _once(self, instruction: str, hint: str = "v") -> str:
+        """The register with the result of an instruction that computes the same each time in a block."""
+        found = self._known.made.get(instruction)
+        if found is None:
+            found = self._known.made[instruction] = self.name(hint)
+            self.line(f"{found} = {instruction}")
+        return found
 
     # -- control ---------------------------------------------------------------------------------------------
 
@@ -381,6 +380,7 @@ class Emitter:
         self.line(f"br label %{body if certain else head}")
         self.label(body if certain else head)
         index = Reg(f"%i{tag}", "i8", 1)
+        self._known.multiples[index.text] = math.gcd(self._known.multiple(first.text), step)
         slots = [Reg(f"%c{tag}_{place}", each.kind, each.lanes) for place, each in enumerate(carried)]
         phi_at = len(self.lines)
         if not certain:
@@ -469,14 +469,3 @@ class Loop:
         self.index = index
         self.carry = carry
         self.next: list[Reg] = []
-
-
-def in_memory(kind: str) -> str:
-    """The kind that elements have in memory, where a bool takes a byte."""
-    return "u1" if kind == "b1" else kind
-
-
-def overload(kind: str, lanes: int) -> str:
-    """The ending that tells overloads of an intrinsic apart, such as "v16f32"."""
-    scalar = {"float": "f32", "double": "f64"}.get(SCALARS[kind], SCALARS[kind])
-    return scalar if lanes == 1 else f"v{lanes}{scalar}"

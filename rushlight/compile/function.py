@@ -150,6 +150,9 @@ class Function:
 
     def only_first(self) -> str:
         """Begin what only the first thread does; returns the label to go on at."""
+        if self.lines[-1].startswith("all") and self.lines[-2] == f"  br label %{self.lines[-1][:-1]}":
+            del self.lines[-2]  # it goes on with what it was at
+            return self.lines.pop()[:-1]
         self._count += 1
         tag = self._count
         is_first = self.op("icmp eq i64 %thread, 0")

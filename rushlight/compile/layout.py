@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.llvm import vector_bytes, vector_registers
+from rushlight.compile.registers import BYTES, Reg
 
 # Rows left free after a panel. A tile meets a few rows of one panel after the other: these would else often
 # lie a power of two apart, and caches have room for few such lines.
@@ -45,10 +46,8 @@ class Panels(NamedTuple):
         if isinstance(column, int):
             assert column < self.width
             return e.pointer(pointer, column, kind)
-        bits = self.width.bit_length() - 1
-        panel = e.op(f"lshr i64 {column.text}, {bits}", "i8", 1)
-        pointer = self.panel(e, pointer, panel, kind)
-        return e.pointer(pointer, e.op(f"and i64 {column.text}, {self.width - 1}", "i8", 1), kind)
+        number, rest = e.divided(column, self.width)
+        return e.pointer(self.panel(e, pointer, number, kind), rest, kind)
 
     def along(self, column: int) -> int:
         """How far a column lies from the first one of its row, which begins a panel."""

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from rushlight.compile.body import Body, Place, Spare
 from rushlight.compile.contract import Part, in_units
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Expr, is_float, kind_of
 from rushlight.compile.llvm import vector_bytes
+from rushlight.compile.registers import BYTES, Reg
 from rushlight.compile.scalar import Scalars, cast
 from rushlight.compile.statements import Access, Statement
 from rushlight.compile.strips import StripsCopy, emit_strips, strips_copy

@@ -15,11 +15,11 @@ from rushlight.compile import column_lists, column_loop, crossing_columns
 from rushlight.compile.batches import AT_ONCE, lines_of_row
 from rushlight.compile.crossing import UNIT, Crossing, GroupCall, emit_both, read_elsewhere
 from rushlight.compile.crossing_columns import ColumnPlan
-from rushlight.compile.emit import BYTES
 from rushlight.compile.function import CROSSING, ERROR, Function
 from rushlight.compile.many import Run
 from rushlight.compile.nonzero import WORTH
 from rushlight.compile.program import Buffer, Window
+from rushlight.compile.registers import BYTES
 from rushlight.compile.schedule import Kernels
 from rushlight.storage import LINE
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from rushlight import storage
-from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
+from rushlight.compile.built import FROM_PANELS, INTO_PANELS, MANY, SINGLE, Built, built
 from rushlight.compile.crew import HelpedCalls, on_threads
 from rushlight.compile.entry import ROOM, entry
+from rushlight.compile.function import ERROR
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
 from rushlight.compile.places import ALIGNMENT
@@ -45,38 +46,70 @@ class Native:
     Args:
         program: what to run.
         kept: windows that are looked at after a run besides the results, such as gradients.
+        live: buffers whose numbers are taken anew for every step.
+        way: what to compile at once, see `built`.
     """
 
-    def __init__(self, program: Program, kept: Sequence[Window] = (), live: Sequence[Buffer] = ()) -> None:
+    def __init__(
+        self,
+        program: Program,
+        kept: Sequence[Window] = (),
+        live: Sequence[Buffer] = (),
+        way: str = SINGLE,
+    ) -> None:
         self.program = program
+        self.kept = list(kept)
         self.live = list(live)
-        self.built = built(program, kept, self.live)
+        self._loaded: dict[str, Loaded] = {}
+        self.built = self._code_for(way).built
         self.generators = self.built.generators(program)
         self.memory = NativeMemory(program, self.built)
         self.arguments = [self.memory.view(each) for each in program.arguments]
         self._copies = [self.memory.view(each).copy for each in program.results]
-        self.code = Code(self.built.code)
         self.table = self.memory.table
-        self.sync = aligned(self.built.meeting)
-        self._table_at, self._sync_at = self.table.ctypes.data, self.sync.ctypes.data
-        self.error = self.sync[128:132].view(np.int32)
         segments = self.built.segments
         self.segments = [each if isinstance(each, str) else self._calls[each] for each in segments]
-        self.steps: list[Any] = []
-        for segment in self.segments:
-            if isinstance(segment, str):
-                self.steps.append((self.code.function(segment, *_STEP), None))
-            else:
-                self.steps.append((None, bind(segment, self.memory)))
         self.pace = Pace(self.built.is_split)
-        self._run = self.code.function("run", *_RUN) if self.built.runs_many else None
-        self._call: Callable[..., int] | None = None
-        if self.built.has_entry:
-            table = self.memory.entry_table
-            self._call = entry(self.code.address("call"), table, self._sync_at)
-            if self.built.has_help:
-                help_at = self.code.address("help")
-                self._call = HelpedCalls(self._call, help_at, table, self.sync, self.code).call
+        self._call: Callable[..., int] = self._first_call if self.built.has_entry else self._run_segments
+        if way == SINGLE and self.built.has_entry:
+            self._call = self._entry()
+
+    def _code_for(self, way: str) -> Loaded:
+        """The code for one of the ways, compiled now if it was not wanted before."""
+        found = self._loaded.get(way)
+        if found is None:
+            found = self._loaded[way] = Loaded(built(self.program, self.kept, self.live, way))
+            for other in found.built.runs:
+                self._loaded.setdefault(other, found)
+        return found
+
+    def has_code_for(self, way: str) -> bool:
+        """Whether the code for one of the ways is there."""
+        return way in self._loaded
+
+    def _entry(self) -> Callable[..., int]:
+        """What makes a single step of the addresses of arguments."""
+        single, table = self._code_for(SINGLE), self.memory.entry_table
+        call = entry(single.code.address("call"), table, single.sync_at)
+        if not self.built.has_help:
+            return call
+        return HelpedCalls(call, single.code.address("help"), table, single.sync, single.code).call
+
+    def _first_call(self, *arguments: np.ndarray) -> int:
+        self._call = self._entry()
+        return self._call(*arguments)
+
+    @functools.cached_property
+    def steps(self) -> list[tuple[Any, Any]]:
+        """A single step in parts: functions of the code, and calls for NumPy."""
+        code, at = self._code_for(SINGLE).code, self.table.ctypes.data
+        sync = self._code_for(SINGLE).sync_at
+        return [
+            (functools.partial(code.function(each, *_STEP), at, 0, 1, sync), None)
+            if isinstance(each, str)
+            else (None, bind(each, self.memory))
+            for each in self.segments
+        ]
 
     @functools.cached_property
     def _calls(self) -> list[Call]:
@@ -92,26 +125,26 @@ class Native:
     @property
     def can_run_on(self) -> bool:
         """Whether `run_on` may be called with arrays other than `arguments`."""
-        return self._call is not None
+        return self.built.has_entry
 
     def run_on(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The same without a copy of the arguments, which must be laid out as those of the program."""
         if self.generators:
             with self._drawing():
-                failed = self._call(*arguments) if self._call is not None else self._run_segments()
+                failed = self._call(*arguments)
         else:
-            failed = self._call(*arguments) if self._call is not None else self._run_segments()
+            failed = self._call(*arguments)
         if failed:
-            self._explain(failed, arguments)
+            self._explain(failed, arguments, self._code_for(SINGLE))
         return [copy() for copy in self._copies]
 
-    def _run_segments(self) -> int:
+    def _run_segments(self, *_: np.ndarray) -> int:
         """The step in parts, on `arguments`; the number of the check that failed, or 0."""
         for function, opaque in self.steps:
             if function is None:
                 run_call(opaque)
                 continue
-            failed = function(self._table_at, 0, 1, self._sync_at)
+            failed: int = function()
             if failed:
                 return failed
         return 0
@@ -121,7 +154,7 @@ class Native:
         number = window.buffer.number
         return (
             window.is_whole()
-            and not any(step is not None for _, step in self.steps)
+            and all(isinstance(each, str) for each in self.segments)
             and all(each.buffer.number != number for each in (*self.program.results, *self.program.arguments))
         )
 
@@ -132,12 +165,12 @@ class Native:
             stack.enter_context(each.drawing_natively())
         return stack
 
-    def _explain(self, failed: int, arguments: Sequence[np.ndarray]) -> None:
+    def _explain(self, failed: int, arguments: Sequence[np.ndarray], loaded: Loaded) -> None:
         """Raise what NumPy says about the call whose check failed."""
-        self.error[0] = 0
+        loaded.error[0] = 0
         for place, given in zip(self.arguments, arguments, strict=True):
             place[...] = given
-        call = self._calls[self.built.checks[failed - 1]]
+        call = self._calls[loaded.built.checks[failed - 1]]
         # without its outputs, which need not be in memory
         run_call(bind(Call(call.op, call.inputs, call.params, (), call.where), _Remains(self.memory)))
         raise AssertionError("a check failed that NumPy finds nothing wrong with")
@@ -145,7 +178,7 @@ class Native:
     @property
     def can_run_many(self) -> bool:
         """Whether `run_many` can be called: no part of the step runs in NumPy, and arguments have rows."""
-        return self._run is not None
+        return self.built.runs_many
 
     def run_many(
         self,
@@ -165,7 +198,7 @@ class Native:
 
         Returns for every result an array with the steps as its first dimension.
         """
-        assert self._run is not None
+        assert self.can_run_many
         found = [np.empty((len(rows), *each.shape), each.dtype) for each in self.program.results]
         rows = np.ascontiguousarray(rows, np.int64)
         live = np.ascontiguousarray(live, np.float64)
@@ -185,7 +218,8 @@ class Native:
         if not self.built.panels:
             yield
             return
-        into, back = (self.code.function(name, None, ctypes.c_void_p) for name in (INTO_PANELS, FROM_PANELS))
+        code = self._code_for(MANY).code
+        into, back = (code.function(name, None, ctypes.c_void_p) for name in (INTO_PANELS, FROM_PANELS))
         table = self.table.ctypes.data
         into(table)
         try:
@@ -206,17 +240,32 @@ class Native:
         words = [steps, rows.ctypes.data, numbers.ctypes.data, failed_at.ctypes.data]
         words += [each.ctypes.data for each in (*data, *found)]
         job = np.array(words, np.int64)
-        table, sync = self.table.ctypes.data, self.sync.ctypes.data
+        many, table = self._code_for(MANY), self.table.ctypes.data
         codes = [0] * threads
 
         def work(thread: int) -> None:
-            assert self._run is not None
-            codes[thread] = self._run(table, job.ctypes.data, thread, threads, sync)
+            codes[thread] = many.run(table, job.ctypes.data, thread, threads, many.sync_at)
 
         with self._drawing():
             on_threads(work, threads)
         if codes[0]:
-            self._explain(codes[0], [each[rows[failed_at[0]]] for each in data])
+            self._explain(codes[0], [each[rows[failed_at[0]]] for each in data], many)
+
+
+class Loaded:
+    """Code in memory, and the memory in which its threads meet."""
+
+    def __init__(self, built: Built) -> None:
+        self.built = built
+        self.code = Code(built.code)
+        self.sync = aligned(built.meeting)
+        self.sync_at = self.sync.ctypes.data
+        self.error = self.sync[ERROR : ERROR + 4].view(np.int32)
+
+    @functools.cached_property
+    def run(self) -> Callable[..., int]:
+        """The function that runs many steps."""
+        return self.code.function("run", *_RUN)
 
 
 class NativeMemory:

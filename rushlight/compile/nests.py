@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, in_units, plus
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, in_units
+from rushlight.compile.emit import Emitter
 from rushlight.compile.layout import vectors_in_width, width_of
 from rushlight.compile.llvm import vector_registers
 from rushlight.compile.nonzero import TOGETHER, Among, Lists, integer_of
+from rushlight.compile.registers import BYTES, Reg
 from rushlight.compile.tiles import (
     NEAR,
     Stream,
@@ -188,7 +189,7 @@ def _through_panels(
         if is_copied:
             right = _copied(e, spec, right, near, width, columns)
         begin, _ = divided(e.times(place, tiles), parts)
-        end, _ = divided(e.times(plus(e, place, 1), tiles), parts)
+        end, _ = divided(e.times(e.plus(place, 1), tiles), parts)
         if sums:
             _in_stages(e, spec, finish, nesting, stage, column, columns, right, (begin, end), sums)
             return
@@ -289,7 +290,7 @@ def _in_stages(
             among = _among(e, spec, row, stage.index, is_followed)
             start = row_of_sums(row)
             places = [e.pointer(start, i * width + v * lanes, kind) for i in range(rows) for v in range(nv)]
-            starts = [spec.element(e, spec.a, plus(e, row, i), first) for i in range(rows)]
+            starts = [spec.element(e, spec.a, e.plus(row, i), first) for i in range(rows)]
             before = [e.load(each, kind, lanes) for each in places]
             after = steps_of_sums(e, spec, starts, here, columns, count, before, [], among)
             for place, each in zip(places, after, strict=True):

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rushlight.compile.contract import in_units, plus
-from rushlight.compile.emit import BYTES, Emitter, Reg, type_of
+from rushlight.compile.contract import in_units
+from rushlight.compile.emit import Emitter
+from rushlight.compile.registers import BYTES, Reg, type_of
 
 WORD = "i4"
 HEAD = 2  # words before the first list
@@ -193,7 +194,7 @@ def emit_lists(e: Emitter, lists: Lists, is_turned: bool, marks: Marks, pointer:
 
 def _flag_rows(e: Emitter, marks: Marks, marked: str, row: Reg, rows: int, flags: str) -> None:
     """Flag the columns in which some rows of a batch are not all zero: a bit for each."""
-    starts = [marks.in_row(e, marked, plus(e, row, i)) for i in range(rows)]
+    starts = [marks.in_row(e, marked, e.plus(row, i)) for i in range(rows)]
     with e.loop(0, marks.row, TOGETHER) as loop:
         some = e.const(0, "u1", TOGETHER)
         for each in starts:
@@ -206,7 +207,7 @@ def _flag_columns(e: Emitter, marks: Marks, marked: str, column: Reg, columns: i
     assert columns <= BITS + 1, "marks of more than two bytes"
     block = e.binary("udiv", column, e.const(BITS, "i8"))
     wanted = e.binary("shl", e.const((1 << columns) - 1, "i8"), e.binary("urem", column, e.const(BITS, "i8")))
-    starts = [marks.in_column(e, marked, plus(e, block, i)) for i in range(2)]
+    starts = [marks.in_column(e, marked, e.plus(block, i)) for i in range(2)]
     chosen = []
     for i in range(2):
         bits = e.op(f"trunc i64 {e.binary('lshr', wanted, e.const(i * BITS, 'i8')).text} to i8", "u1", 1)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile.built import SINGLE
 from rushlight.compile.recording import Recording
 from rushlight.compile.stand_in import rebuilt, with_values
 from rushlight.data import collate
@@ -134,6 +135,12 @@ def run_natively(
     return recording.results.shape_of_value(recording.results.build(found, ())), len(rows)
 
 
+def _is_made_for_many(recording: Recording) -> bool:
+    """Whether a single step would have to be compiled first."""
+    has_code_for = getattr(recording.executor, "has_code_for", None)
+    return has_code_for is not None and not has_code_for(SINGLE)
+
+
 def _numbers(recording: Recording, steps: int, scheduler: Any) -> np.ndarray:
     """The numbers that Python may change between steps: (steps, count).
 
@@ -169,7 +176,11 @@ def epoch(step: Any, loader: Iterable[Any], scheduler: Any = None, progress: Pro
         if columns is None:
             run.plainly(loader, interrupts)
         else:
-            run.by_rows(loader, columns, interrupts)
+            step.runs_many = True
+            try:
+                run.by_rows(loader, columns, interrupts)
+            finally:
+                step.runs_many = False
     return run.result()
 
 
@@ -221,7 +232,8 @@ class _Epoch:
 
     def _run_rows(self, recording: Recording, data: _Columns, rows: np.ndarray) -> int:
         """Steps on batches of equal size; how many were done."""
-        whole = run_natively(recording, data.arrays, rows, self.scheduler) if len(rows) > 1 else None
+        several = len(rows) > 1 or (data.is_foreseeable(recording) and _is_made_for_many(recording))
+        whole = run_natively(recording, data.arrays, rows, self.scheduler) if several else None
         if whole is not None:
             self._stack()
             self.chunks.append(whole[0])

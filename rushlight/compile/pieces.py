@@ -20,8 +20,8 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from rushlight.compile.contract import plus
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
+from rushlight.compile.registers import Reg
 from rushlight.storage import LINE
 
 SIDE = 32  # rows or columns, and steps of k, of a chunk
@@ -105,7 +105,7 @@ def splitting(along_k: bool) -> tuple[str, set[str]]:
         masks = _masks(e, rows)
         done = e.least(steps, HALF)
         with e.loop(0, done, 1, [squares]) as loop:
-            second = plus(e, loop.index, HALF)
+            second = e.plus(loop.index, HALF)
             is_there = e.op(f"icmp slt i64 {second.text}, %steps", "b1", 1)
             found = loop.carry[0]
             for half, mask in enumerate(masks):

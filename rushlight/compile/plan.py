@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compile.built import MANY, SINGLE
 from rushlight.compile.crossing import Crossing, GroupCall, crossing_of
 from rushlight.compile.crossing_columns import ColumnPlan, columns_of
 from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
 from rushlight.compile.extents import Extents
-from rushlight.compile.function import ERROR, Function, own_copy
+from rushlight.compile.function import ERROR, Function
 from rushlight.compile.group import Group, Touch, fuse, touches
 from rushlight.compile.llvm import has_flush, pause_function
 from rushlight.compile.loops import emit_loops
@@ -64,9 +65,11 @@ class Plan:
         self.split = {group: units_of_group(group, group.product, self.ways, {}) for group in self.groups}
         self.groups = ordered(self.groups, self.split)
         self.has_entry = self.has_help = False
+        self.runs: list[str] = []  # what `emit` wrote code for: `SINGLE` steps, `MANY` in one call
         self.shared = 0  # at most so many groups of a function are shared as threads go
         self.crossing: Crossing | None = None
         self.columns: ColumnPlan | None = None
+        self.crossing_calls: list[GroupCall] = []  # those of the two groups that are one loop across steps
         self.checks: list[Check] = []
         self.flags = self._temporary(1, np.dtype(np.int32), "flags")
         self.kept.add(self.flags.number)
@@ -178,10 +181,11 @@ class Plan:
             return "block", offsets[number] + touch.low * size, offsets[number] + touch.high * size
         return number, touch.low, touch.high
 
-    def emit(self, offsets: dict[int, int], live: Sequence[Buffer]) -> tuple[str, list[str | Call]]:
-        """The module's text, and what to run in order: native functions by name, opaque calls."""
+    def emit(self, offsets: dict[int, int], live: Sequence[Buffer], way: str) -> tuple[str, list[str | Call]]:
+        """The text of the module for one of the ways to run (see `built`), and what to run in order for a
+        single step: native functions by name, opaque calls.
+        """
         kernels = Kernels()
-        segments: list[str | Call] = []
         functions: list[str] = []
         if self.runs_many:
             self.crossing = crossing_of(self, offsets, {each.number for each in live})
@@ -189,6 +193,26 @@ class Plan:
                 self.columns = columns_of(self, self.crossing)
             else:  # whose loops go row by row
                 self.arrangement = arranged(self)
+        is_apart = self.runs_many and (self.crossing is not None or not self.arrangement.is_usual())
+        if not is_apart or way == SINGLE or self.arrangement.is_usual():
+            self.runs.append(SINGLE)
+        if self.runs_many and (not is_apart or way == MANY):
+            self.runs.append(MANY)
+        self.has_entry = self.is_whole and bool(self.groups) and is_possible()
+        work = sum(cost(group) for group in self.groups if self.split[group] > 1)
+        self.has_help = self.has_entry and work > WORTH_HELP
+        segments: list[str | Call] = ["step"]  # of what many steps can be run of
+        if SINGLE in self.runs:
+            segments = self._single_steps(kernels, functions, offsets)
+        if MANY in self.runs:
+            self._many_steps(kernels, functions, offsets, live)
+        return module_text(kernels, functions, pause_function()), segments
+
+    def _single_steps(
+        self, kernels: Kernels, functions: list[str], offsets: dict[int, int]
+    ) -> list[str | Call]:
+        """The functions of single steps, and calls between them."""
+        segments: list[str | Call] = []
         step: Segment | None = None
         for group in self.groups:
             if isinstance(group.single, Opaque):
@@ -204,26 +228,27 @@ class Plan:
             step.add(group)
         if step is not None:
             functions.append(step.close())
-        if self.is_whole and segments and is_possible():
+            self.crossing_calls = step.crossing_calls
+        if self.has_entry:
             functions.append(entry_function(self.program.arguments, len(self.buffers)))
-            self.has_entry = True
-            work = sum(cost(group) for group in self.groups if self.split[group] > 1)
-            if work > WORTH_HELP:
-                functions.append(HELP)
-                self.has_help = True
-        if self.runs_many:
-            assert step is not None
-            if not self.arrangement.is_usual():
-                step = Segment(self, kernels, offsets, STEP_OF_MANY, self.arrangement)
-                for group in self.groups:
-                    if group not in self.arrangement.left_out:
-                        step.add(group)
-                functions += [step.close(), *panel_functions(kernels, self)]
-            functions.append(run_function(kernels, self, live))
-            if self.crossing is not None:
-                calls = Calls(*step.crossing_calls)
-                functions += crossing_functions(kernels, self, live, self.crossing, calls)
-        return module_text(kernels, functions, pause_function()), segments
+        if self.has_help:
+            functions.append(HELP)
+        return segments
+
+    def _many_steps(
+        self, kernels: Kernels, functions: list[str], offsets: dict[int, int], live: Sequence[Buffer]
+    ) -> None:
+        """The functions that run many steps."""
+        if not self.arrangement.is_usual():
+            step = Segment(self, kernels, offsets, STEP_OF_MANY, self.arrangement)
+            for group in self.groups:
+                if group not in self.arrangement.left_out:
+                    step.add(group)
+            functions += [step.close(), *panel_functions(kernels, self)]
+        functions.append(run_function(kernels, self, live))
+        if self.crossing is not None:
+            calls = Calls(*self.crossing_calls)
+            functions += crossing_functions(kernels, self, live, self.crossing, calls)
 
     def _can_run_many(self) -> bool:
         arguments = self.program.arguments
@@ -249,7 +274,6 @@ class Segment:
     ) -> None:
         self.plan, self.kernels, self.offsets, self.arrangement = plan, kernels, offsets, arrangement
         self.f = Function(f"define i32 @{name}(ptr %table, i64 %thread, i64 %threads, ptr %sync) #0 {{")
-        self.pointers: dict[int, str] = {}
         # what was touched since threads met: by split or not, writing or not, and memory
         self.since: dict[tuple[bool, bool, Any], Extents] = {}
         self.has_met = not arrangement.is_usual()  # as `run` takes care of
@@ -290,9 +314,9 @@ class Segment:
             numbers.append(arrangement.batches.listed[group].buffer.number)
         e = emit_group(plan, group, numbers, is_split, arrangement)
         name = self.kernels.add("_".join(group.ops())[:60], e, len(numbers), is_split)
-        given = [f"ptr {self._pointer(number)}" for number in numbers]
         self._flush(plan.fades(group))
         if is_split:
+            given = self._given(numbers)
 
             def call(first: str, last: str) -> str:
                 return f"call void @{name}({', '.join([*given, f'i64 {first}', f'i64 {last}'])})"
@@ -309,8 +333,12 @@ class Segment:
                 f.line(call(*f.part(split)))
             return
         after = f.only_first()
-        f.line(f"call void @{name}({', '.join(given)})")
+        f.line(f"call void @{name}({', '.join(self._given(numbers))})")
         f.everybody(after)
+
+    def _given(self, numbers: Sequence[int]) -> list[str]:
+        """The addresses of buffers as operands of a call."""
+        return [f"ptr {self._pointer(number)}" for number in numbers]
 
     def _place(self, touch: Touch) -> tuple[Any, int, int]:
         """The memory that an access may touch."""
@@ -320,20 +348,8 @@ class Segment:
     def _pointer(self, number: int) -> str:
         own = self.arrangement.batches.own.get(number)
         number = number if own is None else own.number
-        # Loaded once, in the entry block, where every later block can use it.
-        found = self.pointers.get(number)
-        if found is None:
-            found = self.pointers[number] = f"%p{number}"
-            buffer = self.plan.buffers[number]
-            whole = f"%r{number}" if buffer.copies > 1 else found
-            lines = [
-                f"  %q{number} = getelementptr ptr, ptr %table, i64 {number}",
-                f"  {whole} = load ptr, ptr %q{number}, align 8",
-            ]
-            if buffer.copies > 1:
-                lines += own_copy(found, whole, buffer)
-            self.f.lines[2:2] = lines
-        return found
+        # Where it is wanted: more addresses than there are registers would be kept on the stack.
+        return self.f.own(self.f.pointer("%table", number), self.plan.buffers[number])
 
     def _flush(self, wanted: bool) -> None:
         """Have denormal numbers count as zero from here on, or no longer."""
@@ -361,9 +377,8 @@ class Segment:
         pointers = {number: f"%b{place}" for place, number in enumerate(numbers)}
         emit_loops(e, [statement], pointers, {statement})
         name = self.kernels.add("check", e, len(numbers), False)
-        given = ", ".join(f"ptr {self._pointer(number)}" for number in numbers)
         after = f.only_first()
-        f.line(f"call void @{name}({given})")
+        f.line(f"call void @{name}({', '.join(self._given(numbers))})")
         flag = f.op(f"load i32, ptr {self._pointer(plan.flags.number)}, align 4")
         bad = f.op(f"icmp ne i32 {flag}, 0")
         code = f.op(f"select i1 {bad}, i32 {number}, i32 0")

@@ -17,7 +17,7 @@ from rushlight.compile import blocks, dots, nests, strips
 from rushlight.compile.body import Body, Place, Spare
 from rushlight.compile.contract import FAR_BYTES, Contraction, Matrix, Meanwhile, Part
 from rushlight.compile.dots import Supply, lanes_along_k
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.layout import Panels, Shape
 from rushlight.compile.llvm import has_matrix_unit, vector_bytes, vector_registers
@@ -25,6 +25,7 @@ from rushlight.compile.nests import lanes_along_j
 from rushlight.compile.nonzero import Listed, Lists
 from rushlight.compile.pieces import bytes_of, copies_of
 from rushlight.compile.program import STATE, Buffer, Window
+from rushlight.compile.registers import BYTES, Reg
 from rushlight.compile.statements import Access, Product, Split, Statement, Work, at
 from rushlight.compile.tiles import Stream, tile_of
 from rushlight.compile.turned import turned_copy

@@ -19,10 +19,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Container, Sequence
 
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Expr
 from rushlight.compile.llvm import has_avx512
 from rushlight.compile.primitives import fma, node, number
+from rushlight.compile.registers import Reg
 from rushlight.compile.statements import Statement, same_everywhere
 from rushlight.compile.vmath import in_order, rebuilt
 

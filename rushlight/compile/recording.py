@@ -49,15 +49,16 @@ class Executor(Protocol):
         """One run."""
 
 
-def executor_for(program: Program, backend: str, live: Sequence[Buffer] = ()) -> Executor:
-    """What runs a program: native code, or the recorded ops one by one where that is asked for or where
-    LLVM is missing.
+def executor_for(program: Program, backend: str, live: Sequence[Buffer] = (), many: bool = False) -> Executor:
+    """What runs a program: native code, first that for many steps in one call if `many`; or the recorded ops
+    one by one where that is asked for or where LLVM is missing.
     """
     if backend != "replay":
+        from rushlight.compile.built import MANY, SINGLE
         from rushlight.compile.native import Native
 
         try:
-            return Native(program, program.kept, live)
+            return Native(program, program.kept, live, MANY if many and program.repeats else SINGLE)
         except ImportError as problem:
             warnings.warn(f"compiled steps run op by op: {problem}", RuntimeWarning, stacklevel=2)
     return Replay(program)
@@ -71,6 +72,7 @@ class Recording:
         results: what the run returned.
         backend: what is to run the program.
         half: its backward pass, where somebody may ask for that later.
+        many: whether many steps are going to run in one call.
 
     `number` counts the recordings of a function, and `reason` is why the earlier ones did not fit.
     """
@@ -79,7 +81,12 @@ class Recording:
     reason = ""
 
     def __init__(
-        self, recorder: Recorder, results: Results, backend: str, half: Differentiable | None = None
+        self,
+        recorder: Recorder,
+        results: Results,
+        backend: str,
+        half: Differentiable | None = None,
+        many: bool = False,
     ) -> None:
         self.program = recorder.program
         self.guards = recorder.guards
@@ -122,7 +129,8 @@ class Recording:
             if isinstance(left, Window):
                 left.buffer.name = f"{self._name_of(leaf)}.grad"
         self.lock = threading.Lock()
-        self.executor: Any = executor_for(self.program, backend, [buffer for buffer, _ in self.live])
+        live = [buffer for buffer, _ in self.live]
+        self.executor: Any = executor_for(self.program, backend, live, many)
         # Arguments are laid out as in the run that was recorded and need no copy; gradients may not be.
         self._runs_on = getattr(self.executor, "can_run_on", False) and not (
             self.grad_arguments or self.written_arguments

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rushlight.compile.emit import BYTES, Emitter, Reg, overload
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Expr, is_float
 from rushlight.compile.quotients import INSTRUCTIONS, instruction
+from rushlight.compile.registers import BYTES, Reg, overload
 from rushlight.compile.vmath import in_order
 
 _FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rushlight.compile.blocks import emit_split, units_of_split
 from rushlight.compile.body import Spare
 from rushlight.compile.crew import STARTED
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import HEAD, NEEDED
 from rushlight.compile.expr import kind_of
 from rushlight.compile.function import Function
@@ -27,6 +27,7 @@ from rushlight.compile.loops import emit_loops, loop_units
 from rushlight.compile.nonzero import Listed
 from rushlight.compile.products import emit_product, product_units
 from rushlight.compile.program import Window
+from rushlight.compile.registers import Reg
 from rushlight.compile.statements import Product, Statement
 from rushlight.compile.twister import Draws
 from rushlight.compile.vmath import in_order

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rushlight.compile.contract import Contraction, Finish, Matrix, divisor, plus
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.contract import Contraction, Finish, Matrix, divisor
+from rushlight.compile.emit import Emitter
 from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import vector_registers
 from rushlight.compile.nonzero import Among
+from rushlight.compile.registers import BYTES, Reg
 from rushlight.storage import LINE
 
 OPERANDS = 4  # vector registers that hold no sums
@@ -117,7 +118,7 @@ def compute_tile(
 
         def finish_in_registers() -> None:
             for i in range(mi):
-                _finish_row(e, spec, finish, plus(e, row, i), column, sums[i * nv : (i + 1) * nv], mask)
+                _finish_row(e, spec, finish, e.plus(row, i), column, sums[i * nv : (i + 1) * nv], mask)
 
         spec.either(finish_in_registers)
         _do_meanwhile(e, spec, row, mi, column, columns)
@@ -144,7 +145,7 @@ def _summed(
     kind, lanes = spec.kind, spec.lanes
     nv = -(-columns // lanes)
     sums = [e.const(0.0, kind, lanes)] * (mi * nv)
-    starts = [spec.element(e, spec.a, plus(e, row, i), 0) for i in range(mi)]
+    starts = [spec.element(e, spec.a, e.plus(row, i), 0) for i in range(mi)]
     if spec.k <= 4:
         for few in range(spec.k):
             there = _numbers_at(e, spec, starts, few)
@@ -155,13 +156,13 @@ def _summed(
         if each.panels is not None:
             # the same of the tile after the next below it in its panels
             for v in range(0, columns, each.panels.width):
-                at = plus(e, row, 2 * mi), plus(e, column, v)
+                at = e.plus(row, 2 * mi), e.plus(column, v)
                 below = each.panels.address(e, each.pointer, *at, each.kind)
                 coming.append(_Ahead(e, below, each.kind, mi * each.panels.width, spec.k))
         else:
             # this tile's share of the next rows
             each_column = -(-mi * each.length // spec.n)
-            below = e.pointer(each.pointer, e.times(plus(e, row, mi), each.length), each.kind)
+            below = e.pointer(each.pointer, e.times(e.plus(row, mi), each.length), each.kind)
             below = e.pointer(below, e.times(column, each_column), each.kind)
             coming.append(_Ahead(e, below, each.kind, each_column * columns, spec.k))
     return steps_of_sums(e, spec, starts, right, columns, spec.k, sums, coming, among)
@@ -212,7 +213,7 @@ def _steps_by_panels(
 ) -> list[Reg]:
     """The same where A lies in panels, at the beginning of one of which its rows start."""
     straight, rows = spec._replace(a=spec.a._replace(panels=None, column=1)), len(starts)
-    whole = e.binary("udiv", plus(e, e.index(count), panels.width - 1), e.const(panels.width, "i8"))
+    whole = e.binary("udiv", e.plus(e.index(count), panels.width - 1), e.const(panels.width, "i8"))
     with e.loop(0, whole, 1, sums) as loop:
         first = e.times(loop.index, panels.width)
         steps = e.least(e.binary("sub", e.index(count), first), panels.width)
@@ -284,7 +285,7 @@ def _finish_row(
     """Hand over one row of a tile."""
     for v, value in enumerate(values):
         last = mask if v == len(values) - 1 else None
-        finish(row, plus(e, column, v * spec.lanes), value, last, False)
+        finish(row, e.plus(column, v * spec.lanes), value, last, False)
 
 
 class Tile(NamedTuple):
@@ -315,7 +316,7 @@ def _do_meanwhile(e: Emitter, spec: Contraction, row: Reg, rows: int, column: Re
         begin = e.binary("add", e.times(column, spec.m), e.times(row, columns))
     else:
         begin = e.binary("add", e.times(row, spec.n), e.times(column, rows))
-    spec.meanwhile(begin, plus(e, begin, rows * columns))
+    spec.meanwhile(begin, e.plus(begin, rows * columns))
 
 
 def _finish_rows(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -> None:
@@ -351,4 +352,4 @@ def _finish_columns(e: Emitter, spec: Contraction, finish: Finish, tile: Tile) -
                 e.store(each, e.pointer(start, place * lanes, kind))
         with e.loop(0, columns) as loop:
             value = e.load(e.pointer(turned, e.times(loop.index, lanes), kind), kind, lanes)
-            finish(plus(e, row, first), e.binary("add", column, loop.index), value, mask, True)
+            finish(e.plus(row, first), e.binary("add", column, loop.index), value, mask, True)

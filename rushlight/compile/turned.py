@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from rushlight.compile.body import Body, Place
 from rushlight.compile.contract import Part, in_units
-from rushlight.compile.emit import BYTES, Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import is_float
 from rushlight.compile.layout import Panels
 from rushlight.compile.llvm import vector_bytes
+from rushlight.compile.registers import BYTES, Reg
 from rushlight.compile.statements import Access, Statement
 
 

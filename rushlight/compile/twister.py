@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rushlight.compile.emit import Emitter, Reg, literal, type_of
+from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import kind_of
+from rushlight.compile.registers import Reg, literal, type_of
 from rushlight.compile.statements import Draw
 
 WORDS, MIDDLE = 624, 397

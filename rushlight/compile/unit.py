@@ -20,8 +20,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 
-from rushlight.compile.contract import plus
-from rushlight.compile.emit import Emitter, Reg
+from rushlight.compile.emit import Emitter
 from rushlight.compile.pieces import (
     HALF,
     PIECE,
@@ -35,6 +34,7 @@ from rushlight.compile.pieces import (
     splitting,
     unpacked,
 )
+from rushlight.compile.registers import Reg
 from rushlight.storage import LINE
 
 # Which pieces of the left and the right operand are multiplied, one after the other: small products first,
@@ -258,7 +258,7 @@ def _multiplying_slowly() -> tuple[str, set[str]]:
             pieces = [e.load(e.pointer(at, each * PIECE, "u1"), "i4", HALF) for each in range(3)]
             for half, numbers in enumerate(zip(*(unpacked(e, each) for each in pieces), strict=True)):
                 e.store(
-                    _whole(e, *numbers), e.pointer(room, plus(e, e.times(row.index, SIDE), half * HALF), "f4")
+                    _whole(e, *numbers), e.pointer(room, e.plus(e.times(row.index, SIDE), half * HALF), "f4")
                 )
     first_row, first_column = (e.times(half, HALF) for half in _halves(e, _QUARTER))
     with e.loop(0, HALF) as row:

@@ -162,9 +162,12 @@ class Step:
         if self.scheduler is not None:
             self.scheduler.step()
 
-    def _program_for(self, batch: Batch) -> CompiledFunction | None:
-        """The compiled step, recorded for batches of this shape now if need be."""
+    def _program_for(self, batch: Batch, many: bool = False) -> CompiledFunction | None:
+        """The compiled step, recorded for batches of this shape now if need be; then for `many` steps in one
+        call.
+        """
         if self.program is not None and not self.program.is_recorded(*batch):
+            self.program.runs_many = many
             self._record(batch)
         return self.program
 
@@ -174,7 +177,7 @@ class Step:
         if columns is None:
             return None
         example = batches.batch(rows[0])
-        program = self._program_for(example)
+        program = self._program_for(example, many=True)
         recording = None if program is None else program.recording_for(*example)
         if recording is None or recording is self._not_native:
             return None

@@ -183,6 +183,7 @@ def step_to_compile(settings: Settings) -> Callable[[], Any]:
         return lambda: None
     model, optimizer, _ = build_parts(INPUTS, settings, CLASSES, steps=2)
     step = compile(plain_step(model, F.cross_entropy, optimizer), name="step")
+    step.runs_many = True
     images = rl.zeros(settings.batch_size, INPUTS, dtype=rl.uint8)
     batch = images, rl.zeros(settings.batch_size, dtype=rl.int64)
     step.function(*batch)  # makes the optimizer's state

@@ -17,8 +17,7 @@ import numpy as np
 from rushlight.dtype import BOOL_NUMPY, result_type_of
 from rushlight.ops.create import zeros_like
 from rushlight.ops.define import INT_TO_FLOAT, ArgumentError, apply
-from rushlight.ops.kinds import alias, elementwise, elementwise_op, only, public, renamed
-from rushlight.ops.numeric import numpy_namespace
+from rushlight.ops.kinds import alias, elementwise, elementwise_op, only, public, renamed, whole_division
 from rushlight.ops.samples import Sample, T, binary, unary
 from rushlight.tensor import Tensor
 
@@ -243,24 +242,6 @@ multiply = alias("multiply", mul)
 # -- divisions that round --------------------------------------------------------------------------------
 
 
-def _zero_divisor(k: Any, input: Any, other: Any) -> Any:
-    """Where a division of whole numbers has no result."""
-    return other == 0 if k.is_whole(input) and k.is_whole(other) else False
-
-
-def _whole_division(kernel: str) -> Callable[..., None]:
-    """A check for divisions whose integer form is undefined for a zero divisor."""
-    refuse_bool = only("fiu", kernel)
-
-    def check(input: Any, other: Any) -> None:
-        refuse_bool(input, other)
-        zero = _zero_divisor(numpy_namespace, input, other)
-        if zero is not False and np.any(zero):
-            raise RuntimeError("ZeroDivisionError")
-
-    return check
-
-
 _ZERO_GRADIENTS = dict(input=lambda g: zeros_like(g), other=lambda g: zeros_like(g))
 
 DIV_TRUNC = elementwise_op(
@@ -268,32 +249,28 @@ DIV_TRUNC = elementwise_op(
     lambda k, input, other: k.trunc_divide(input, other),
     _ZERO_GRADIENTS,
     node_name="DivBackward2",
-    check=_whole_division("div_trunc_cpu"),
-    refused=_zero_divisor,
+    **whole_division("div_trunc_cpu"),
 )
 DIV_FLOOR = elementwise_op(
     "div_floor",
     lambda k, input, other: k.floor_divide(input, other),
     _ZERO_GRADIENTS,
     node_name="DivBackward2",
-    check=_whole_division("div_floor_cpu"),
-    refused=_zero_divisor,
+    **whole_division("div_floor_cpu"),
 )
 FLOOR_DIVIDE = elementwise_op(
     "floor_divide",
     lambda k, input, other: k.floor_divide(input, other),
     dict(input=no_derivative("floor_divide"), other=no_derivative("floor_divide")),
     node_name=UNDIFFERENTIABLE,
-    check=_whole_division("div_floor_cpu"),
-    refused=_zero_divisor,
+    **whole_division("div_floor_cpu"),
 )
 REMAINDER = elementwise_op(
     "remainder",
     lambda k, input, other: k.remainder(input, other),
     dict(input=lambda g: g, other=lambda g, input, other: -g * div(input, other, rounding_mode="floor")),
     node_name="RemainderBackward1",
-    check=_whole_division("remainder_cpu"),
-    refused=_zero_divisor,
+    **whole_division("remainder_cpu"),
 )
 REMAINDER_NUMBER = renamed(REMAINDER, "RemainderBackward0", ("other",))
 REMAINDER_OF_NUMBER = elementwise_op(
@@ -301,16 +278,14 @@ REMAINDER_OF_NUMBER = elementwise_op(
     lambda k, input, other: k.remainder(input, other),
     dict(other=no_derivative("remainder")),
     node_name=UNDIFFERENTIABLE,
-    check=_whole_division("remainder_cpu"),
-    refused=_zero_divisor,
+    **whole_division("remainder_cpu"),
 )
 FMOD = elementwise_op(
     "fmod",
     lambda k, input, other: k.fmod(input, other),
     dict(input=lambda g: g, other=lambda g, input, other: -g * div(input, other, rounding_mode="trunc")),
     node_name="FmodBackward1",
-    check=_whole_division("fmod_cpu"),
-    refused=_zero_divisor,
+    **whole_division("fmod_cpu"),
 )
 FMOD_NUMBER = renamed(FMOD, "FmodBackward0", ("other",))
 _ROUNDED_DIVISION = {"trunc": DIV_TRUNC, "floor": DIV_FLOOR}

@@ -131,6 +131,24 @@ def only(kinds: str, kernel: str) -> Callable[..., None]:
     return check
 
 
+def _zero_divisor(k: Any, input: Any, other: Any) -> Any:
+    """Where a division of whole numbers has no result."""
+    return other == 0 if k.is_whole(input) and k.is_whole(other) else False
+
+
+def whole_division(kernel: str) -> dict[str, Any]:
+    """For divisions whose integer form is undefined for a zero divisor."""
+    refuse_bool = only("fiu", kernel)
+
+    def check(input: Any, other: Any) -> None:
+        refuse_bool(input, other)
+        zero = _zero_divisor(numpy_namespace, input, other)
+        if zero is not False and np.any(zero):
+            raise RuntimeError("ZeroDivisionError")
+
+    return {"check": check, "refused": _zero_divisor}
+
+
 def renamed(op: Op, node_name: str, numbers: Sequence[str] = (), inplace_name: str | None = None) -> Op:
     """The same op under another `grad_fn` name, as PyTorch has for variants that take numbers.
 
