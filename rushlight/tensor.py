@@ -275,9 +275,10 @@ class Tensor(_Attached):
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._requires_grad and value._array.dtype.kind != "f":
-            raise RuntimeError(
-                "data set to a tensor that requires gradients must be floating point or complex dtype"
-            )
+            wrong = "data set to a tensor that requires gradients must be floating point or complex dtype"
+            raise RuntimeError(wrong)
+        if state.mode & RECORDING:
+            state.recorder.note_data(self, value)
         self._array = value._array
 
     @property
@@ -291,8 +292,7 @@ class Tensor(_Attached):
         return self._version_count if self._root is None else self._root._version_count
 
     def _bump_version(self) -> None:
-        root = self if self._root is None else self._root
-        root._version_count += 1
+        (self if self._root is None else self._root)._version_count += 1
 
     def _fresh_node(self) -> Node | None:
         """The node that made this tensor; a view whose base has changed since gets a new one."""

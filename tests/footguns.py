@@ -54,6 +54,7 @@ class SpelledOut:
         """An op ran."""
 
     note_inplace = note_module = note_optimizer = note_backward = note_grad = note_grad_set = note
+    note_data = note
     refuse_read = refuse_stream = window = note
 
     def live_setting(self, group: dict[str, Any], name: str) -> Any:

@@ -157,3 +157,18 @@ def test_a_failed_check_leaves_the_cpu_as_it_was():
         step(rows, torch.tensor([0, 7]))
     tiny = np.full(10, TINY, np.float32)
     assert (tiny * np.float32(0.5)).min() > 0
+
+
+def test_powers_of_whole_numbers_take_no_time():
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+
+    @torch.compile
+    def step(base, exponent):
+        optimizer.zero_grad()
+        (weight * weight).sum().backward()
+        optimizer.step()
+        return base**exponent
+
+    for _ in range(3):  # the factors of an unrolled power are more than can be counted one by one
+        assert step(torch.arange(3) + 1, torch.arange(3)).tolist() == [1, 2, 9]

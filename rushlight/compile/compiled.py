@@ -24,7 +24,7 @@ from rushlight.compile.guards import Guards
 from rushlight.compile.record import Recorder, RecordingError, recording
 from rushlight.compile.recording import Recording, executor_for
 from rushlight.compile.results import Results
-from rushlight.compile.stand_in import changed_container, difference, replaced, signature, stand_in
+from rushlight.compile.stand_in import changed_container, difference, hooked, replaced, signature, stand_in
 from rushlight.compile.surroundings import Surroundings
 from rushlight.tensor import Tensor
 
@@ -102,6 +102,8 @@ class CompiledFunction:
         if state.mode & (RECORDING | NODES_NOTED):
             return self.function(*args, **kwargs)
         key, tensors = signature(args, kwargs)
+        if hooked(tensors):
+            return self.function(*args, **kwargs)
         reason = ""
         for each in self.recordings.get(key, ()):
             unfit = each.unfit(tensors)
@@ -135,6 +137,8 @@ class CompiledFunction:
         if state.mode & (RECORDING | NODES_NOTED):
             return None
         key, tensors = signature(args, kwargs)
+        if hooked(tensors):
+            return None
         for each in self.recordings.get(key, ()):
             if not each.unfit(tensors):
                 return None if each.shares_written(tensors) else each
@@ -345,11 +349,26 @@ class _Attempt:
                 f"the step {self.compiled.name} changes a {changed} that it was given: it gets a copy, with "
                 "the program's own tensors. Return what is to be kept."
             )
+        self._refuse_reached()
         results = Results(value, self.recorder)
         chosen = differentiable_results(self.recorder, results)
         half = Differentiable(self.recorder, results, chosen) if chosen else None
+        if half is not None and any(each.retains_grad for each in results.tensors):
+            raise RecordingError(
+                f"the step {self.compiled.name} calls retain_grad() on what it returns, which is another "
+                "tensor at every call: call it on the result, outside."
+            )
         self.recorder.finish()
         return results, half
+
+    def _refuse_reached(self) -> None:
+        """Arguments whose gradients would be split: one part for the stand-in, one for the tensor itself."""
+        for place, each in enumerate(self.given):
+            if each.requires_grad and id(each) in self.recorder.states:
+                raise RecordingError(
+                    f"the step {self.compiled.name} reaches its argument {place}, which requires grad, by "
+                    "itself, too: hand it over, or have it captured, but not both."
+                )
 
     def _recording(self, results: Results, half: Differentiable | None) -> Recording:
         # what will not be kept is not worth compiling

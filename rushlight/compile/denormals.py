@@ -106,8 +106,10 @@ class _Facts:
             return
         if values.far_from_zero(statement.expr):
             self.far[number] = store
-        varying = [each for each in _factors(statement.expr) if each not in values.same]
-        if len(varying) == 1 and varying[0].op == "load" and values.positive_factors(statement.expr):
+        factors = values.factors(statement.expr)
+        varying = [each for each in factors if each not in values.same]
+        is_one = len(varying) == 1 and varying[0].op == "load" and factors[varying[0]] == 1
+        if is_one and values.positive_factors(statement.expr):
             source = values.place(varying[0])
             if source.buffer is not store.buffer:
                 self.multiples[number] = store, source
@@ -120,6 +122,10 @@ class _Values:
     def __init__(self, facts: _Facts, statement: Statement) -> None:
         self.facts, self.loads = facts, statement.loads
         self.same = same_everywhere(statement.expr, statement.loads)
+        # answers for parts that others share: each is asked for once
+        self._far: dict[Expr, bool] = {}
+        self._positive: dict[Expr, bool] = {}
+        self._factors: dict[Expr, Counter[Expr]] = {}
 
     def harmless(self, node: Expr) -> bool:
         """Whether a part moves little when an operand goes from a denormal number to zero."""
@@ -135,6 +141,11 @@ class _Values:
 
     def far_from_zero(self, node: Expr) -> bool:
         """Whether no value of a part is near zero."""
+        if node not in self._far:
+            self._far[node] = self._is_far(node)
+        return self._far[node]
+
+    def _is_far(self, node: Expr) -> bool:
         if node.op == "const":
             return abs(node.args[0]) > _FAR_FROM_ZERO
         if node in self.same:
@@ -155,6 +166,11 @@ class _Values:
 
     def never_negative(self, node: Expr) -> bool:
         """Whether a part is a sum, product or quotient of squares and positive numbers."""
+        if node not in self._positive:
+            self._positive[node] = self._is_never_negative(node)
+        return self._positive[node]
+
+    def _is_never_negative(self, node: Expr) -> bool:
         if node.op == "const":
             return node.args[0] >= 0
         if node in self.same or node.op in ("sqrt", "abs"):
@@ -162,8 +178,10 @@ class _Values:
         if node.op == "load":
             return self.loads[node.args[0]].buffer.number not in self.facts.signed
         if node.op == "mul":
-            factors = _factors(node)
-            times = Counter(map(self._what, factors))
+            factors = self.factors(node)
+            times: Counter[object] = Counter()
+            for each, count in factors.items():
+                times[self._what(each)] += count
             return all(times[self._what(each)] % 2 == 0 or self.never_negative(each) for each in factors)
         if node.op in ("select", "rare"):
             return all(map(self.never_negative, node.args[1:]))
@@ -173,7 +191,16 @@ class _Values:
 
     def positive_factors(self, node: Expr) -> bool:
         """Whether all factors with one value for all places are positive."""
-        return all(each.op != "const" or each.args[0] > 0 for each in _factors(node))
+        return all(each.op != "const" or each.args[0] > 0 for each in self.factors(node))
+
+    def factors(self, node: Expr) -> Counter[Expr]:
+        """What is multiplied, and how often."""
+        if node.op != "mul":
+            return Counter([node])
+        if node not in self._factors:
+            first, second = node.args
+            self._factors[node] = self.factors(first) + self.factors(second)
+        return self._factors[node]
 
     def place(self, load: Expr) -> Access:
         """The place that a part is read from, or that it was a multiple of."""
@@ -184,11 +211,6 @@ class _Values:
     def _what(self, node: Expr) -> object:
         """By which equal factors are known, positive numbers aside."""
         return self.place(node) if node.op == "load" else node
-
-
-def _factors(node: Expr) -> list[Expr]:
-    """What is multiplied."""
-    return [each for operand in node.args for each in _factors(operand)] if node.op == "mul" else [node]
 
 
 def _tests_for_nan(node: Expr) -> bool:

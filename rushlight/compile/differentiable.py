@@ -119,8 +119,6 @@ class CompiledFunctionBackward(Node):
 def differentiable_results(recorder: Recorder, results: Results) -> list[int]:
     """Which results can be differentiated later: those of whose graph no backward pass in the step has freed
     a part."""
-    if not state.mode & GRAD:
-        return []
     spent = reachable(recorder.roots)
     return [
         place

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from rushlight.compile.order import Ordered, connect, depends, merge
+from rushlight.compile.program import TEMPORARY
 from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Split, Statement, Work
 
 
@@ -125,14 +126,16 @@ def touches(group: Group, work: Work) -> list[Touch]:
 
 
 class Fusion:
-    """Puts work into groups, in program order."""
+    """Puts work into groups, in program order; `kept` are temporaries that outlast the step, by number."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Container[int]) -> None:
+        self.kept = kept
         self.groups: list[Group] = []
         self.replaced: set[Group] = set()
         self.reads: dict[int, list[Touch]] = {}
         self.writes: dict[int, list[Touch]] = {}
         self.barrier: Group | None = None
+        self.lasting: set[int] = set()  # buffers that last and were written, by number
         self.since_opaque: list[Group] = []
 
     def add(self, work: Work) -> None:
@@ -140,6 +143,15 @@ class Fusion:
         own = Group(len(self.groups), work.domain if not isinstance(work, Opaque) else ())
         found = touches(own, work)
         needed = self._needed(found)
+        written = self._lasting(work)
+        self.lasting |= written
+        if isinstance(work, Check):
+            for number in self.lasting:  # what was changed before stays changed if it fails
+                needed.update((each.group.number, each.group) for each in self.writes[number])
+        elif self.barrier is not None and written:
+            needed[self.barrier.number] = (
+                self.barrier
+            )  # what is changed later must not join what comes before
         if isinstance(work, Statement) and not work.is_alone:
             home = self._home(work, own.domain, found, needed)
             if home is not None:
@@ -167,6 +179,13 @@ class Fusion:
             self.since_opaque.clear()
             self.barrier = own
         self.since_opaque.append(own)
+
+    def _lasting(self, work: Work) -> set[int]:
+        """The buffers that are there after the step, of those that native code writes for it, by number."""
+        if isinstance(work, (Check, Opaque)):
+            return set()
+        written = [work.store.buffer, work.state.buffer] if isinstance(work, Draw) else [work.store.buffer]
+        return {each.number for each in written if each.kind != TEMPORARY or each.number in self.kept}
 
     # -- dependences -----------------------------------------------------------------------------------------
 
@@ -281,9 +300,9 @@ def _in_step(mine: Touch, group: Group, domain: tuple[int, ...]) -> bool:
     return True
 
 
-def fuse(work: Iterable[Work]) -> list[Group]:
+def fuse(work: Iterable[Work], kept: Container[int]) -> list[Group]:
     """Groups for all work; `schedule.ordered` puts them in an order."""
-    fusion = Fusion()
+    fusion = Fusion(kept)
     for each in work:
         fusion.add(each)
     return [each for each in fusion.groups if each not in fusion.replaced]

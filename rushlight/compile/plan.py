@@ -59,7 +59,7 @@ class Plan:
         self.prepared = prepare(work, self._temporary)
         work, self.ways = self.prepared.work, self.prepared.ways
         self.fading = Fading(work) if has_flush() else None
-        self.groups = fuse(work)
+        self.groups = fuse(work, {each.buffer.number for each in kept})
         self.is_whole = not any(isinstance(group.single, Opaque) for group in self.groups)
         self.runs_many = bool(self.groups) and self.is_whole and program.repeats and self._can_run_many()
         self.split = {group: units_of_group(group, group.product, self.ways, {}) for group in self.groups}

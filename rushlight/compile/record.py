@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.mode import RECORDING, state
+from rushlight.autograd.mode import RECORDING, no_grad, state
 from rushlight.autograd.node import Node
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window, look
 from rushlight.compile.surroundings import Surroundings
@@ -89,6 +89,7 @@ class Recorder:
         self.fixed_grads: list[tuple[Tensor, Tensor]] = []
         self._live_numbers: dict[Any, Tensor] = {}
         self._scheduled: dict[int, str] = {}
+        self._own_memory: dict[int, tuple[Tensor, np.ndarray]] = {}  # of tensors whose .data was assigned
         self._read: list[tuple[Tensor, str]] = []
         self._made: list[tuple[weakref.ref[Tensor], str]] = []
         for place, tensor in enumerate(arguments):
@@ -168,6 +169,20 @@ class Recorder:
             self.window(leaf)
             self.touched_grads.setdefault(id(leaf), leaf)
 
+    def note_data(self, tensor: Tensor, value: Tensor) -> None:
+        """The step is about to assign ``tensor.data``. A captured tensor then has the memory of a temporary
+        until the step ends, when it gets its own back, with what stands in the other; see `finish`.
+        """
+        if value._array is tensor._array or self._is_temporary(tensor):
+            return
+        self.window(tensor)
+        if not self._is_temporary(value) or value.shape != tensor.shape or value.dtype is not tensor.dtype:
+            raise RecordingError(
+                f"the step {self.program.name} gives a tensor other memory (.data =), which a compiled step "
+                f"can only do with what it made itself, of the same shape and type: use copy_(). {where()}"
+            )
+        self._own_memory[id(tensor)] = tensor, tensor._array
+
     def live_setting(self, group: dict[str, Any], name: str) -> Any:
         """An optimizer's setting as 0-d tensors that are read anew at every call; zero, which switches a term
         off, stays a number and is guarded.
@@ -232,7 +247,12 @@ class Recorder:
     # -- looking back ----------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """What can only be seen when the run is over."""
+        """What can only be seen, or done, when the run is over."""
+        for tensor, own in self._own_memory.values():
+            assigned = new_tensor(tensor._array)
+            tensor._array = own
+            with no_grad():
+                tensor.copy_(assigned)
         for tensor, (array, requires_grad) in zip(self.arguments, self._before, strict=True):
             if tensor._array is not array:
                 raise RecordingError(

@@ -103,6 +103,9 @@ class Results:
             return self._of_argument(tensor, look, recorder)
         if look.buffer.kind == STATE:
             return self._of_state(tensor, look, recorder)
+        for leaf in recorder.touched_grads.values():
+            if leaf._grad is tensor:
+                return _grad_of(leaf, recorder)
         place = slots.get(look.buffer)
         if place is None:
             place = slots[look.buffer] = len(self.windows)
@@ -134,11 +137,7 @@ class Results:
                 return lambda _, given: _part(
                     given[place], tensor_requires_grad, look, given[place].storage_offset() + start
                 )
-        leaf = next(each for each in recorder.grad_arguments if each._grad is tensor)
-        for place, each in enumerate(recorder.arguments):
-            if each is leaf:
-                return lambda _, given: given[place]._grad  # type: ignore[return-value]
-        return lambda *_: leaf._grad
+        return _grad_of(next(each for each in recorder.grad_arguments if each._grad is tensor), recorder)
 
     @staticmethod
     def _of_state(tensor: Tensor, look: Window, recorder: Recorder) -> Build:
@@ -157,6 +156,14 @@ class Results:
         if self._is_one_tensor:
             return new_tensor(arrays[0])
         return self.shape_of_value(self.build(arrays, given))
+
+
+def _grad_of(leaf: Tensor, recorder: Recorder) -> Build:
+    """The gradient that a call leaves at a leaf: an argument, or one that is captured."""
+    for place, each in enumerate(recorder.arguments):
+        if each is leaf:
+            return lambda _, given: given[place]._grad  # type: ignore[return-value]
+    return lambda *_: leaf._grad  # type: ignore[return-value]
 
 
 def tensors_in(value: Any) -> list[Tensor]:

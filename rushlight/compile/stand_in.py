@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compile.written import Written
+from rushlight.nn.parameter import Parameter
 from rushlight.storage import owner_of
 from rushlight.tensor import Tensor, new_tensor
 from rushlight.views import extent
@@ -43,7 +44,7 @@ def stand_in(tensor: Tensor) -> Tensor:
 def replaced(value: Any, stand_ins: dict[int, Tensor]) -> Any:
     """An argument with its tensors replaced by their stand-ins."""
     if isinstance(value, Tensor):
-        return stand_ins[id(value)]
+        return stand_ins.get(id(value), value)
     if isinstance(value, (tuple, list)):
         return rebuilt(type(value), [replaced(each, stand_ins) for each in value])
     if isinstance(value, dict):
@@ -138,13 +139,15 @@ def signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[
 
 
 def _describe(value: Any, tensors: list[Tensor]) -> Any:
+    if isinstance(value, Parameter):
+        return Same(value)  # which the step may reach by itself, too
     if isinstance(value, Tensor):
         for place, each in enumerate(tensors):
             if each is value:
                 return "again", place
         tensors.append(value)
-        array = value._array
-        return array.shape, array.strides, array.dtype.char, value.requires_grad, type(value)
+        array, history = value._array, value.requires_grad and ("leaf" if value.is_leaf else "computed")
+        return array.shape, array.strides, array.dtype.char, history, type(value)
     if isinstance(value, float):
         return type(value), repr(value)  # 0.0 is not -0.0
     if isinstance(value, _PLAIN):
@@ -154,6 +157,15 @@ def _describe(value: Any, tensors: list[Tensor]) -> Any:
     if isinstance(value, dict):
         return type(value), tuple((name, _describe(each, tensors)) for name, each in value.items())
     return Same(value)
+
+
+def hooked(tensors: Sequence[Tensor]) -> bool:
+    """Whether some of the tensors have hooks, which a program would not call."""
+    return any(
+        each._hooks is not None
+        and (each._hooks.tensor or each._hooks.before or each._hooks.after or each._hooks.accumulated)
+        for each in tensors
+    )
 
 
 def alike(args: tuple[Any, ...], owners: Collection[int]) -> Callable[[tuple[Any, ...]], Any] | None:
@@ -175,7 +187,7 @@ def alike(args: tuple[Any, ...], owners: Collection[int]) -> Callable[[tuple[Any
     for name, value in zip(names, args, strict=True):
         if isinstance(value, (tuple, list, dict)) or id(value) in tensors:
             return None
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or isinstance(value, Parameter):
             written.terms.append(f"{name} is {written.name(value)}")
             continue
         array, of = value._array, "a" + name
@@ -185,7 +197,7 @@ def alike(args: tuple[Any, ...], owners: Collection[int]) -> Callable[[tuple[Any
             f"{of}.strides == {array.strides}",
             f"{of}.dtype is {written.name(array.dtype)}",
             # what the property says, written out for the usual case
-            f"{name}.requires_grad"
+            f"{name}.requires_grad and {name}.is_leaf is {value.is_leaf} and {name}._hooks is None"
             if value.requires_grad
             else f"not ({name}._requires_grad or ({name}._base is not None and {name}._base._requires_grad))",
         ]

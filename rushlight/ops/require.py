@@ -51,7 +51,12 @@ def require(holds: Tensor, error: Callable[..., Exception], *about: Tensor) -> N
     ValueError: below zero: tensor([ 1., -2.])
     """
     if not holds._array.all():
-        raise error(*about)
+        before = state.mode
+        state.mode = before & ~RECORDING  # what is told of may be looked at
+        try:
+            raise error(*about)
+        finally:
+            state.mode = before
     if state.mode & RECORDING:
         values: list[Any] = [each.detach() for each in about]
         apply(REQUIRE, (holds, *values), {"complaint": Complaint(error)})
