@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -82,3 +84,10 @@ def test_a_run_of_an_unknown_kind_is_refused(tmp_path):
     with pytest.raises(JobError, match="'poems'"):
         kind_of_run("evaluate", [str(tmp_path)])
     assert kind_of_run("evaluate", ["--help"]) is None
+
+
+def test_as_a_module_it_is_the_same_command(tmp_path):
+    command = [sys.executable, "-m", "rushlight", "train", "nothing-here"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("rushlight: there is no folder nothing-here")
