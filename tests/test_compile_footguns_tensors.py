@@ -109,6 +109,17 @@ def test_gradients_by_parameters_that_are_handed_over() -> None:
         assert (weight.tolist(), bias.tolist()) == ([[3.0, 3.0]], [3.0])
 
 
+def test_a_step_for_any_parameter_is_recorded_once_for_all() -> None:
+    update = rl.compile(lambda parameter, amount: parameter.sub_(amount))
+    parameters = [nn.Parameter(rl.full((3,), float(i))) for i in range(9)]
+    with rl.no_grad():
+        for _ in range(3):
+            for each in parameters:
+                update(each, rl.ones(3))
+    assert [each[0].item() for each in parameters] == [i - 3.0 for i in range(9)]
+    assert sum(1 for _ in update.all_recordings()) <= 4
+
+
 def test_a_leaf_that_is_handed_over_and_reached_is_refused() -> None:
     leaf = rl.ones(2, requires_grad=True)
     step = rl.compile(lambda x: (x * leaf).sum().backward())

@@ -26,6 +26,7 @@ from rushlight.compile.recording import Recording, executor_for
 from rushlight.compile.results import Results
 from rushlight.compile.stand_in import changed_container, difference, hooked, replaced, signature, stand_in
 from rushlight.compile.surroundings import Surroundings
+from rushlight.nn.parameter import Parameter
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 # So many recordings a function may have, all in all and for arguments of the same shapes.
 LIMIT, LIMIT_ALIKE = 32, 8
+
+# With more than so many times the parameters of a call, calls get other parameters every time.
+MOST_OWN = 2
 
 
 class CompiledFunction:
@@ -61,6 +65,8 @@ class CompiledFunction:
         self.recordings: dict[Any, list[Recording]] = {}
         self._last: Recording | None = None  # what ran last, which is asked first
         self._refused: dict[Any, str] = {}
+        self.captures = True  # parameters among the arguments, which the step may reach by itself, too
+        self._parameters: dict[int, Parameter] = {}
         self.runs_many = False  # at a time: a new program is compiled for that first
         self.chunk = 1  # how many steps of `over` take about as long as it may run without a word
         self._warned = False
@@ -101,7 +107,7 @@ class CompiledFunction:
         """A call for which a recording must be looked for, or made."""
         if state.mode & (RECORDING | NODES_NOTED):
             return self.function(*args, **kwargs)
-        key, tensors = signature(args, kwargs)
+        key, tensors, parameters = signature(args, kwargs, self.captures)
         if hooked(tensors):
             return self.function(*args, **kwargs)
         reason = ""
@@ -116,9 +122,18 @@ class CompiledFunction:
                 return each.run(tensors)
             reason = reason or unfit
         with self._lock:
+            if parameters and not self._are_its_own(parameters):
+                self.captures = False
+                self._parameters.clear()
+                return self._call(args, kwargs)
             if self._is_full(reason):
                 return self.function(*args, **kwargs)
             return _Attempt(self, key, tensors, [*args, *kwargs.values()], reason).run(args, kwargs)
+
+    def _are_its_own(self, parameters: list[Parameter]) -> bool:
+        """Whether parameters among the arguments are those of the step, and not others at every call."""
+        self._parameters.update((id(each), each) for each in parameters)
+        return len(self._parameters) <= MOST_OWN * len({id(each) for each in parameters})
 
     def _checked(
         self, made: Recording, given: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -136,7 +151,7 @@ class CompiledFunction:
         """The recording that a call with these arguments would run now, if there is one."""
         if state.mode & (RECORDING | NODES_NOTED):
             return None
-        key, tensors = signature(args, kwargs)
+        key, tensors, _ = signature(args, kwargs, self.captures)
         if hooked(tensors):
             return None
         for each in self.recordings.get(key, ()):
@@ -321,7 +336,7 @@ class _Attempt:
             raise
         made = self._recording(results, half)
         if not kwargs:
-            made.learn(args)
+            made.learn(args, self.compiled.captures)
         arrays = [recorder.array(each) for each in results.windows]
         self._hand_back()
         tensors = results.build(arrays, self.given)

@@ -149,10 +149,10 @@ class Recording:
         """Why this recording cannot be used for a call now, or an empty text."""
         return self._grads_differ(given) or self.guards.broken()
 
-    def learn(self, args: tuple[Any, ...]) -> None:
+    def learn(self, args: tuple[Any, ...], captures: bool) -> None:
         """Be quick, from now on, to see that this recording fits calls like the one with these arguments."""
         if not self.written_arguments:
-            self._alike = alike(args, self.written_owners)
+            self._alike = alike(args, self.written_owners, captures)
 
     def quick(self, args: tuple[Any, ...]) -> list[Tensor] | None:
         """The tensors of a call that certainly can be run; None where one must look closer."""

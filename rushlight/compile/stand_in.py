@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -129,18 +129,33 @@ def difference(before: Any, now: Any) -> str:
 _PLAIN = (int, float, bool, str, bytes, type(None))
 
 
-def signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Tensor]]:
-    """What tells calls apart, and the different tensors among the arguments in order."""
-    tensors: list[Tensor] = []
-    key = tuple([_describe(each, tensors) for each in args])
+class Signature(NamedTuple):
+    """What tells calls apart, and the different tensors among the arguments, in order: those that stand-ins
+    are made for, and parameters that are taken for what they are.
+    """
+
+    key: Any
+    tensors: list[Tensor]
+    parameters: list[Parameter]
+
+
+def signature(args: tuple[Any, ...], kwargs: dict[str, Any], captures: bool = True) -> Signature:
+    """The signature of a call. A parameter is most often one that the step reaches by itself, too, so it
+    counts as captured if `captures`, and not as an argument like others.
+    """
+    found = Signature(None, [], [])
+    parameters = found.parameters if captures else None
+    key = tuple([_describe(each, found.tensors, parameters) for each in args])
     if kwargs:
-        key = (*key, *((name, _describe(kwargs[name], tensors)) for name in sorted(kwargs)))
-    return key, tensors
+        named = ((name, _describe(kwargs[name], found.tensors, parameters)) for name in sorted(kwargs))
+        key = (*key, *named)
+    return found._replace(key=key)
 
 
-def _describe(value: Any, tensors: list[Tensor]) -> Any:
-    if isinstance(value, Parameter):
-        return Same(value)  # which the step may reach by itself, too
+def _describe(value: Any, tensors: list[Tensor], parameters: list[Parameter] | None) -> Any:
+    if parameters is not None and isinstance(value, Parameter):
+        parameters.append(value)
+        return Same(value)
     if isinstance(value, Tensor):
         for place, each in enumerate(tensors):
             if each is value:
@@ -153,9 +168,10 @@ def _describe(value: Any, tensors: list[Tensor]) -> Any:
     if isinstance(value, _PLAIN):
         return type(value), value
     if isinstance(value, (tuple, list)):
-        return type(value), tuple([_describe(each, tensors) for each in value])
+        return type(value), tuple([_describe(each, tensors, parameters) for each in value])
     if isinstance(value, dict):
-        return type(value), tuple((name, _describe(each, tensors)) for name, each in value.items())
+        parts = ((name, _describe(each, tensors, parameters)) for name, each in value.items())
+        return type(value), tuple(parts)
     return Same(value)
 
 
@@ -168,7 +184,9 @@ def hooked(tensors: Sequence[Tensor]) -> bool:
     )
 
 
-def alike(args: tuple[Any, ...], owners: Collection[int]) -> Callable[[tuple[Any, ...]], Any] | None:
+def alike(
+    args: tuple[Any, ...], owners: Collection[int], captures: bool = True
+) -> Callable[[tuple[Any, ...]], Any] | None:
     """A function that tells quickly whether the arguments of another call have the signature of these.
 
     It returns their tensors, or False where `signature` is to be asked: a miss need not be a difference. So
@@ -187,7 +205,7 @@ def alike(args: tuple[Any, ...], owners: Collection[int]) -> Callable[[tuple[Any
     for name, value in zip(names, args, strict=True):
         if isinstance(value, (tuple, list, dict)) or id(value) in tensors:
             return None
-        if not isinstance(value, Tensor) or isinstance(value, Parameter):
+        if not isinstance(value, Tensor) or (captures and isinstance(value, Parameter)):
             written.terms.append(f"{name} is {written.name(value)}")
             continue
         array, of = value._array, "a" + name
