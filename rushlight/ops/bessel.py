@@ -16,7 +16,7 @@ from rushlight.ops.define import INT_TO_FLOAT, apply
 from rushlight.ops.elementwise import sgn
 from rushlight.ops.functions import log
 from rushlight.ops.kinds import elementwise_op, public, renamed
-from rushlight.ops.pairs import XLOGY_NUMBER
+from rushlight.ops.pairs import XLOGY_NUMBER, times_log
 from rushlight.ops.samples import Sample, T, binary, unary
 from rushlight.ops.select import where
 from rushlight.ops.special import special_function
@@ -147,6 +147,7 @@ XLOG1PY_NUMBER = renamed(XLOGY_NUMBER, "SpecialXlog1PyBackward2")
         *binary(low=0.1, numbers=(2, 0.5)),
         Sample([T(values=[0.0, 0.0, 2.0]), T(values=[-1.0, NAN, 3.0])], grads=False),
         Sample([1.5, T((3,), low=0.1)]),
+        *[Sample([T(values=[0.0, 2.0, -1.0]), n], second=False, why="NaN") for n in (-2, -1, NAN)],
     ],
 )
 def xlog1py(input: Any, other: Any, *, out: Any = None) -> Any:
@@ -158,7 +159,5 @@ def xlog1py(input: Any, other: Any, *, out: Any = None) -> Any:
     """
     if not isinstance(other, Tensor):
         require_tensor("xlog1py", "input", 1, input)
-        with np.errstate(all="ignore"):
-            factor = float(np.log1p(other))
-        return apply(XLOG1PY_NUMBER, (input,), {"factor": factor}, out=out)
+        return times_log(XLOG1PY_NUMBER, input, np.log1p, other, out)
     return apply(XLOG1PY if isinstance(input, Tensor) else XLOG1PY_OF_NUMBER, (input, other), out=out)

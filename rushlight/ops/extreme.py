@@ -122,6 +122,9 @@ def _sharing_rule(nans: bool) -> Any:
     return rule
 
 
+share_rule = _sharing_rule(nans=True)
+
+
 # -- values over several dimensions --------------------------------------------------------------------------
 
 

@@ -50,17 +50,11 @@ def _number_base_backward(g: Tensor, input: Any, exponent: Tensor, out: Tensor) 
     return g * (out * (math.log(input) if input > 0 else NAN))
 
 
-def _refuse_negative_power(input: Any, exponent: Any) -> None:
-    if isinstance(input, np.ndarray) and input.dtype.kind in "iu" and np.ndim(exponent) == 0 and exponent < 0:
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
-
-
 _POWER = lambda k, input, exponent: k.power(input, exponent)  # noqa: E731 - one formula for three ops
 POW_NUMBER = elementwise_op(
     "pow",
     _POWER,
     dict(input=_number_power_backward),
-    check=_refuse_negative_power,
 )
 POW = elementwise_op(
     "pow",
@@ -98,9 +92,11 @@ def _power_samples() -> list[Sample]:
         Sample([whole, 2.0]),
         Sample([whole, 0]),
         Sample([whole, T((6,), "int64", values=[-1, -3, 2, 3, 0, 0])]),
+        *[Sample([whole, T((), "int64", values=exponent)]) for exponent in (-1, -2, 2)],
         Sample([T((3,), "bool"), 2]),
         Sample([T((3,), "bool"), 1.5]),
         Sample([whole, -1], raises=True),
+        Sample([T((3,), "uint8"), -1], raises=True),
         Sample([T((3,), "bool"), T((3,), "bool")], raises=True),
     ]
 
@@ -115,6 +111,9 @@ def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
     """
     if not isinstance(exponent, Tensor):
         require_tensor("pow", "input", 1, input)
+        # asked of the number as it was given: as a uint8 it would not be negative
+        if isinstance(exponent, (int, np.integer)) and exponent < 0 and not input.is_floating_point():
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
         return apply(POW_NUMBER, (input, exponent), out=out)
     return apply(POW if isinstance(input, Tensor) else POW_OF_NUMBER, (input, exponent), out=out)
 

@@ -148,9 +148,10 @@ class Numpy:
     def power(a: Any, b: Any) -> Any:
         """``a ** b``; the exponents that PyTorch computes without a power are computed so here too."""
         number = b if isinstance(b, (int, float)) else b.item() if b.ndim == 0 else None
-        if number in _SIMPLE_POWERS and isinstance(a, np.ndarray):
+        whole = isinstance(b, np.ndarray) and b.dtype.kind in "iu"
+        if number in _SIMPLE_POWERS and isinstance(a, np.ndarray) and not (whole and number < 0):
             return _SIMPLE_POWERS[number](a)
-        if isinstance(b, np.ndarray) and b.dtype.kind in "iu":
+        if whole:
             return _whole_power(np.asarray(a), b)
         return np.power(a, b)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.create import zeros_like
-from rushlight.ops.define import INT_TO_FLOAT, NO_OPMATH, apply
+from rushlight.ops.define import INT_TO_FLOAT, NO_OPMATH, Op, apply
 from rushlight.ops.functions import exp, exp2, reciprocal
 from rushlight.ops.kinds import alias, elementwise, elementwise_op, only, public, renamed
 from rushlight.ops.samples import Sample, T, binary
@@ -139,7 +139,7 @@ XLOGY = elementwise_op(
 XLOGY_OF_NUMBER = renamed(XLOGY, "XlogyBackward1", ("input",))
 XLOGY_NUMBER = elementwise_op(
     "xlogy",
-    lambda k, input, *, factor: k.where((input == 0) & (factor == factor), 0.0, input * factor),
+    lambda k, input, *, factor, at_zero: k.where(input == 0, at_zero, input * factor),
     dict(input=lambda g, input, factor: _log_share(g, input, factor)),
     promote=INT_TO_FLOAT,
     node_name="XlogyBackward2",
@@ -147,8 +147,19 @@ XLOGY_NUMBER = elementwise_op(
 
 
 def _log_share(g: Tensor, input: Tensor, factor: float) -> Tensor:
-    """The gradient for `input` where the logarithm is a number."""
-    return g * factor if math.isfinite(factor) else where(input == 0, 0.0, g * factor)
+    """The gradient for `input` where the logarithm is a number; PyTorch asks the gradient itself about zeros
+    where that is positive, and `input` where it is negative or there is none.
+    """
+    if math.isfinite(factor):
+        return g * factor
+    return where((g if factor > 0 else input) == 0, 0.0, g * factor)
+
+
+def times_log(op: Op, input: Tensor, log: Any, other: Any, out: Any) -> Any:
+    """``input * log(other)`` for a number, and 0 where `input` is 0 (also if the number has none)."""
+    with np.errstate(all="ignore"):
+        factor = float(log(other))
+    return apply(op, (input,), {"factor": factor, "at_zero": 0.0 if other == other else math.nan}, out=out)
 
 
 @public(
@@ -161,6 +172,8 @@ def _log_share(g: Tensor, input: Tensor, factor: float) -> Tensor:
         Sample([0, T(values=[0.0, NAN, 2.0])], grads=False),
         Sample([1.5, T((3,), low=0.1)]),
         Sample([T((3,)), 0]),
+        *[Sample([T(values=[0.0, 2.0, -1.0]), n], second=False, why="NaN") for n in (-2, NAN, math.inf)],
+        Sample([T((2,), "int64", values=[0, 2]), -1.5]),
     ],
 )
 def xlogy(input: Any, other: Any, *, out: Any = None) -> Any:
@@ -172,9 +185,7 @@ def xlogy(input: Any, other: Any, *, out: Any = None) -> Any:
     """
     if not isinstance(other, Tensor):
         require_tensor("xlogy", "input", 1, input)
-        with np.errstate(all="ignore"):
-            factor = float(np.log(other))
-        return apply(XLOGY_NUMBER, (input,), {"factor": factor}, out=out)
+        return times_log(XLOGY_NUMBER, input, np.log, other, out)
     return apply(XLOGY if isinstance(input, Tensor) else XLOGY_OF_NUMBER, (input, other), out=out)
 
 

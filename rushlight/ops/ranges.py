@@ -75,10 +75,10 @@ def _numbers(*values: Any) -> tuple[Any, ...]:
     ],
 )
 def arange(
+    *numbers: Any,
     start: Any = None,
     end: Any = None,
     step: Any = None,
-    *,
     out: Any = None,
     dtype: Any = None,
     layout: Any = None,
@@ -86,29 +86,35 @@ def arange(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Numbers from `start` up to but without `end`.
+    """Numbers from `start` up to but without `end`: ``arange(end)`` or ``arange(start, end, step=1)``.
 
     >>> import rushlight as torch
     >>> torch.arange(1, 2.5, 0.5)
     tensor([1.0000, 1.5000, 2.0000])
     """
     check_options("arange", layout, device, None, pin_memory)
-    if end is None:
-        if start is None or step is not None:
-            given = [] if start is None else [type(start).__name__]
-            given += [] if step is None else [f"step={type(step).__name__}"]
-            raise TypeError(
-                f"arange() received an invalid combination of arguments - got ({', '.join(given)}), but "
-                "expected one of: (end), (start, end) or (start, end, step)"
-            )
-        start, end = 0, start
-    step = 1 if step is None else step
-    start = 0 if start is None else start
-    start, end, step = _numbers(start, end, step)
+    start, end, step = _numbers(*_bounds(numbers, {"start": start, "end": end, "step": step}))
     length = _range_length(start, end, step)
     kind = numpy_type("arange", type_asked(dtype, out), _whole_or_default(start, end, step))
     made = apply(ARANGE, (), {"start": start, "step": step, "length": length, "dtype": kind})
     return finish(made, requires_grad, out)
+
+
+def _bounds(numbers: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Start, end and step of `arange`; a number alone is the end, but not if it is called ``start``."""
+    named = {name: value for name, value in named.items() if value is not None}
+    order = ("end",) if len(numbers) == 1 and not named else ("start", "end", "step")
+    bounds = {"start": 0, "step": 1, **named, **dict(zip(order, numbers, strict=False))}
+    if not numbers and named and "end" not in named and len(named) == 1:
+        raise TypeError('arange() missing 1 required positional arguments: "end"')
+    if "end" not in bounds or len(numbers) > 3 or set(named) & set(order[: len(numbers)]):
+        given = [type(each).__name__ for each in numbers]
+        given += [f"{name}={type(value).__name__}" for name, value in named.items()]
+        raise TypeError(
+            f"arange() received an invalid combination of arguments - got ({', '.join(given)}), but "
+            "expected one of: (end), (start, end) or (start, end, step)"
+        )
+    return bounds["start"], bounds["end"], bounds["step"]
 
 
 def _whole_or_default(*values: Any) -> DType:

@@ -15,7 +15,7 @@ import numpy as np
 from rushlight.autograd.mode import reading
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import apply, labelled, write_out
-from rushlight.ops.extreme import check_not_empty, chosen_rule
+from rushlight.ops.extreme import check_not_empty, chosen_rule, share_rule
 from rushlight.ops.kinds import composite, only, primitive, public
 from rushlight.ops.return_types import values_and_indices
 from rushlight.ops.samples import Sample, T
@@ -190,22 +190,28 @@ def _median(input: np.ndarray, *, dim: int, keepdim: bool, skip_nan: bool) -> tu
     return (value, index) if keepdim else (value.squeeze(dim), index.squeeze(dim))
 
 
+def _all_equal_rule(g: Tensor, input: Tensor, out: Tensor) -> Tensor:
+    return share_rule(g, input, out, tuple(range(input._array.ndim)), False)
+
+
 def _median_pair(name: str, result_type: Any, summary: str) -> Any:
     along = primitive(
         name, "fold", _median, dict(input=chosen_rule), outputs=("values", "indices"), differentiable=(0,)
     )
     skip = name == "nanmedian"
+
+    def of_all(input: np.ndarray) -> np.ndarray:
+        return _median(input.reshape(-1), dim=0, keepdim=False, skip_nan=skip)[0]
+
+    all_op = primitive(name, "opaque", of_all, dict(input=_all_equal_rule))
     along.node_name = along.node_name.replace("Backward0", "Backward1")
 
     def function(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
         if dim is None:
             if input._array.size == 0:
-                return labelled(input.sum() * math.nan, along.node_name.replace("Backward1", "Backward0"))
+                return labelled(input.sum() * math.nan, all_op.node_name)
             only("fiu", "median_cpu")(input._array)
-            result = labelled(
-                function(input.reshape(-1), 0)[0], along.node_name.replace("Backward1", "Backward0")
-            )
-            return result if out is None else write_out(out, result)
+            return apply(all_op, (input,), out=out)
         only("fiu", "median_out")(input._array)
         params = {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim, "skip_nan": skip}
         return result_type(apply(along, (input,), params, out))
@@ -218,6 +224,8 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
         Sample([T((3, 4), distinct=True), 0, True]),
         Sample([T(values=[[1.0, math.nan, 3.0], [2.0, 5.0, 4.0]], grad=False), 1]),
         Sample([T((4,), "int64", distinct=True)]),
+        Sample([T(values=[[2.0, 2.0], [2.0, 1.0]])]),
+        Sample([T(values=[math.nan, math.nan, 1.0, 1.0, 3.0])], second=False, why="NaN"),
         *[Sample([T((4,), "bool"), *dim], raises=True) for dim in ((), (0,))],
     ]
     return public(along, samples=samples)(numpy_names(function))

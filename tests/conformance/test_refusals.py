@@ -35,6 +35,8 @@ FROM_DATA = [
     "torch.tensor(np.ones(2, '>f4'))",
     "torch.arange()",
     "torch.arange(1, step=2)",
+    "torch.arange(start=1)",
+    "torch.arange(3, start=1)",
 ]
 
 
