@@ -162,6 +162,10 @@ class ArchiveWriter:
                 self._emit(key, f"a key of {where}")
                 self._emit(value, f"{where}[{key!r}]")
             self._out.append(b"u")
+            versions = getattr(obj, "_metadata", None)  # of a state_dict(): of each module's entries
+            if versions is not None:
+                self._emit({"_metadata": versions}, where)
+                self._out.append(b"b")
 
     def _emit_tensor(self, tensor: Tensor, where: str) -> None:
         """A tensor or parameter; one that was computed is written as a leaf, without its history."""

@@ -465,9 +465,9 @@ class Tensor(_Attached):
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self._fresh_node() is not None:
-            raise RuntimeError("Cannot pickle a tensor that is part of a graph: detach() it first.")
-        return _rebuild, (type(self), self._array, self._requires_grad, self.__dict__)
+        if state.mode & RECORDING:
+            reading("copy()", self)
+        return _rebuild, (type(self), self._array, self.requires_grad, self.__dict__)
 
 
 def _rebuild(cls: type[Tensor], array: np.ndarray, requires_grad: bool, attributes: dict[str, Any]) -> Tensor:

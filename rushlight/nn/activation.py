@@ -45,13 +45,6 @@ class ReLU(_Inplace):
         return F.relu(input, inplace=self.inplace)
 
 
-class ReLU6(_Inplace):
-    """``min(max(0, x), 6)``."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.relu6(input, inplace=self.inplace)
-
-
 class SiLU(_Inplace):
     """``x * sigmoid(x)``, also called swish."""
 
@@ -204,6 +197,20 @@ class Hardtanh(_Inplace):
     def extra_repr(self) -> str:
         """The settings."""
         return self._settings("min_val", "max_val")
+
+
+class ReLU6(Hardtanh):
+    """``min(max(0, x), 6)``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0.0, 6.0, inplace)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu6(input, inplace=self.inplace)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return self._settings()
 
 
 class RReLU(_Inplace):

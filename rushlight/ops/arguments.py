@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -129,6 +130,35 @@ def require_tensor(name: str, argument: str, position: int, value: Any) -> None:
             f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
             f"{type(value).__name__}"
         )
+
+
+_older_forms_warned_of: set[bool] = set()
+
+
+def older_form(name: str, function: Callable[..., Any], given: tuple[Any, ...], scale: str, out: Any) -> Any:
+    """Call `function` with the factor before the last tensors, as in ``add(input, alpha, other)``.
+
+    Args:
+        name: the function's name.
+        function: takes the tensors, and the factor by keyword.
+        given: all positional arguments: one more than `function` takes.
+        scale: what the factor is called.
+        out: the tensor for the result.
+    """
+    takes = 3 if scale == "value" else 2
+    input, factor, *tensors = given
+    if len(given) != takes + 1 or isinstance(factor, Tensor):
+        raise TypeError(f"{name}() takes {takes} positional arguments but {len(given)} were given")
+    if not _older_forms_warned_of:
+        _older_forms_warned_of.add(True)
+        others = "Tensor tensor1, Tensor tensor2" if takes == 3 else "Tensor other"
+        warnings.warn(
+            f"This overload of {name} is deprecated:\n\t{name}(Tensor input, Number {scale}, {others}, *, "
+            "Tensor out = None)\nConsider using one of the following signatures instead:\n\t"
+            f"{name}(Tensor input, {others}, *, Number {scale} = 1, Tensor out = None)",
+            stacklevel=3,
+        )
+    return function(input, *tensors, out=out, **{scale: factor})
 
 
 def array_of(name: str, value: Any, argument: str = "input", position: int = 1) -> Any:

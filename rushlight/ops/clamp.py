@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.ops.arguments import require_tensor
+from rushlight.ops.arguments import older_form, require_tensor
 from rushlight.ops.define import C_NAMES, apply
 from rushlight.ops.kinds import alias, elementwise_op, only, public, renamed
 from rushlight.ops.samples import Sample, T, binary
@@ -302,13 +302,17 @@ def _three_operands(low: float | None = None) -> list[Sample]:
         Sample([T((3,)), T((3,), "int64"), T((3,), "int64")], {"value": 2}),
     ],
 )
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Any = None) -> Any:
+def addcmul(
+    input: Tensor, tensor1: Tensor, tensor2: Tensor, *older: Any, value: Any = 1, out: Any = None
+) -> Any:
     """``input + value * tensor1 * tensor2``.
 
     >>> import rushlight as torch
     >>> torch.addcmul(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([3.0]), value=0.5)
     tensor([4.])
     """
+    if older:
+        return older_form("addcmul", addcmul, (input, tensor1, tensor2, *older), "value", out)
     _require_three("addcmul", input, tensor1, tensor2)
     if isinstance(value, float) and not any(x.is_floating_point() for x in (input, tensor1, tensor2)):
         value = int(value)
@@ -324,13 +328,17 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, 
         Sample([T((3,)), T((3,), "int64"), T((3,), low=0.5)], {"value": 2}),
     ],
 )
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Any = None) -> Any:
+def addcdiv(
+    input: Tensor, tensor1: Tensor, tensor2: Tensor, *older: Any, value: Any = 1, out: Any = None
+) -> Any:
     """``input + value * tensor1 / tensor2``; the division needs a floating operand.
 
     >>> import rushlight as torch
     >>> torch.addcdiv(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([4.0]), value=3)
     tensor([2.5000])
     """
+    if older:
+        return older_form("addcdiv", addcdiv, (input, tensor1, tensor2, *older), "value", out)
     _require_three("addcdiv", input, tensor1, tensor2)
     if not tensor1.is_floating_point() and not tensor2.is_floating_point():
         raise RuntimeError(

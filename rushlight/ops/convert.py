@@ -17,6 +17,7 @@ from rushlight.autograd.mode import RECORDING, reading, state
 from rushlight.dtype import ALL, BOOL_NUMPY, I64, bool_, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
 from rushlight.ops.create import check_options, numpy_type
+from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import Tensor, new_tensor
 
 _SEQUENCES = (list, tuple)
@@ -62,7 +63,7 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
         _check_array(data)
         return _cast(data, kind.numpy)
     if isinstance(data, np.generic):
-        return np.array(data, dtype=(dtype or from_numpy(data.dtype)).numpy)
+        return _cast(data, (dtype or from_numpy(data.dtype)).numpy)
     if isinstance(data, str):
         raise TypeError("new(): invalid data type 'str'")
     shape, elements = _flatten(data) if not isinstance(data, (int, float)) else ((), [data])
@@ -83,7 +84,7 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
         _check_range(values, kind)
     elif kind.category == 1:
         values = [int(each) for each in values]
-    return np.array(values, dtype=kind.numpy).reshape(shape)
+    return _cast(values, kind.numpy).reshape(shape)
 
 
 def _number(value: Tensor | np.generic | np.ndarray, kind: DType) -> Any:
@@ -98,9 +99,12 @@ def _number(value: Tensor | np.generic | np.ndarray, kind: DType) -> Any:
     return value.item()
 
 
-def _cast(array: np.ndarray, kind: np.dtype) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return np.array(array, dtype=kind, order="C")
+def _cast(values: Any, kind: np.dtype) -> np.ndarray:
+    token = error_state.set(QUIET)
+    try:
+        return np.array(values, dtype=kind, order="C")
+    finally:
+        error_state.reset(token)
 
 
 def _infer(elements: list[Any]) -> DType:
@@ -308,8 +312,10 @@ def is_tensor(obj: Any) -> bool:
 
 
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
-    """The ndarray that this tensor wraps: shared memory. ``force=True`` detaches first."""
-    if self.requires_grad and not force:
+    """The ndarray that this tensor wraps: shared memory. ``force=True`` detaches first, as it also goes
+    while no history is recorded.
+    """
+    if state.grad_enabled and self.requires_grad and not force:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
@@ -322,7 +328,7 @@ def array_protocol(self: Tensor, dtype: Any = None, copy: bool | None = None) ->
     """NumPy's ``__array__``: the shared array, or a converted copy."""
     array = numpy(self)
     if dtype is not None and array.dtype != dtype:
-        return array.astype(dtype)
+        return _cast(array, np.dtype(dtype))
     return array.copy() if copy else array
 
 

@@ -358,7 +358,9 @@ def write_out(out: Any, result: Any) -> Any:
         )
     if out._array.shape != source.shape:
         out._resize_output(source.shape)
+    token = _set_errors(QUIET)
     np.copyto(out._array, source, casting="unsafe")
+    _reset_errors(token)
     out._bump_version()
     if state.mode & RECORDING:
         from rushlight.ops.writes import COPY

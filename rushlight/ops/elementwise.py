@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import BOOL_NUMPY, result_type_of
+from rushlight.ops.arguments import older_form
 from rushlight.ops.create import zeros_like
 from rushlight.ops.define import INT_TO_FLOAT, ArgumentError, apply
 from rushlight.ops.kinds import alias, elementwise, elementwise_op, only, public, renamed, whole_division
-from rushlight.ops.samples import Sample, T, binary, unary
+from rushlight.ops.samples import Sample, T, binary, divisions, unary, whole_divisions
 from rushlight.tensor import Tensor
 
 UNDIFFERENTIABLE = "NotImplemented"  # what PyTorch calls the node of an op without a derivative
@@ -139,13 +140,15 @@ def _scaled_samples() -> list[Sample]:
 
 
 @public(ADD, inplace=True, samples=lambda: [*_scaled_samples(), Sample([T((3,), "bool"), T((3,), "bool")])])
-def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+def add(input: Any, other: Any, *older: Any, alpha: Any = 1, out: Any = None) -> Any:
     """``input + alpha * other``.
 
     >>> import rushlight as torch
     >>> torch.add(torch.tensor([1, 2]), 10, alpha=2)
     tensor([21, 22])
     """
+    if older:
+        return older_form("add", add, (input, other, *older), "alpha", out)
     if alpha == 1 and type(alpha) is int:
         return apply(ADD, (input, other), out=out)
     return apply(ADD_SCALED, (input, other), {"alpha": _multiplier("add", input, other, alpha)}, out=out)
@@ -161,13 +164,15 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
         Sample([T((3,)), True], raises=True),
     ],
 )
-def sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+def sub(input: Any, other: Any, *older: Any, alpha: Any = 1, out: Any = None) -> Any:
     """``input - alpha * other``; not for bools.
 
     >>> import rushlight as torch
     >>> torch.sub(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5]), alpha=2)
     tensor([0., 1.])
     """
+    if older:
+        return older_form("sub", sub, (input, other, *older), "alpha", out)
     if alpha == 1 and type(alpha) is int:
         return apply(SUB, (input, other), out=out)
     return apply(SUB_SCALED, (input, other), {"alpha": _multiplier("sub", input, other, alpha)}, out=out)
@@ -291,43 +296,15 @@ FMOD_NUMBER = renamed(FMOD, "FmodBackward0", ("other",))
 _ROUNDED_DIVISION = {"trunc": DIV_TRUNC, "floor": DIV_FLOOR}
 
 
-def _division_samples() -> list[Sample]:
-    """Operands of both signs, away from zero divisors, and the special values of floating division."""
-    signed = T(values=[5.0, -5.0, 3.0, -3.0, 0.0, -7.5])
-    whole = T((6,), "int64", values=[5, -5, 7, -7, 0, 3])
-    inf, nan = float("inf"), float("nan")
-    return [
-        *binary(low=0.5, high=4.0),
-        Sample([signed, T(values=[3.0, 3.0, -3.0, -3.0, 2.0, -2.0])]),
-        Sample([signed, -2.0]),
-        Sample([whole, T((6,), "int64", values=[3, 3, -3, -3, 5, -5])]),
-        Sample([whole, -3]),
-        Sample([whole, -3.0]),
-        Sample([T(values=[1.0, -1.0, 0.0, inf, -inf, nan]), 0.0], grads=False),
-        Sample([T(values=[1.0, -1.0, 0.0, inf, -inf, nan]), inf], grads=False),
-        Sample([T(values=[inf, 5.0, -5.0]), T(values=[3.0, -inf, inf])], grads=False),
-        Sample([T((2, 3)), T((4,), low=0.5)], raises=True),
-    ]
-
-
-def _whole_samples() -> list[Sample]:
-    return [
-        *[each for each in _division_samples() if "bool" not in repr(each)],
-        Sample([T((3,), "int64"), 0], raises=True),
-        Sample([T((2,), "int64"), T((2,), "int64", values=[1, 0])], raises=True),
-        Sample([T((3,), "bool"), T((3,), "bool")], raises=True),
-    ]
-
-
 @public(
     DIV,
     inplace=True,
     samples=lambda: [
-        *_division_samples(),
+        *divisions(),
         *[
             Sample(each.args, {"rounding_mode": mode}, each.grads, raises=each.raises)
             for mode in ("trunc", "floor")
-            for each in _whole_samples()
+            for each in whole_divisions()
         ],
         Sample([T((3,), "int64"), 0]),
         Sample([T((3,), "bool"), T((3,), "bool")]),
@@ -357,7 +334,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 divide = alias("divide", div)
 
 
-@public(DIV, inplace=True, samples=lambda: _division_samples())
+@public(DIV, inplace=True, samples=lambda: divisions())
 def true_divide(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input / other``.
 
@@ -368,7 +345,7 @@ def true_divide(input: Any, other: Any, *, out: Any = None) -> Any:
     return apply(DIV, (input, other), out=out)
 
 
-@public(FLOOR_DIVIDE, inplace=True, samples=lambda: _whole_samples())
+@public(FLOOR_DIVIDE, inplace=True, samples=lambda: whole_divisions())
 def floor_divide(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input / other`` rounded down; not differentiable, as in PyTorch.
 
@@ -379,7 +356,7 @@ def floor_divide(input: Any, other: Any, *, out: Any = None) -> Any:
     return apply(FLOOR_DIVIDE, (input, other), out=out)
 
 
-@public(REMAINDER, inplace=True, samples=lambda: [*_whole_samples(), Sample([7, T((3,), low=0.5)])])
+@public(REMAINDER, inplace=True, samples=lambda: [*whole_divisions(), Sample([7, T((3,), low=0.5)])])
 def remainder(input: Any, other: Any, *, out: Any = None) -> Any:
     """What floor division leaves over; it has the sign of `other`.
 
@@ -393,7 +370,7 @@ def remainder(input: Any, other: Any, *, out: Any = None) -> Any:
     return apply(op, (input, other), out=out)
 
 
-@public(FMOD, inplace=True, samples=lambda: _whole_samples())
+@public(FMOD, inplace=True, samples=lambda: whole_divisions())
 def fmod(input: Tensor, other: Any, *, out: Any = None) -> Any:
     """What truncated division leaves over, C's ``fmod``; it has the sign of `input`.
 

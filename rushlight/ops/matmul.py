@@ -14,7 +14,7 @@ import numpy as np
 
 from rushlight.dtype import F16
 from rushlight.ops.arguments import require_tensor
-from rushlight.ops.define import TITLES, Op, apply, write_out
+from rushlight.ops.define import TITLES, Op, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.shapes import broadcast_batch
@@ -301,6 +301,15 @@ def _linear_samples() -> list[Sample]:
         Sample([T((2, 5, 3)), T((4, 3))]),
         Sample([T((0, 3)), T((4, 3)), T((4,))]),
     ]
+    spread: list[tuple[int, ...]] = [(1,), (), (2, 4), (2, 1), (1, 4)]
+    found += [Sample([T((2, 3)), T((4, 3)), T(bias)]) for bias in spread]
+    refused: list[tuple[int, ...]] = [(3,), (3, 4), (1, 2, 4)]
+    found += [Sample([T((2, 3)), T((4, 3)), T(bias)], raises=True) for bias in refused]
+    spread = [(1,), (), (5, 4), (2, 5, 4), (1, 4)]
+    found += [Sample([T((2, 5, 3)), T((4, 3)), T(bias)]) for bias in spread]
+    found.append(Sample([T((3,)), T((4, 3)), T((1,))]))
+    found.append(Sample([T((3,)), T((3,)), T(())]))
+    found += [Sample([T((3,)), T((3,)), T(bias)], raises=True) for bias in ((1,), (2, 4))]
     return [*found, Sample([T((3,)), T((4, 3))]), Sample([T((2, 3)), T((1, 3)), T((1,))])]
 
 
@@ -316,17 +325,21 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
         return write_out(out, linear(input, weight, bias))
     if input.__class__ is not Tensor:
         require_tensor("linear", "input", 1, input)
+    if bias is not None and not isinstance(bias, Tensor):
+        require_tensor("linear", "bias", 3, bias)
     if weight._array.ndim == 1:
+        if bias is not None and (input._array.ndim == 2 or _is_line(bias)):
+            raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
         result = matmul(input, weight)
-        return result if bias is None else result + bias
+        return result if bias is None else _plus(result, bias)
     array, matrix = input._array, weight._array
     if array.ndim != 2:
         if bias is None:
             return matmul(input, weight.t())
         if array.ndim == 0:
             raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
-        if not array.flags.c_contiguous:
-            return matmul(input, weight.t()) + bias
+        if not array.flags.c_contiguous or not _is_line(bias):
+            return _plus(matmul(input, weight.t()), bias)
         flat = linear(input.reshape(math.prod(array.shape[:-1]), array.shape[-1]), weight, bias)
         return flat.view(*array.shape[:-1], matrix.shape[0])
     if bias is None:
@@ -339,13 +352,24 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
     if bias is None:
         return gemm(input, weight, False, True)
     if bias._array.shape != (matrix.shape[0],):
-        expected, got = [array.shape[0], matrix.shape[0]], list(bias._array.shape)
-        raise RuntimeError(
-            f"The expanded size of the tensor ({expected[1]}) must match the existing size "
-            f"({got[-1] if got else 1}) at "
-            f"non-singleton dimension 1.  Target sizes: {expected}.  Tensor sizes: {got}"
-        )
+        spread = bias.expand(array.shape[0], matrix.shape[0])
+        return labelled(gemm(input, weight, False, True) + spread, LINEAR.node_name)
     return apply(LINEAR, (input, weight, bias))
+
+
+def _is_line(bias: Tensor) -> bool:
+    """Whether PyTorch adds this bias to a matrix; others are added to the result as it is."""
+    return bias._array.ndim == 1 or sum(n != 1 for n in bias._array.shape) == 1
+
+
+def _plus(result: Tensor, bias: Tensor) -> Tensor:
+    """A product and a bias that may be broadcast, but not make more of it."""
+    whole = np.broadcast_shapes(result._array.shape, bias._array.shape)
+    if whole != result._array.shape:
+        raise RuntimeError(
+            f"output with shape {list(result._array.shape)} doesn't match the broadcast shape {list(whole)}"
+        )
+    return result + bias
 
 
 def regrouping(node_name: str) -> Op:

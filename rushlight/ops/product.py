@@ -98,6 +98,6 @@ def prod(
     params = {
         "dim": dims_of(dim, array.ndim, "prod"),
         "keepdim": keepdim,
-        "dtype": accumulate_type("prod", dtype, array),
+        "dtype": accumulate_type("prod", dtype, array, out),
     }
     return apply(PROD_ALL if dim is None else PROD, (input,), params, out)

@@ -18,7 +18,7 @@ from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import F16, I64, from_numpy
 from rushlight.ops.arguments import int_varargs, numpy_names, pytorch_names, require_tensor
 from rushlight.ops.create import numpy_type
-from rushlight.ops.define import TITLES, apply, write_out
+from rushlight.ops.define import C_NAMES, TITLES, apply, write_out
 from rushlight.ops.dims import check_keepdim, count_of, dims_of, expandable, kept_shape
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.samples import Named, Sample, T
@@ -136,10 +136,19 @@ SUM_ALL = primitive("sum", "fold", _sum, _SUM_RULE)
 SUM = primitive("sum", "fold", _sum, _SUM_RULE, node_name="SumBackward1")
 
 
-def accumulate_type(name: str, dtype: Any, array: np.ndarray) -> np.dtype:
-    """The type a sum or product of `array` has: its own, int64 for whole numbers and bools, or as asked."""
+def accumulate_type(name: str, dtype: Any, array: np.ndarray, out: Any = None) -> np.dtype:
+    """The type a sum or product of `array` has: its own, int64 for whole numbers and bools, or as asked, by
+    `dtype` or by the tensor it is written to.
+    """
+    target = out.dtype if isinstance(out, Tensor) else None
     if dtype is not None:
-        return numpy_type(name, dtype)
+        asked = numpy_type(name, dtype)
+        if target is not None and target.numpy != asked:
+            have, want = C_NAMES[target.name], C_NAMES[asked.name]
+            raise RuntimeError(f"Expected out tensor to have dtype {want}, but got {have} instead")
+        return asked
+    if target is not None:
+        return target.numpy
     return array.dtype if array.dtype.kind == "f" else I64
 
 
@@ -176,7 +185,7 @@ def sum(
     params = {
         "dim": dims_of(dim, array.ndim, "sum"),
         "keepdim": keepdim,
-        "dtype": accumulate_type("sum", dtype, array),
+        "dtype": accumulate_type("sum", dtype, array, out),
     }
     return apply(SUM_ALL if dim is None and not keepdim else SUM, (input,), params, out)
 

@@ -186,3 +186,32 @@ def binary(
         Sample([T((2, 3), "int64", low=low and max(int(low), 1), high=high), number]) for number in numbers
     ]
     return found
+
+
+def divisions() -> list[Sample]:
+    """Operands of both signs, away from zero divisors, and the special values of floating division."""
+    signed = T(values=[5.0, -5.0, 3.0, -3.0, 0.0, -7.5])
+    whole = T((6,), "int64", values=[5, -5, 7, -7, 0, 3])
+    inf, nan = float("inf"), float("nan")
+    return [
+        *binary(low=0.5, high=4.0),
+        Sample([signed, T(values=[3.0, 3.0, -3.0, -3.0, 2.0, -2.0])]),
+        Sample([signed, -2.0]),
+        Sample([whole, T((6,), "int64", values=[3, 3, -3, -3, 5, -5])]),
+        Sample([whole, -3]),
+        Sample([whole, -3.0]),
+        Sample([T(values=[1.0, -1.0, 0.0, inf, -inf, nan]), 0.0], grads=False),
+        Sample([T(values=[1.0, -1.0, 0.0, inf, -inf, nan]), inf], grads=False),
+        Sample([T(values=[inf, 5.0, -5.0]), T(values=[3.0, -inf, inf])], grads=False),
+        Sample([T((2, 3)), T((4,), low=0.5)], raises=True),
+    ]
+
+
+def whole_divisions() -> list[Sample]:
+    """Those of divisions that round: no bools, and no whole numbers divided by zero."""
+    return [
+        *[each for each in divisions() if "bool" not in repr(each)],
+        Sample([T((3,), "int64"), 0], raises=True),
+        Sample([T((2,), "int64"), T((2,), "int64", values=[1, 0])], raises=True),
+        Sample([T((3,), "bool"), T((3,), "bool")], raises=True),
+    ]

@@ -44,7 +44,7 @@ def _params(name: str, input: Any, dim: Any, dtype: Any, out: Any) -> dict[str, 
     require_tensor(name, "input", 1, input)
     array = input._array
     if out is not INPLACE:
-        return {"dim": line_of(name, dim, array.ndim), "dtype": accumulate_type(name, dtype, array)}
+        return {"dim": line_of(name, dim, array.ndim), "dtype": accumulate_type(name, dtype, array, out)}
     if array.dtype.kind == "b":
         raise NotImplementedError(f"\"{name}_out_cpu\" not implemented for 'Bool'")
     if dtype is not None and numpy_type(name, dtype) != array.dtype:

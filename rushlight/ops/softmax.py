@@ -128,11 +128,16 @@ def _line(name: str, input: Any, dim: Any) -> Line:
     if type(dim) is not int and (isinstance(dim, bool) or not hasattr(dim, "__index__")):
         raise TypeError(f"{name}(): argument 'dim' (position 2) must be int, not {type(dim).__name__}")
     place = normal_dim(dim.__index__(), array.ndim)
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" and array.size:
         kernel = f"{name}_lastdim" if place >= array.ndim - 1 else name
         title = TITLES[from_numpy(array.dtype).name]
         raise NotImplementedError(f"\"{kernel}_kernel_impl\" not implemented for '{title}'")
     return place if array.ndim else ()
+
+
+def _is_nothing(input: Tensor) -> bool:
+    """Whether there are no whole numbers to look at, which `_line` lets pass and PyTorch keeps."""
+    return input._array.dtype.kind != "f"
 
 
 def implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
@@ -150,6 +155,7 @@ def _samples() -> list[Sample]:
     found = [Sample([T((3, 4)), 1]), Sample([T((3, 4)), 0]), Sample([T((2, 3, 4)), 1]), Sample([T(()), 0])]
     found += [Sample([T((0, 3)), 1]), Sample([T((0, 3)), 0]), Sample([T((3, 0)), 1])]
     found += [Sample([T((3, 4), low=-90, high=90), -1]), Sample([T((3, 4), layout="transposed"), 1])]
+    found += [Sample([T((0, 3), kind), 1], out=False) for kind in ("int64", "bool")]
     found += [Sample([T((2, 3), "float64"), 1]), Sample([T((2, 3), "float16"), 1])]
     found += [Sample([T((2, 3), "int64"), 1], {"dtype": Named("float32")}, out=False)]
     found += [Sample([T((2, 3)), 1], {"dtype": Named("float64")}, out=False)]
@@ -170,7 +176,8 @@ def softmax(input: Tensor, dim: int, dtype: Any = None, *, out: Any = None) -> T
     """
     if dtype is not None:
         input = input.to(dtype)
-    return _run_softmax((input,), {"dim": _line("softmax", input, dim)}, out)
+    line = _line("softmax", input, dim)
+    return input.clone() if _is_nothing(input) else _run_softmax((input,), {"dim": line}, out)
 
 
 @public(LOG_SOFTMAX, samples=_samples)
@@ -184,7 +191,8 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None, *, out: Any = None) 
     """
     if dtype is not None:
         input = input.to(dtype)
-    return _run_log_softmax((input,), {"dim": _line("log_softmax", input, dim)}, out)
+    line = _line("log_softmax", input, dim)
+    return input.clone() if _is_nothing(input) else _run_log_softmax((input,), {"dim": line}, out)
 
 
 # -- logsumexp -----------------------------------------------------------------------------------------------

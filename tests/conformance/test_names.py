@@ -25,9 +25,6 @@ EXCEPTIONS = {
         for place in ("", "Tensor")
         for name in ("addmm", "baddbmm", "bmm", "mm")
     },
-    **{
-        (place, name, "Scalar"): DEPRECATED for place in ("", "Tensor") for name in ("add", "sub", "subtract")
-    },
     ("", "rsub", "Scalar"): DEPRECATED,
     **{
         (place, name, ""): OVERLOADED
@@ -35,7 +32,6 @@ EXCEPTIONS = {
         for name in ("dsplit", "hsplit", "vsplit", "tensor_split", "max", "min", "scatter")
     },
     ("Tensor", "split", ""): OVERLOADED,
-    ("", "arange", "default"): OVERLOADED,
     ("", "repeat_interleave", "Tensor"): OVERLOADED,
     ("", "einsum", ""): "takes operands in two ways, and so any number of arguments",
     ("", "result_type", ""): "numbers are accepted by position",
