@@ -28,8 +28,11 @@ def element_strides(array: np.ndarray) -> tuple[int, ...]:
     """Strides counted in elements, with PyTorch's row-major values for dimensions NumPy leaves open."""
     size, shape = array.itemsize, array.shape
     strides = [stride // size for stride in array.strides]
+    unsaid = array.size == 0 and not any(strides)  # NumPy does not lay out new empty arrays
     for dim in range(len(shape) - 1, -1, -1):
-        if strides[dim] == 0 and shape[dim] == 1:
+        if unsaid:
+            strides[dim] = max(shape[dim + 1], 1) * strides[dim + 1] if dim + 1 < len(shape) else 1
+        elif strides[dim] == 0 and shape[dim] == 1:
             strides[dim] = shape[dim + 1] * strides[dim + 1] if dim + 1 < len(shape) else 1
     return tuple(strides)
 

@@ -17,6 +17,7 @@ from rushlight.autograd.mode import RECORDING, reading, state
 from rushlight.dtype import ALL, BOOL_NUMPY, I64, bool_, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
 from rushlight.ops.create import check_options, numpy_type
+from rushlight.ops.operands import C_NAMES
 from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import Tensor, new_tensor
 
@@ -367,12 +368,21 @@ def new_tensor_method(
     return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 
-def legacy_new(args: tuple[Any, ...], kind: DType) -> np.ndarray:
-    """The array behind ``Tensor(2, 3)`` (a shape) or ``Tensor([1, 2])`` (data), in type `kind`."""
+def legacy_new(args: tuple[Any, ...], kind: DType, strict: bool = False) -> np.ndarray:
+    """The array behind ``Tensor(2, 3)`` (a shape) or ``Tensor([1, 2])`` (data), in type `kind`; if `strict`,
+    a tensor must have that type already.
+    """
     if not args:
         return np.empty(0, kind.numpy)
     first = args[0]
     if len(args) == 1 and isinstance(first, Tensor):
+        if strict and first.dtype is not kind:
+            options = [
+                f"TensorOptions(dtype={name}, device=cpu, layout=Strided, requires_grad=false (default), "
+                "pinned_memory=false (default), memory_format=(nullopt))"
+                for name in (C_NAMES[kind.name], C_NAMES[first.dtype.name])
+            ]
+            raise TypeError(f"expected {options[0]} (got {options[1]})")
         return first._array
     if len(args) == 1 and _is_sequence(first) and not isinstance(first, np.generic):
         from rushlight.size import Size
@@ -396,7 +406,7 @@ class _LegacyMeta(type):
 
 def _legacy(name: str, kind: DType) -> Any:
     def __new__(cls: Any, *args: Any) -> Tensor:
-        return new_tensor(legacy_new(args, kind))
+        return new_tensor(legacy_new(args, kind, strict=True))
 
     doc = f"Old constructor: a {kind.name} tensor of a shape given as numbers, or of given data."
     return _LegacyMeta(

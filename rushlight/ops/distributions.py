@@ -177,7 +177,7 @@ def _choose(input: np.ndarray, *, count: int, replacement: bool, generator: Gene
         # Exponential times with these rates: the categories whose times come first are the sample.
         times = draws.narrow(draws.exponential(generator, input.size), input.dtype)
         speed = _stepped(np.divide, weights, np.atleast_2d(in_memory_order(times, input)))
-        chosen = np.argsort(-speed, axis=1, kind="stable")[:, :count]
+        chosen = np.argsort(-speed, axis=1, kind="stable")[:, :count].copy()
     return chosen if input.ndim == 2 else chosen[0]
 
 

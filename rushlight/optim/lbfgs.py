@@ -16,6 +16,9 @@ from rushlight.optim.common import add_, check_learning_rate
 from rushlight.optim.optimizer import Optimizer, Params
 from rushlight.tensor import Tensor
 
+# What PyTorch adds to the state at the end of a step, in its order.
+_ENTRIES = ("al", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss")
+
 
 class LBFGS(Optimizer):
     """Steps along ``-H grad``, where ``H`` approximates the inverse Hessian.
@@ -83,8 +86,14 @@ class LBFGS(Optimizer):
         Returns:
             What ``closure`` returned first.
         """
+        state = self.state[self.param_groups[0]["params"][0]]
+        before = list(state) or ["func_evals", "n_iter"]
         with no_grad():
-            return self._minimize(enable_grad()(closure))
+            loss = self._minimize(enable_grad()(closure))
+        ordered = {name: state[name] for name in (*before, *_ENTRIES) if name in state}
+        state.clear()
+        state.update(ordered)
+        return loss
 
     def _minimize(self, closure: Callable[[], Any]) -> Any:
         group = self.param_groups[0]

@@ -104,6 +104,49 @@ SCRIPTS = {
         torch.add(x, x, x)
         torch.add(x, 2, x, x)
         """,
+    "old constructors take no tensors of other types": """
+        torch.LongTensor(torch.tensor([1.5]))
+        torch.FloatTensor(torch.tensor([1]))
+        torch.LongTensor(torch.tensor([1]))
+        torch.Tensor(torch.tensor([1]))
+        """,
+    "the type of SoftMarginLoss": """
+        loss = torch.nn.SoftMarginLoss()
+        for a in (torch.half, torch.float, torch.double):
+            for b in (torch.half, torch.float, torch.double, torch.long):
+                note(loss(torch.ones(2, dtype=a), torch.ones(2, dtype=b)).dtype)
+        loss(torch.ones(2).long(), torch.ones(2))
+        loss(torch.ones(2).long(), torch.ones(2).long())
+        """,
+    "strides of empty tensors": """
+        torch.tensor([]).stride()
+        torch.zeros(0, 3).stride(), torch.zeros(3, 0).stride(), torch.zeros(2, 0, 3).stride()
+        torch.zeros(0, 3).exp().stride()
+        torch.zeros(3, 4)[:0].stride(), torch.zeros(3, 4)[:, :0].stride()
+        torch.arange(3)[torch.arange(3) > 5].stride()
+        torch.multinomial(torch.ones(2, 3), 2).stride()
+        """,
+    "the node of EmbeddingBag": """
+        for mode in ("mean", "sum", "max"):
+            note(torch.nn.EmbeddingBag(5, 3, mode=mode)(torch.tensor([[0, 1]])).grad_fn.name())
+        """,
+    "the state of LBFGS": """
+        def state_after(steps):
+            p = torch.nn.Parameter(torch.ones(2))
+            optimizer = torch.optim.LBFGS([p], max_iter=steps)
+            def closure():
+                optimizer.zero_grad()
+                loss = (p**4).sum()
+                loss.backward()
+                return loss
+            found = []
+            for _ in range(3):
+                optimizer.step(closure)
+                found.append(list(optimizer.state_dict()["state"][0]))
+            return found
+        state_after(3)
+        state_after(1)
+        """,
 }
 
 

@@ -12,10 +12,13 @@ import warnings
 from rushlight.autograd import no_grad
 from rushlight.dtype import int64
 from rushlight.ops.compare import ne
+from rushlight.ops.define import labelled
 from rushlight.ops.lookup import bucketize
 from rushlight.ops.lookup import embedding as look_up
 from rushlight.ops.ranges import arange
 from rushlight.tensor import Tensor
+
+_NODE = "EmbeddingBagBackward0"
 
 
 def embedding(
@@ -99,10 +102,10 @@ def embedding_bag(
     counted = ne(input, padding)
     count = rows.new_zeros(len(starts)).index_add(0, bag, counted.to(rows.dtype)).unsqueeze(1)
     if mode == "max":
-        return _largest(rows, bag, starts, counted).masked_fill(count == 0, 0)
+        return labelled(_largest(rows, bag, starts, counted).masked_fill(count == 0, 0), _NODE)
     rows = rows.masked_fill(~counted.unsqueeze(1), 0)
     total = rows.new_zeros(len(starts), weight.shape[1]).index_add(0, bag, rows)
-    return total / count.clamp(min=1) if mode == "mean" else total
+    return labelled(total / count.clamp(min=1) if mode == "mean" else total, _NODE)
 
 
 def _largest(rows: Tensor, bag: Tensor, starts: Tensor, counted: Tensor) -> Tensor:

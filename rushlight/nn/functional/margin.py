@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rushlight.dtype import get_default_dtype, result_type
 from rushlight.nn.functional.reduction import REDUCTIONS, entered, legacy_reduction, pair_samples
-from rushlight.ops.define import labelled
+from rushlight.ops.define import TITLES, labelled
 from rushlight.ops.pointwise_loss import SOFT_MARGIN, reduced
 from rushlight.ops.reduce import sum as sum_of
 from rushlight.ops.samples import Sample, T
@@ -168,6 +169,14 @@ def soft_margin_loss(
             "The function 'soft_margin_loss' is not differentiable with respect to argument 'target'. This "
             "input cannot have requires_grad True."
         )
+    if not input.is_floating_point():
+        common = result_type(input, target)
+        have = TITLES[(common if common.is_floating_point else get_default_dtype()).name]
+        raise RuntimeError(
+            f"result type {have} can't be cast to the desired output type {TITLES[input.dtype.name]}"
+        )
+    if target.is_floating_point() and target.dtype is not input.dtype:
+        target = target.to(input.dtype)  # the input's type is that of the result
     return SOFT_MARGIN(input, target, reduction)
 
 
