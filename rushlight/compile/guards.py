@@ -74,6 +74,8 @@ class Guards:
         self._items: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._read: list[tuple[Tensor, np.ndarray]] = []
         self._shown: list[tuple[Any, bytes]] = []
+        self._orders: list[tuple[Mapping[Any, Any], tuple[Any, ...]]] = []
+        self._kinds: list[tuple[Any, type]] = []
         self._sets: list[tuple[Collection[Any], frozenset[Any]]] = []
         self._slots: list[tuple[Any, str, Any]] = []
         self._zeros: list[tuple[dict[str, Any], str, tuple[bool, ...]]] = []
@@ -126,6 +128,18 @@ class Guards:
         if table and ("items", id(table)) not in self._seen:
             self._seen.add(("items", id(table)))
             self._items.append((table, tuple(table), tuple(table.values())))
+
+    def watch_order(self, table: Mapping[Any, Any]) -> None:
+        """In which order a dictionary has its keys."""
+        if len(table) > 1 and ("order", id(table)) not in self._seen:
+            self._seen.add(("order", id(table)))
+            self._orders.append((table, tuple(table)))
+
+    def watch_members(self, module: Any) -> None:
+        """The parameters, buffers and modules of a module, and that they are in these tables."""
+        for name in ("_parameters", "_buffers", "_modules"):
+            self.watch_all(module.__dict__[name])
+        self.watch_order(module.__dict__["_modules"])  # in which a Sequential calls them
 
     def watch_hooks(self, table: dict[Any, Any]) -> None:
         """A table of hooks, nearly always an empty one."""
@@ -186,12 +200,15 @@ class Guards:
 
     def watch_module(self, module: Any) -> None:
         """What a module's forward depends on."""
-        own = module.__dict__
-        for name in ("_parameters", "_buffers", "_modules"):
-            self.watch_all(own[name])
+        own, kind = module.__dict__, type(module)
+        if ("kind", id(module)) not in self._seen:
+            self._seen.add(("kind", id(module)))
+            self._kinds.append((module, kind))
+        self.watch_members(module)
+        self.watch_class(kind, "forward")
         for name in ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"):
             self.watch_hooks(own[name])
-        names = names_of_methods(type(module))
+        names = names_of_methods(kind)
         for name, value in own.items():
             if name in names and is_plain(value):
                 self.watch(own, name)
@@ -363,6 +380,8 @@ class Guards:
         for place, (owner, attribute, value) in enumerate(self._slots):
             now = f"getattr({name(owner)}, {name(attribute)}, missing)"
             terms.append(self._is_still(written, now, value, ("slot", place)))
+        terms += [f"{name(owner)}.__class__ is {name(kind)}" for owner, kind in self._kinds]
+        terms += [f"all(map(is_, {name(table)}, {name(keys)}))" for table, keys in self._orders]
         terms += self._not_zeroed(written)
         terms += [f"{name(each)} == {name(elements)}" for each, elements in self._sets]
         if self._read or self._shown:
@@ -405,6 +424,12 @@ class Guards:
         for container, members in self._sets:
             if container != members:
                 return f"an element of {self._called(container)} was replaced"
+        for table, keys in self._orders:
+            if not all(map(is_, table, keys)):
+                return f"the order of {self._called(table)} changed"
+        for owner, kind in self._kinds:
+            if owner.__class__ is not kind:
+                return f"a module is a {type(owner).__name__} and no longer a {kind.__name__}"
         for table, keys, values in self._items:
             if not (all(map(is_, table, keys)) and all(map(is_, table.values(), values))):
                 return f"an element of {self._called(table)} was replaced"

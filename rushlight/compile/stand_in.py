@@ -147,7 +147,7 @@ def signature(args: tuple[Any, ...], kwargs: dict[str, Any], captures: bool = Tr
     parameters = found.parameters if captures else None
     key = tuple([_describe(each, found.tensors, parameters) for each in args])
     if kwargs:
-        named = ((name, _describe(kwargs[name], found.tensors, parameters)) for name in sorted(kwargs))
+        named = ((name, _describe(kwargs[name], found.tensors, parameters)) for name in kwargs)
         key = (*key, *named)
     return found._replace(key=key)
 

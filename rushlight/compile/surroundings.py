@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.function import Function
 from rushlight.compile.guards import FEW_ELEMENTS, PLAIN, Guards
 from rushlight.compile.names import function_behind, globals_in, names_in, names_of_methods, texts_of
 from rushlight.nn.module import Module
@@ -38,6 +39,12 @@ LONGEST = 1024
 
 # Code that names one of these may reach attributes by texts.
 _BY_TEXT = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
+
+# Methods that lead to what is in a module, at any depth.
+_GOING_THROUGH = frozenset(
+    [f"{kind}{what}" for what in ("parameters", "buffers", "children", "modules") for kind in ("", "named_")]
+)
+_OF_FUNCTIONS = frozenset({"forward", "backward", "setup_context"})  # what `apply` calls
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"rushlight", "numpy", "torch", "jax", "pytest", "_pytest"}
 # Objects that are watched in their own way, or whose changes do not concern a program.
@@ -214,6 +221,8 @@ class Surroundings:
         for each in kind.__mro__:
             if not _of_a_library(each) and each.__module__ in sys.modules:
                 self.namespaces.add(id(vars(sys.modules[each.__module__])))
+        if issubclass(kind, Function):
+            names |= _OF_FUNCTIONS
         for name in (*names, "__call__"):
             stored = _of_the_user(kind, name)
             if stored is not None:
@@ -244,9 +253,13 @@ class Surroundings:
             self.class_attributes(kind, names)
             self.hidden_by(own, kind, names)
             self.not_there_yet(own, kind, names)
-        else:
+        else:  # nothing else may watch what a list of modules or parameters has
+            self.guards.watch_members(module)
             for each in own["_modules"].values():
                 self.value(each, names)
+        if names & _GOING_THROUGH:
+            for each in module.modules():
+                self.guards.watch_members(each)
         for table in (own, own["_parameters"], own["_buffers"], own["_modules"]):
             for name in names & table.keys():
                 if not name.endswith("hooks") and name not in ("_parameters", "_buffers", "_modules"):
@@ -282,6 +295,7 @@ class Surroundings:
             return
         if isinstance(value, dict):
             (self.guards.watch_items if is_long else self.guards.watch_all)(value)
+            self.guards.watch_order(value)
         elif not isinstance(value, tuple):
             self.guards.watch_sequence(value)
         if not is_long:
