@@ -195,6 +195,11 @@ class Tensor(_Attached):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` in place and return the tensor."""
+        if requires_grad is not True and requires_grad is not False:
+            kind = type(requires_grad).__name__
+            raise TypeError(
+                f"requires_grad_(): argument 'requires_grad' (position 1) must be bool, not {kind}"
+            )
         if requires_grad and self._node is not None:
             return self
         if requires_grad and self._array.dtype.kind != "f":
@@ -237,24 +242,9 @@ class Tensor(_Attached):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
-            if not isinstance(value, Tensor):
-                kind = type(value).__name__
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {kind}")
-            if value is self:
-                raise RuntimeError("can't assign Variable as its own grad")
-            if value._array.shape != self._array.shape:
-                raise RuntimeError(
-                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
-                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
-                )
-            if value.dtype is not self.dtype:
-                from rushlight.ops.operands import C_NAMES, TITLES
+            from rushlight.autograd.assigned import check_grad
 
-                given, own = C_NAMES[value.dtype.name], TITLES[self.dtype.name]
-                raise RuntimeError(
-                    f"attempting to assign a gradient with dtype '{given}' to a tensor with grad_dtype "
-                    f"'{own}'. The gradient must have the tensor's type."
-                )
+            check_grad(self, value)
         if state.mode & RECORDING:
             state.recorder.note_grad_set(self)
         self._grad = value
@@ -411,10 +401,18 @@ class Tensor(_Attached):
         raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
 
     def __float__(self) -> float:
-        return float(one_element(self).item())
+        return float(self._scalar())
 
     def __int__(self) -> int:
-        return int(one_element(self).item())
+        return int(self._scalar())
+
+    def _scalar(self) -> Any:
+        """The one element for `float` and `int`, which forget that it was computed: PyTorch says so once."""
+        if self.requires_grad:
+            from rushlight.autograd.assigned import warn_of_scalar
+
+            warn_of_scalar()
+        return one_element(self).item()
 
     def __index__(self) -> int:
         if self._array.size != 1 or self._array.dtype.kind == "f":

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import warnings
 import weakref
 
 import pytest
@@ -183,3 +184,15 @@ def test_anomaly_mode_names_the_line_of_the_forward_call():
         y = x / x  # this very line
         y.sum().backward()
     assert "y = x / x  # this very line" in str(warned[0].message)
+
+
+def test_float_of_what_requires_grad_warns_once():
+    from rushlight.autograd import assigned
+
+    x = torch.ones(1, requires_grad=True)
+    assigned._warned.clear()
+    with pytest.warns(UserWarning, match="Converting a tensor with requires_grad=True to a scalar"):
+        float(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (float(x), int(x), x.item()) == (1.0, 1, 1.0)

@@ -56,6 +56,12 @@ class ModuleConversion:
         >>> torch.nn.Linear(3, 2).to(torch.float64).weight.dtype
         torch.float64
         """
+        if args and isinstance(args[0], DType) and "device" in kwargs:
+            kind = type(kwargs["device"]).__name__
+            raise TypeError(
+                f"to() received an invalid combination of arguments - got (torch.dtype, device={kind}), but "
+                "expected one of: (device, dtype), (dtype) or (tensor)"
+            )
         # A tensor without elements shows what becomes of those with some, and raises where they would.
         dtype = empty(0).to(*args, **kwargs).dtype
         if not dtype.is_floating_point:

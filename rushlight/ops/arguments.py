@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rushlight.ops.define import ArgumentError, argument_names
+from rushlight.ops.operands import type_of
 from rushlight.tensor import Tensor
 
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
@@ -127,9 +128,60 @@ def require_tensor(name: str, argument: str, position: int, value: Any) -> None:
     """Raise PyTorch's TypeError where an argument that must be a tensor is something else."""
     if not isinstance(value, Tensor):
         raise ArgumentError(
-            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
-            f"{type(value).__name__}"
+            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type_of(value)}"
         )
+
+
+def looks_at_tensors(function: Callable[..., Any]) -> bool:
+    """Whether a function looks at its tensor before an op does, which would refuse anything else."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    code = function.__code__
+    if not code.co_argcount or function.__annotations__.get(code.co_varnames[0]) != "Tensor":
+        return False
+    used = set(code.co_names)
+    return used.isdisjoint({"require_tensor", "array_of"}) and ("_array" in used or "apply" not in used)
+
+
+def naming_strangers(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with PyTorch's error where it comes across a list, say, where a tensor belongs.
+
+    It is called as it is: only when something that it was given lacks an attribute, the arguments are looked
+    at. So nothing is spent on tensors, and every function has the sentence.
+    """
+
+    @functools.wraps(function)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except AttributeError as error:
+            refuse_stranger(name, function, args, kwargs, error)
+            raise
+
+    return named
+
+
+def refuse_stranger(
+    name: str,
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    error: AttributeError,
+) -> None:
+    """Raise PyTorch's error about the argument that is no tensor, if that is what `error` is about."""
+    stranger = error.obj
+    if isinstance(stranger, Tensor) or not hasattr(Tensor, error.name or ""):
+        return
+    names = argument_names(function)
+    for place, each in enumerate(args):
+        if each is stranger:
+            if place >= len(names):
+                kind = type_of(each)
+                raise TypeError(f"expected Tensor as element {place - 1} in argument 1, but got {kind}")
+            require_tensor(name, names[place], place + 1, each)
+    for argument, each in kwargs.items():
+        if each is stranger and argument in names:
+            require_tensor(name, argument, names.index(argument) + 1, each)
 
 
 _older_forms_warned_of: set[bool] = set()

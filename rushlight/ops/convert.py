@@ -16,7 +16,7 @@ import numpy as np
 from rushlight.autograd.mode import RECORDING, reading, state
 from rushlight.dtype import ALL, BOOL_NUMPY, I64, bool_, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
-from rushlight.ops.create import check_options, numpy_type
+from rushlight.ops.create import check_options, finish, numpy_type
 from rushlight.ops.operands import C_NAMES
 from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import Tensor, new_tensor
@@ -183,8 +183,8 @@ def tensor(
     tensor([[1., 2.],
             [3., 4.]], dtype=torch.float64)
     """
-    if device is not None or pin_memory:
-        check_options("tensor", None, device, None, pin_memory)
+    if device is not None or pin_memory or (requires_grad is not False and requires_grad is not True):
+        check_options("tensor", None, device, None, pin_memory, requires_grad)
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -198,7 +198,7 @@ def tensor(
     else:
         made = new_tensor(array_from(data, dtype))
     if requires_grad:
-        made.requires_grad = True
+        finish(made, True, None)
     if state.inference:
         made._mark_inference()
     return made
@@ -364,7 +364,7 @@ def new_tensor_method(
     pin_memory: bool = False,
 ) -> Tensor:
     """`tensor` with this tensor's type where none is given."""
-    check_options("new_tensor", layout, device, None, pin_memory)
+    check_options("new_tensor", layout, device, None, pin_memory, requires_grad)
     return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 

@@ -16,7 +16,7 @@ from rushlight import storage
 from rushlight.device import check_device
 from rushlight.dtype import BOOL_NUMPY, I64, from_numpy, get_default_dtype
 from rushlight.dtype import dtype as DType
-from rushlight.ops.define import TABLE, apply, write_out
+from rushlight.ops.define import TABLE, TITLES, apply, write_out
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.samples import Named, Sample, T
 from rushlight.storage import in_memory_order
@@ -80,9 +80,17 @@ def numpy_type(name: str, dtype: Any, default: DType | None = None) -> np.dtype:
 
 
 def check_options(
-    name: str, layout: Any, device: Any, memory_format: Any = None, pin_memory: bool = False
+    name: str,
+    layout: Any,
+    device: Any,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+    requires_grad: bool | None = False,
 ) -> None:
     """Accept what a CPU tensor of ordinary layout may say; refuse the rest by name."""
+    if requires_grad is not False and requires_grad is not True and requires_grad is not None:
+        kind = type(requires_grad).__name__
+        raise TypeError(f"{name}(): argument 'requires_grad' must be bool, not {kind}")
     if device is not None:
         check_device(device)
     if layout is not None and str(layout) != "torch.strided":
@@ -102,6 +110,9 @@ def check_options(
 def finish(made: Tensor, requires_grad: bool, out: Any) -> Tensor:
     """What every creation ends with: ``out=`` and ``requires_grad=``."""
     if out is not None:
+        if made.dtype is not out.dtype:
+            have, want = TITLES[made.dtype.name], TITLES[out.dtype.name]
+            raise RuntimeError(f"dtype {have} does not match dtype of out parameter ({want})")
         made = write_out(out, made)
     if requires_grad:
         if not made.is_floating_point():
@@ -151,7 +162,7 @@ def _filled(name: str, value: int | None, summary: str) -> Callable[..., Tensor]
             size = (given.pop("size"),)
         if given:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(given))}'")
-        check_options(name, layout, device, memory_format, pin_memory)
+        check_options(name, layout, device, memory_format, pin_memory, requires_grad)
         shape = shape_from(name, size)
         kind = numpy_type(name, dtype, None if out is None else out.dtype)
         if value is None:
@@ -212,14 +223,30 @@ def full(
     >>> torch.full((2,), 3)
     tensor([3, 3])
     """
-    check_options("full", layout, device, None, pin_memory)
-    if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()
+    check_options("full", layout, device, None, pin_memory, requires_grad)
+    _check_sequence("full", size)
+    fill_value = _number("full", fill_value)
     if out is not None and dtype is None:
         dtype = out.dtype
     kind = numpy_type("full", dtype, _type_of_numbers(fill_value))
     made = apply(FULL, (), {"shape": shape_from("full", (size,)), "value": fill_value, "dtype": kind})
     return finish(made, requires_grad, out)
+
+
+def _check_sequence(name: str, size: Any) -> None:
+    if not isinstance(size, (tuple, list)):
+        kind = type(size).__name__
+        raise TypeError(f"{name}(): argument 'size' (position 1) must be tuple of ints, not {kind}")
+
+
+def _number(name: str, value: Any) -> Any:
+    """The value to fill with: a number, or a tensor without dimensions."""
+    if isinstance(value, Tensor) and not value._array.ndim:
+        return value.item()
+    if not isinstance(value, (int, float, complex, np.generic)):
+        kind = type(value).__name__
+        raise TypeError(f"{name}(): argument 'fill_value' (position 2) must be Number, not {kind}")
+    return value
 
 
 def _type_of_numbers(*values: Any) -> DType:
@@ -244,7 +271,7 @@ def _like(name: str, base: Callable[..., Tensor], value: int | None, summary: st
         pin_memory: bool = False,
         memory_format: Any = None,
     ) -> Tensor:
-        check_options(name, layout, device, memory_format, pin_memory)
+        check_options(name, layout, device, memory_format, pin_memory, requires_grad)
         if not follows(input, memory_format):
             return base(input._array.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
         kind = numpy_type(name, dtype, input.dtype)
@@ -286,11 +313,11 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor of the shape and type of `input`, filled with one value."""
-    check_options("full_like", layout, device, memory_format, pin_memory)
+    check_options("full_like", layout, device, memory_format, pin_memory, requires_grad)
     if not follows(input, memory_format):
+        fill_value = _number("full_like", fill_value)
         return full(input._array.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
-    if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()
+    fill_value = _number("full_like", fill_value)
     kind = numpy_type("full_like", dtype, input.dtype)
     return finish(apply(FULL_LIKE, (input,), {"value": fill_value, "dtype": kind}), requires_grad, None)
 
@@ -315,7 +342,7 @@ def eye(
     pin_memory: bool = False,
 ) -> Tensor:
     """An n x m matrix with ones on the diagonal."""
-    check_options("eye", layout, device, None, pin_memory)
+    check_options("eye", layout, device, None, pin_memory, requires_grad)
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m if m is not None else n)}")
     kind = numpy_type("eye", type_asked(dtype, out))
@@ -333,7 +360,7 @@ def scalar_tensor(
     pin_memory: bool = False,
 ) -> Tensor:
     """A 0-d tensor of the default type."""
-    check_options("scalar_tensor", layout, device, None, pin_memory)
+    check_options("scalar_tensor", layout, device, None, pin_memory, requires_grad)
     return full((), s, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
 
 
@@ -385,7 +412,9 @@ def new_full(
     pin_memory: bool = False,
 ) -> Tensor:
     """`full` with this tensor's type where none is given."""
-    check_options("new_full", layout, device, None, pin_memory)
+    check_options("new_full", layout, device, None, pin_memory, requires_grad)
+    _check_sequence("new_full", size)
+    fill_value = _number("new_full", fill_value)
     return full(size, fill_value, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from rushlight.ops.define import write_out
 from rushlight.ops.kinds import composite
 from rushlight.ops.matmul import bmm
+from rushlight.ops.operands import type_of
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
@@ -177,6 +178,10 @@ def einsum(*args: Any) -> Tensor:
     else:
         equation = args[0]
         operands = list(args[1]) if len(args) == 2 and isinstance(args[1], (list, tuple)) else list(args[1:])
+    for place, each in enumerate(operands):
+        if not isinstance(each, Tensor):
+            kind = type_of(each)
+            raise TypeError(f"expected Tensor as element {place} in argument 1, but got {kind}")
     terms, result = _parse(equation, operands)
     pairs = [_take_diagonals(term, operand) for term, operand in zip(terms, operands, strict=True)]
     term, value = pairs[0]

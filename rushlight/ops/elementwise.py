@@ -100,6 +100,14 @@ for _op in (SUB, SUB_SCALED, RSUB, RSUB_NUMBER):
     _op.prepare = _refusing_bools(_op.prepare)
 
 
+def _refuse_number(name: str, input: Any, other: Any) -> None:
+    if isinstance(other, Tensor) and isinstance(input, (int, float)):
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got ({type(input).__name__}, Tensor), "
+            "but expected one of: (Tensor input, Tensor other) or (Tensor input, Number other)"
+        )
+
+
 def _multiplier(name: str, input: Any, other: Any, alpha: Any) -> Any:
     """The number that scales the second operand, checked against the type of the result."""
     if type(alpha) is float and isinstance(input, Tensor) and input._array.dtype.kind == "f":
@@ -200,6 +208,7 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Any:
     >>> torch.rsub(torch.tensor([1, 2]), 10)
     tensor([9, 8])
     """
+    _refuse_number("rsub", input, other)
     if alpha != 1 or type(alpha) is not int:
         alpha = _multiplier("rsub", input, other, alpha)
     return apply(RSUB if isinstance(other, Tensor) else RSUB_NUMBER, (input, other), {"alpha": alpha})
@@ -378,6 +387,7 @@ def fmod(input: Tensor, other: Any, *, out: Any = None) -> Any:
     >>> torch.fmod(torch.tensor([-3, 3]), 2)
     tensor([-1,  1])
     """
+    _refuse_number("fmod", input, other)
     return apply(FMOD if isinstance(other, Tensor) else FMOD_NUMBER, (input, other), out=out)
 
 

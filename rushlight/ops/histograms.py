@@ -30,8 +30,11 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often each non-negative int stands in a 1-D tensor, or the sum of its weights."""
     reading("bincount()", input)
     array = input._array
-    if array.ndim != 1 or array.dtype.kind == "f" or (array.size and array.min() < 0):
+    only("iu", "bincount_cpu")(array)
+    if array.ndim != 1 or (array.size and array.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and weights._array.shape != array.shape:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
     counts = np.bincount(array, None if weights is None else weights._array, minlength)
     if not array.size:
         counts = counts.astype(np.int64)
@@ -65,6 +68,8 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     only("fiu", "linspace_cpu")(array)
     only("f", "histogram_cpu")(array)
     low, high = (min, max) if (min, max) != (0, 0) or not array.size else (array.min(), array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise RuntimeError(f"torch.histc: range of [{low:g}, {high:g}] is not finite")
     if low == high:
         low, high = low - 1, high + 1
     counts, _ = np.histogram(array, bins, (low, high))

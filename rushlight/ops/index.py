@@ -52,8 +52,10 @@ class Parts:
         dim = made = 0
         for item in known:
             if item is Ellipsis:
-                self.window += [WHOLE] * free
-                dim, made, free = dim + free, made + free, 0
+                self.window += [WHOLE] * (len(shape) - dim if dim + free > len(shape) else free)
+                dim, made = dim + free, made + free
+            elif dim > len(shape) - _dims_taken(item):
+                raise _beyond(item, dim, made, shape)
             elif item is None or item is True or item is False:
                 self.window.append(None)
                 self.op = NEW_DIMENSION
@@ -75,6 +77,17 @@ class Parts:
                 taken = _dims_taken(item)
                 self.window += [WHOLE] * taken
                 dim, made = dim + taken, made + taken
+
+
+def _beyond(item: Any, dim: int, made: int, shape: tuple[int, ...]) -> IndexError:
+    """The error for what stands behind several ellipses: each counts as all dimensions that are left."""
+    if isinstance(item, int) and not isinstance(item, bool):
+        return IndexError(f"index {item} is out of bounds for dimension {dim} with size 0")
+    if isinstance(item, Tensor):
+        return IndexError(f"too many indices for tensor of dimension {len(shape)} (got {dim + 1})")
+    extra = 1 if item is None else 0
+    low, high = -len(shape) - extra, len(shape) - 1 + extra
+    return IndexError(f"Dimension out of range (expected to be in range of [{low}, {high}], but got {made})")
 
 
 def _known(item: Any) -> Any:

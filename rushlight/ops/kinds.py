@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.ops.arguments import require_tensor
+from rushlight.ops.arguments import looks_at_tensors, naming_strangers, require_tensor
 from rushlight.ops.define import (
     DEFAULT,
     INPLACE,
@@ -297,6 +297,8 @@ def public(
         own_name = name or function.__name__
         if own_name in TABLE:
             raise ValueError(f"the op table already has {own_name}")
+        if not (op is not None and op.returns_view) and looks_at_tensors(function):
+            function = naming_strangers(function.__name__, function)
         entry = Entry(own_name, function, op=op, samples=samples, method=method, torch_name=torch_name)
         if inplace:
             entry.inplace = _derive_inplace(own_name, function)

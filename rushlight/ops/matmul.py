@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import F16
+from rushlight.dtype import BOOL_NUMPY, F16
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import TITLES, Op, apply, labelled, write_out
 from rushlight.ops.kinds import composite, primitive, public
@@ -40,6 +40,10 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``a @ b``; float16 in float32, rounded once."""
     if a.dtype is F16:
         return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(F16)
+    if a.dtype is BOOL_NUMPY and a.size and b.size:
+        kernels = {(2, 2): "addmm_impl_cpu_", (2, 1): "addmv_impl_cpu", (1, 1): "dot"}
+        kernel = kernels.get((a.ndim, b.ndim), "bmm")
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
     if a.ndim > 2 or b.ndim > 2:
         return np.matmul(a, b)
     if a.ndim == 2 and b.ndim == 2 and a.shape[0] * b.shape[1] > _LARGE and a.flags.forc and b.flags.forc:
@@ -229,17 +233,15 @@ DOT = primitive(
 )
 def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
     """The inner product of two vectors."""
+    require_tensor("dot", "input", 1, input)
     require_tensor("dot", "tensor", 2, tensor)
     if input._array.ndim != 1 or tensor._array.ndim != 1:
         raise RuntimeError(
             f"1D tensors expected, but got {input._array.ndim}D and {tensor._array.ndim}D tensors"
         )
     if input._array.dtype != tensor._array.dtype:
-        one, two = _TYPE_NAMES[input.dtype.name], _TYPE_NAMES[tensor.dtype.name]
-        raise RuntimeError(
-            f"dot : expected both vectors to have same dtype, but found {one.capitalize()} and "
-            f"{two.capitalize()}"
-        )
+        one, two = TITLES[input.dtype.name], TITLES[tensor.dtype.name]
+        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {one} and {two}")
     if input._array.shape != tensor._array.shape:
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{input._array.shape[0]}] and src "
@@ -259,8 +261,9 @@ def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
 )
 def outer(input: Tensor, vec2: Tensor, *, out: Any = None) -> Tensor:
     """The outer product of two vectors."""
-    if input._array.ndim != 1 or vec2._array.ndim != 1:
-        raise RuntimeError(f"outer: Expected 1-D argument self, but got {input._array.ndim}-D")
+    for argument, each in (("self", input), ("vec2", vec2)):
+        if each._array.ndim != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {argument}, but got {each._array.ndim}-D")
     result = input.unsqueeze(1) * vec2
     return result if out is None else write_out(out, result)
 
@@ -415,6 +418,8 @@ def matmul(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     >>> torch.matmul(torch.ones(2, 3), torch.ones(3)).shape
     torch.Size([2])
     """
+    if not isinstance(input, Tensor):
+        require_tensor("matmul", "input", 1, input)
     require_tensor("matmul", "other", 2, other)
     try:
         a, b = input._array.ndim, other._array.ndim

@@ -53,7 +53,7 @@ def empty_strided(
     >>> torch.empty_strided((2, 3), (1, 2)).stride()
     (1, 2)
     """
-    check_options("empty_strided", layout, device, None, pin_memory)
+    check_options("empty_strided", layout, device, None, pin_memory, requires_grad)
     shape, strides = shape_from("empty_strided", (size,)), int_tuple("empty_strided", "stride", (stride,))
     if len(shape) != len(strides):
         raise RuntimeError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.dtype import F16, get_default_dtype
-from rushlight.ops.arguments import numpy_names
+from rushlight.ops.arguments import numpy_names, require_tensor
 from rushlight.ops.define import INPLACE, apply, labelled, write_out
 from rushlight.ops.dims import dims_of
 from rushlight.ops.kinds import composite, primitive, public
@@ -137,6 +137,8 @@ def norm(
 @composite(samples=lambda: [Sample([T((3, 4)), T((3, 4))]), Sample([T((3, 4)), T((4,)), 1])])
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
+    require_tensor("dist", "input", 1, input)
+    require_tensor("dist", "other", 2, other)
     return labelled(vector_norm(input - other, p), "DistBackward0")
 
 

@@ -63,6 +63,20 @@ ArgumentError.__name__ = ArgumentError.__qualname__ = "TypeError"
 ArgumentError.__module__ = "builtins"
 
 
+_HEAP_TYPE = 1 << 9  # of a class that Python code defined; others tell their module too
+
+
+def type_of(value: Any) -> str:
+    """The type of a value as PyTorch's errors name it: ``list``, ``numpy.ndarray``.
+
+    >>> type_of([1]), type_of(np.ones(1))
+    ('list', 'numpy.ndarray')
+    """
+    kind = type(value)
+    told = kind.__flags__ & _HEAP_TYPE or kind.__module__ == "builtins"
+    return kind.__name__ if told else f"{kind.__module__}.{kind.__name__}"
+
+
 def operand_of(op: Op, inputs: Sequence[Any], index: int) -> Any:
     """The ndarray of a tensor, a Python number as it is; ArgumentError for anything else."""
     value = inputs[index]
@@ -74,7 +88,7 @@ def operand_of(op: Op, inputs: Sequence[Any], index: int) -> Any:
         return value.item()
     name = op.input_names[0] if op.variadic else op.input_names[index]
     raise ArgumentError(
-        f"{op.name}(): argument '{name}' (position {index + 1}) must be Tensor, not {type(value).__name__}"
+        f"{op.name}(): argument '{name}' (position {index + 1}) must be Tensor, not {type_of(value)}"
     )
 
 

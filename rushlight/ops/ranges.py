@@ -92,7 +92,7 @@ def arange(
     >>> torch.arange(1, 2.5, 0.5)
     tensor([1.0000, 1.5000, 2.0000])
     """
-    check_options("arange", layout, device, None, pin_memory)
+    check_options("arange", layout, device, None, pin_memory, requires_grad)
     start, end, step = _numbers(*_bounds(numbers, {"start": start, "end": end, "step": step}))
     length = _range_length(start, end, step)
     kind = numpy_type("arange", type_asked(dtype, out), _whole_or_default(start, end, step))
@@ -166,6 +166,10 @@ def range(
 
 
 def _spaced(start: Any, end: Any, steps: Any, base: float | None, dtype: Any, name: str) -> Tensor:
+    given = [start, end, steps] + ([] if base is None else [base])
+    if not hasattr(steps, "__index__") or any(isinstance(each, str) for each in given):
+        kinds = ", ".join(type(each).__name__ for each in given)
+        raise TypeError(f"{name}() received an invalid combination of arguments - got ({kinds})")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     start, end = _numbers(start, end)
@@ -202,7 +206,7 @@ def linspace(
     >>> torch.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    check_options("linspace", layout, device, None, pin_memory)
+    check_options("linspace", layout, device, None, pin_memory, requires_grad)
     return finish(_spaced(start, end, steps, None, type_asked(dtype, out), "linspace"), requires_grad, out)
 
 
@@ -221,5 +225,5 @@ def logspace(
     pin_memory: bool = False,
 ) -> Tensor:
     """`steps` numbers from ``base**start`` to ``base**end``, evenly spaced in the exponent."""
-    check_options("logspace", layout, device, None, pin_memory)
+    check_options("logspace", layout, device, None, pin_memory, requires_grad)
     return finish(_spaced(start, end, steps, base, type_asked(dtype, out), "logspace"), requires_grad, out)

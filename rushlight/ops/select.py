@@ -95,6 +95,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Any =
     require_tensor("where", "condition", 1, condition)
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
+    if out is not None:  # PyTorch's numbers have no such form
+        require_tensor("where", "input", 2, input)
+        require_tensor("where", "other", 3, other)
     return apply(WHERE, (condition, input, other), out=out)
 
 

@@ -403,6 +403,10 @@ def unique(
     """
     reading("unique()", input)
     place = None if dim is None else normal_dim(dim, input._array.ndim)
+    if place is not None and any(n == 0 for i, n in enumerate(input._array.shape) if i != place):
+        raise RuntimeError(
+            "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+        )
     values, inverse, counts = np.unique(
         input._array, return_inverse=True, return_counts=True, axis=place, equal_nan=False
     )

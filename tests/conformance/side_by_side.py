@@ -33,6 +33,7 @@ def _use_up_warnings():
         warnings.simplefilter("ignore")
         for library in (torch, rushlight):
             (library.ones(1, requires_grad=True) ** 2).backward(create_graph=True)
+            float(library.ones(1, requires_grad=True))
         torch.sparse_coo_tensor([[0]], [1.0])
 
 

@@ -167,3 +167,72 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         for name in (tmp_path / "no" / "a.pt", "no/such/a.pt"):
             with pytest.raises(RuntimeError, match=r"Parent directory .*(no|such) does not exist\.$"):
                 library.save(library.ones(1), name)
+
+
+ARGUMENTS = [
+    "torch.full(2, 3)",
+    "torch.full((2,), torch.tensor([3]))",
+    "torch.full((2,), 'a')",
+    "torch.full((2,), None)",
+    "torch.full_like(x, 'a')",
+    "x.new_full(2, 3)",
+    "torch.linspace(3, 10, 5.0)",
+    "torch.linspace('a', 3, 2)",
+    "torch.ones(2, 3, dtype=torch.int, out=torch.empty(2, 3))",
+    "torch.arange(3, dtype=torch.int, out=torch.empty(3))",
+    "torch.eye(2, dtype=torch.int, out=torch.empty(2, 2))",
+    "torch.ones(2, requires_grad='a')",
+    "torch.tensor([1.0], requires_grad=1)",
+    "torch.tensor([1, 2], requires_grad=True)",
+    "torch.zeros_like(x, requires_grad=1)",
+    "x.requires_grad_(1)",
+    "torch.dist(x, 2.5)",
+    "torch.dist(2.0, x)",
+    "torch.fmod(7, x)",
+    "torch.rsub(0, x)",
+    "(x > 0) @ (x > 0)",
+    "torch.eye(2).bool() @ torch.eye(2).bool()",
+    "torch.eye(2).bool() @ (x > 0)",
+    "torch.bincount(i > 0)",
+    "torch.bincount(x)",
+    "torch.bincount(i, weights=x[:1])",
+    "torch.histc(torch.tensor([1.0, float('inf')]))",
+    "torch.zeros(0, 3).unique(dim=1)",
+    "torch.nn.Linear(2, 1).to(torch.float64, device='cpu')",
+    "torch.where(x > 0, 1.0, 2.0, out=torch.empty(2))",
+    "torch.where(x > 0, x, 2.0, out=torch.empty(2))",
+    "F.nll_loss(torch.zeros(2, 3, dtype=torch.int), i)",
+    "F.nll_loss(torch.zeros(2, 3, 4, dtype=torch.bool), torch.zeros(2, 4).long())",
+    "torch.ones(3, 4)[..., ..., 0]",
+    "torch.ones(3, 4)[..., ..., :-1]",
+    "torch.ones(3, 4)[..., ..., None]",
+    "torch.ones(3, 4)[..., ..., [0]]",
+    "torch.outer(x, torch.ones(2, 3))",
+    "i @ x",
+]
+STRANGERS = [
+    *(f"torch.{name}([1, 2])" for name in ("sort", "zeros_like", "ones_like", "empty_like", "median", "det")),
+    "torch.topk([1, 2], 1)",
+    "torch.outer([1], [2])",
+    "torch.full_like([1], 2)",
+    "torch.matmul(np.ones((2, 2)), torch.ones(2, 2))",
+    "torch.dot([1], [2])",
+    "torch.einsum('i,i', [1], [2])",
+    "torch.kthvalue([1, 2], 1)",
+    "torch.trace([1])",
+    "torch.addmm([1], x, x)",
+    "F.layer_norm('a', (3,))",
+    "x.copy_(np.ones(2))",
+]
+
+
+@pytest.mark.parametrize("expression", [*ARGUMENTS, *STRANGERS])
+def test_arguments(expression: str) -> None:
+    assert_refused_alike(expression)
+
+
+def test_several_ellipses_that_stand_for_nothing() -> None:
+    for index in ("..., ...", "0, ..., ...", "..., 0, ...", "..., None, ...", "..., [0], ..."):
+        expression = f"torch.ones(3, 4)[{index}]"
+        ours, theirs = outcome(rushlight, expression), outcome(torch, expression)
+        assert ours.tolist() == theirs.tolist()

@@ -11,6 +11,7 @@ from rushlight.nn.functional.reduction import REDUCTIONS, entered, legacy_reduct
 from rushlight.ops import loss as ops
 from rushlight.ops.arguments import require_tensor
 from rushlight.ops.define import TITLES, labelled
+from rushlight.ops.kinds import only
 from rushlight.ops.samples import Sample, T
 from rushlight.ops.softmax import log_softmax
 from rushlight.tensor import Tensor
@@ -176,6 +177,8 @@ def nll_loss(
     require_tensor("nll_loss", "input", 1, input)
     require_tensor("nll_loss", "target", 2, target)
     batched, classes = _check_target(input, target, weight)
+    flat = batched._array.ndim == 2
+    only("f", "nll_loss_out_frame" if flat else "nll_loss2d_forward_out_frame")(batched._array)
     return _as_given(ops.nll(batched, classes, weight, reduction, ignore_index), input, reduction)
 
 
