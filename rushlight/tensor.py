@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.mode import RECORDING, reading, state
+from rushlight.autograd.mode import GRAD, RECORDING, reading, state
 from rushlight.autograd.node import LEAF_HOOKS, Hooks, Node, RemovableHandle
 from rushlight.device import CPU, device
 from rushlight.dtype import dtype, from_numpy, get_default_dtype
@@ -408,11 +408,12 @@ class Tensor(_Attached):
 
     def _scalar(self) -> Any:
         """The one element for `float` and `int`, which forget that it was computed: PyTorch says so once."""
-        if self.requires_grad:
+        value = one_element(self).item()
+        if state.mode & GRAD and self.requires_grad:
             from rushlight.autograd.assigned import warn_of_scalar
 
             warn_of_scalar()
-        return one_element(self).item()
+        return value
 
     def __index__(self) -> int:
         if self._array.size != 1 or self._array.dtype.kind == "f":

@@ -196,3 +196,7 @@ def test_float_of_what_requires_grad_warns_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (float(x), int(x), x.item()) == (1.0, 1, 1.0)
+    assigned._warned.clear()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("error")
+        float(x)

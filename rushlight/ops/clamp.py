@@ -112,6 +112,12 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Any = None) -
     require_tensor("clamp", "input", 1, input)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, str) or isinstance(max, str):
+        kinds = ", ".join(type(each).__name__ for each in (min, max) if each is not None)
+        raise TypeError(
+            f"clamp() received an invalid combination of arguments - got ({kinds}), but expected one of: "
+            "(Tensor min, Tensor max) or (Number min, Number max)"
+        )
     tensors = isinstance(min, Tensor) or isinstance(max, Tensor)
     if max is None:
         return apply(CLAMP_ONLY_MIN_TENSOR if tensors else CLAMP_ONLY_MIN, (input, min), out=out)

@@ -7,6 +7,7 @@ refused, not wrapped.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -65,8 +66,6 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
         return _cast(data, kind.numpy)
     if isinstance(data, np.generic):
         return _cast(data, (dtype or from_numpy(data.dtype)).numpy)
-    if isinstance(data, str):
-        raise TypeError("new(): invalid data type 'str'")
     shape, elements = _flatten(data) if not isinstance(data, (int, float)) else ((), [data])
     if elements and isinstance(data, _SEQUENCES) and isinstance(data[0], np.ndarray):
         warnings.warn(
@@ -75,7 +74,13 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
             "single numpy.ndarray with numpy.array() before converting to a tensor.",
             stacklevel=4,
         )
-    inferred = _infer(elements)
+    if elements and shape and isinstance(elements[0], str):
+        raise ValueError("too many dimensions 'str'")
+    try:
+        inferred = _infer(elements)
+    except RuntimeError:
+        _refuse_element(elements, dtype)
+        raise
     kind = dtype or inferred
     values = [
         _number(each, kind) if isinstance(each, (Tensor, np.generic, np.ndarray)) else each
@@ -84,7 +89,7 @@ def array_from(data: Any, dtype: DType | None) -> np.ndarray:
     if kind.category == 1 and not inferred.is_floating_point:
         _check_range(values, kind)
     elif kind.category == 1:
-        values = [int(each) for each in values]
+        values = [_whole(each, kind) for each in values]
     return _cast(values, kind.numpy).reshape(shape)
 
 
@@ -98,6 +103,30 @@ def _number(value: Tensor | np.generic | np.ndarray, kind: DType) -> Any:
         elif hint or value.is_floating_point():
             raise TypeError(f"only integer tensors of a single element can be converted to an index{hint}")
     return value.item()
+
+
+def _whole(value: Any, kind: DType) -> int:
+    """A number without its fraction, for a type of whole numbers that must hold it."""
+    limits = np.iinfo(kind.numpy)
+    if not (math.isfinite(value) and limits.min <= int(value) <= limits.max):
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
+    return int(value)
+
+
+def _refuse_element(elements: list[Any], dtype: DType | None) -> None:
+    """TypeError for a list among numbers, or for what cannot be converted to the type asked for."""
+    for each in elements:
+        if isinstance(each, (bool, int, float, np.generic, Tensor)):
+            continue
+        if dtype is not None or _is_sequence(each):
+            floating = isinstance(elements[0], float) if dtype is None else dtype.is_floating_point
+            name = type(each).__name__
+            raise TypeError(
+                f"must be real number, not {name}"
+                if floating
+                else f"'{name}' object cannot be interpreted as an integer"
+            )
+        return
 
 
 def _cast(values: Any, kind: np.dtype) -> np.ndarray:
@@ -143,8 +172,8 @@ def _type_of_element(value: Any) -> DType:
         return from_numpy(value.dtype)
     if isinstance(value, float):
         return get_default_dtype()
-    if isinstance(value, str):
-        raise TypeError("new(): invalid data type 'str'")
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(value).__name__}'")
     if isinstance(value, complex):
         raise NotImplementedError(
             "complex numbers are not supported: keep real and imaginary parts as two tensors"

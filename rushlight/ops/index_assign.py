@@ -307,4 +307,9 @@ def _needs_view(self: Tensor, value: Any) -> bool:
     return isinstance(value, Tensor) and np.may_share_memory(array, value._array)
 
 
-METHODS: dict[str, Any] = {"__setitem__": setitem}
+def delitem(self: Tensor, index: Any) -> None:
+    """``del x[index]``, which there is not."""
+    raise TypeError("Tensor does not support deleting items")
+
+
+METHODS: dict[str, Any] = {"__setitem__": setitem, "__delitem__": delitem}

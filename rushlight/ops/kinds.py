@@ -297,7 +297,9 @@ def public(
         own_name = name or function.__name__
         if own_name in TABLE:
             raise ValueError(f"the op table already has {own_name}")
-        if not (op is not None and op.returns_view) and looks_at_tensors(function):
+        view = op is not None and op.returns_view
+        only_method = torch_name is not None and torch_name.startswith("Tensor.")
+        if not view and not only_method and looks_at_tensors(function):
             function = naming_strangers(function.__name__, function)
         entry = Entry(own_name, function, op=op, samples=samples, method=method, torch_name=torch_name)
         if inplace:

@@ -15,7 +15,7 @@ import numpy as np
 
 from rushlight.dtype import BOOL_NUMPY, result_type_of
 from rushlight.ops.arguments import require_tensor
-from rushlight.ops.define import C_NAMES, TITLES, ArgumentError, apply, convert_operand
+from rushlight.ops.define import C_NAMES, INPLACE, TITLES, ArgumentError, apply, convert_operand
 from rushlight.ops.elementwise import UNDIFFERENTIABLE, no_derivative
 from rushlight.ops.kinds import elementwise, elementwise_op, public, renamed
 from rushlight.ops.samples import Sample, T, binary, unary
@@ -189,6 +189,12 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any, *, out: Any = None) -> 
                 f"{value._array.ndim} dimension(s)."
             )
         return apply(MASKED_FILL, (input, mask, value), out=out)
+    if value is None or isinstance(value, (str, list, tuple)):
+        name, kind = "masked_fill" + "_" * (out is INPLACE), type(value).__name__
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got (Tensor, {kind}), but expected one "
+            "of: (Tensor mask, Tensor value) or (Tensor mask, Number value)"
+        )
     return apply(MASKED_FILL_NUMBER, (input, mask, value), out=out)
 
 

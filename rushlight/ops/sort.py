@@ -270,9 +270,9 @@ MODE = primitive(
 @numpy_names
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The most frequent element along `dim` (the smallest of several) and the last place it stands."""
-    return _mode_type(
-        apply(MODE, (input,), {"dim": normal_dim(dim, input._array.ndim), "keepdim": keepdim}, out)
-    )
+    place = normal_dim(dim, input._array.ndim)
+    check_not_empty("mode", input, place)
+    return _mode_type(apply(MODE, (input,), {"dim": place, "keepdim": keepdim}, out))
 
 
 def _quantile(

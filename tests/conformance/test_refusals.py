@@ -210,6 +210,29 @@ ARGUMENTS = [
     "torch.outer(x, torch.ones(2, 3))",
     "i @ x",
 ]
+ARGUMENTS += [
+    *(f"torch.tensor({data})" for data in ("['a', 'b']", "[['a']]", "'a'", "[1, 'a']", "b'ab'", "[b'ab']")),
+    *(
+        f"torch.tensor({data})"
+        for data in ("[1, [2]]", "[1.0, [2]]", "[1, (2,)]", "[None]", "[1, None]", "[{}]")
+    ),
+    *(f"torch.tensor([None], dtype=torch.{kind})" for kind in ("float", "long")),
+    "torch.Tensor([None])",
+    "torch.LongTensor([float('nan')])",
+    "torch.tensor([float('nan')], dtype=torch.long)",
+    "torch.tensor([float('inf')], dtype=torch.int)",
+    "torch.tensor([1.5, 1e30], dtype=torch.int)",
+    "torch.tensor([300.0], dtype=torch.uint8)",
+    "torch.tensor([-1.0], dtype=torch.uint8)",
+    "torch.zeros(0, 3).mode(0)",
+    "x.clamp(0, 'a')",
+    "x.masked_fill(x > 0, 'a')",
+    "x.masked_fill_(x > 0, None)",
+    "x.__delitem__(0)",
+    "torch.nn.Embedding(3, 2, max_norm=1)(x)",
+    "torch.nn.BatchNorm1d(3)(torch.ones(4, 3).int())",
+    "F.batch_norm(torch.ones(4, 3).long(), None, None, training=True)",
+]
 STRANGERS = [
     *(f"torch.{name}([1, 2])" for name in ("sort", "zeros_like", "ones_like", "empty_like", "median", "det")),
     "torch.topk([1, 2], 1)",

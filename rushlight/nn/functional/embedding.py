@@ -10,8 +10,9 @@ from __future__ import annotations
 import warnings
 
 from rushlight.autograd import no_grad
-from rushlight.dtype import int64
+from rushlight.dtype import int32, int64
 from rushlight.ops.compare import ne
+from rushlight.ops.copies import tensor_type
 from rushlight.ops.define import labelled
 from rushlight.ops.lookup import bucketize
 from rushlight.ops.lookup import embedding as look_up
@@ -157,6 +158,11 @@ def _check_weights(input: Tensor, weight: Tensor, per_sample_weights: Tensor | N
 
 def _shorten_rows(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
     """Shorten in place the rows that are looked up and longer than `max_norm`."""
+    if input.dtype not in (int32, int64):
+        raise RuntimeError(
+            "Expected tensor for argument #2 'indices' to have one of the following scalar types: Long, Int; "
+            f"but got {tensor_type(input)} instead (while checking arguments for embedding_renorm_)"
+        )
     with no_grad():
         rows = input.unique()
         found = weight[rows]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from rushlight.autograd import no_grad
 from rushlight.dtype import finfo, float16, float32
 from rushlight.ops.define import labelled
-from rushlight.ops.kinds import composite
+from rushlight.ops.kinds import composite, only
 from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
@@ -164,6 +164,7 @@ def batch_norm(
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     _check_channels(channels, 1, **given)
+    only("f", "batch_norm")(input._array)
     _check_same_dtype(input, weight, bias)
 
     if input.numel() == 0:
