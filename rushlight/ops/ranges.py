@@ -93,7 +93,11 @@ def arange(
     tensor([1.0000, 1.5000, 2.0000])
     """
     check_options("arange", layout, device, None, pin_memory, requires_grad)
-    start, end, step = _numbers(*_bounds(numbers, {"start": start, "end": end, "step": step}))
+    if len(numbers) == 1 and start is end is step is None:
+        start, end, step = 0, numbers[0], 1
+    else:
+        start, end, step = _bounds(numbers, {"start": start, "end": end, "step": step})
+    start, end, step = _numbers(start, end, step)
     length = _range_length(start, end, step)
     kind = numpy_type("arange", type_asked(dtype, out), _whole_or_default(start, end, step))
     made = apply(ARANGE, (), {"start": start, "step": step, "length": length, "dtype": kind})
