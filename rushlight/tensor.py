@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rushlight.autograd.assigned import check_grad, warn_of_scalar
 from rushlight.autograd.mode import GRAD, RECORDING, reading, state
 from rushlight.autograd.node import LEAF_HOOKS, Hooks, Node, RemovableHandle
 from rushlight.device import CPU, device
@@ -242,8 +243,6 @@ class Tensor(_Attached):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
-            from rushlight.autograd.assigned import check_grad
-
             check_grad(self, value)
         if state.mode & RECORDING:
             state.recorder.note_grad_set(self)
@@ -410,8 +409,6 @@ class Tensor(_Attached):
         """The one element for `float` and `int`, which forget that it was computed: PyTorch says so once."""
         value = one_element(self).item()
         if state.mode & GRAD and self.requires_grad:
-            from rushlight.autograd.assigned import warn_of_scalar
-
             warn_of_scalar()
         return value
 

@@ -187,16 +187,18 @@ def test_anomaly_mode_names_the_line_of_the_forward_call():
 
 
 def test_float_of_what_requires_grad_warns_once():
-    from rushlight.autograd import assigned
+    from rushlight.once import forget
 
     x = torch.ones(1, requires_grad=True)
-    assigned._warned.clear()
+    forget("scalar")
     with pytest.warns(UserWarning, match="Converting a tensor with requires_grad=True to a scalar"):
         float(x)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (float(x), int(x), x.item()) == (1.0, 1, 1.0)
-    assigned._warned.clear()
+    forget("scalar")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("error")
+        float(x)
+    with pytest.warns(UserWarning, match="Converting a tensor"):  # and no test after this one is warned
         float(x)

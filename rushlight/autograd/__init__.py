@@ -27,6 +27,7 @@ from rushlight.autograd.mode import (
     set_grad_enabled,
     state,
 )
+from rushlight.once import warn_once
 from rushlight.tensor import Tensor, new_tensor
 
 if TYPE_CHECKING:  # at run time these are imported when first asked for
@@ -82,8 +83,6 @@ __all__ = [
     "set_grad_enabled",
     "variable",
 ]
-
-_warned_of_cycle = False
 
 
 def _as_tuple(given: Any) -> tuple[Any, ...]:
@@ -235,11 +234,8 @@ def backward(
 
 def _warn_of_cycle() -> None:
     """Say once in a process what ``backward(create_graph=True)`` leaves behind."""
-    global _warned_of_cycle
-    if _warned_of_cycle:
-        return
-    _warned_of_cycle = True
-    warnings.warn(
+    warn_once(
+        "cycle",
         "Using backward() with create_graph=True will create a reference cycle between the parameter and "
         "its gradient "
         "which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid "

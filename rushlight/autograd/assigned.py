@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
+
+from rushlight.once import warn_once
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
-
-_warned: set[str] = set()
 
 
 def check_grad(tensor: Tensor, value: Any) -> None:
@@ -37,10 +36,9 @@ def check_grad(tensor: Tensor, value: Any) -> None:
 
 def warn_of_scalar() -> None:
     """Say, once in a process, that a number does not remember how it was computed."""
-    if "scalar" not in _warned:
-        _warned.add("scalar")
-        warnings.warn(
-            "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
-            "Consider using tensor.detach() first.",
-            stacklevel=4,
-        )
+    warn_once(
+        "scalar",
+        "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
+        "Consider using tensor.detach() first.",
+        stacklevel=4,
+    )

@@ -24,7 +24,7 @@ import numpy as np
 
 from rushlight.compile import cache
 from rushlight.compile.llvm import object_code, target
-from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
+from rushlight.compile.program import SINGLE, TEMPORARY, Buffer, Call, Program, Window
 from rushlight.dtype import dtype, get_default_dtype
 from rushlight.ops.require import Complaint
 from rushlight.random import Generator
@@ -35,10 +35,6 @@ SOURCES = ("compile", "ops", "dtype.py")
 
 # Functions of the code that bring large matrices into panels and back (see `layout`), if it has any.
 INTO_PANELS, FROM_PANELS = "into_panels", "from_panels"
-
-# What code may be wanted for: a step at a time, or many in one call. Each is compiled when it is first asked
-# for, for most programs are run in one way only. Where both have the same loops they are not told apart.
-SINGLE, MANY = "single", "many"
 
 
 @dataclass

@@ -91,9 +91,10 @@ class Function:
         """The address of a thread's own copy, given that of the first."""
         if buffer.copies == 1:
             return pointer
-        made = self.name()
-        self.lines += own_copy(made, pointer, buffer)
-        return made
+        alone = self.op(f"icmp ule i64 %threads, {buffer.copies}")
+        copy = self.op(f"select i1 {alone}, i64 %thread, i64 0")
+        far = self.op(f"mul i64 {copy}, {buffer.nbytes // buffer.copies}")
+        return self.op(f"getelementptr i8, ptr {pointer}, i64 {far}")
 
     def share(self, call: Callable[[str, str], str], units: int, place: int) -> None:
         """Have threads do a group's units, of which `call` does those from a first one up to a last: each its
@@ -214,14 +215,3 @@ class Function:
     def text(self) -> str:
         """The whole function."""
         return "\n".join([*self.lines, "}"])
-
-
-def own_copy(made: str, pointer: str, buffer: Buffer) -> list[str]:
-    """The lines by which the register `made` is the address of a thread's copy, given that of the first."""
-    name = made[1:]
-    return [
-        f"  %alone.{name} = icmp ule i64 %threads, {buffer.copies}",
-        f"  %copy.{name} = select i1 %alone.{name}, i64 %thread, i64 0",
-        f"  %far.{name} = mul i64 %copy.{name}, {buffer.nbytes // buffer.copies}",
-        f"  {made} = getelementptr i8, ptr {pointer}, i64 %far.{name}",
-    ]

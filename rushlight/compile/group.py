@@ -135,7 +135,7 @@ class Fusion:
         self.reads: dict[int, list[Touch]] = {}
         self.writes: dict[int, list[Touch]] = {}
         self.barrier: Group | None = None
-        self.lasting: set[int] = set()  # buffers that last and were written, by number
+        self.lasting: set[int] = set()  # buffers that last and were written since the last check, by number
         self.since_opaque: list[Group] = []
 
     def add(self, work: Work) -> None:
@@ -148,10 +148,9 @@ class Fusion:
         if isinstance(work, Check):
             for number in self.lasting:  # what was changed before stays changed if it fails
                 needed.update((each.group.number, each.group) for each in self.writes[number])
-        elif self.barrier is not None and written:
-            needed[self.barrier.number] = (
-                self.barrier
-            )  # what is changed later must not join what comes before
+            self.lasting.clear()  # the next check comes after this one
+        elif self.barrier is not None and written:  # which must not join what comes before
+            needed[self.barrier.number] = self.barrier
         if isinstance(work, Statement) and not work.is_alone:
             home = self._home(work, own.domain, found, needed)
             if home is not None:

@@ -165,13 +165,13 @@ class Lowering:
         store = over(out, domain)
         if not store.is_injective(domain):
             raise NotLowered("its result overlaps itself")
+        reads = [over(each, domain) for each in loads]
         if call.op.refused is not None:
             bad = call.op.refused(symbols, *operands)
             # what no element decides was found to be right when it was recorded
             if isinstance(bad, Expr) and any(node.op == "load" for node in in_order([bad])):
-                reads = tuple(over(each, domain) for each in loads)
-                self.lowered.work.append(Check(domain, reads, bad, call))
-        self.add(domain, [over(each, domain) for each in loads], value, store, call)
+                self.lowered.work.append(Check(domain, tuple(reads), bad, call))
+        self.add(domain, reads, value, store, call)
 
 
 def operands_of(call: Call) -> tuple[Symbols, list[Window], list[Any]]:
@@ -412,10 +412,10 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "mm": _mm,
     "mv": _vector_product,
     "nll_loss": nll,
-    "require": _require,
     "nll_loss_backward": nll_backward,
     "one_hot": places.one_hot,
     "prod": folds.fold,
+    "require": _require,
     "roll": places.roll,
     "scatter_add": picks.scatter_add,
     "slice_backward": picks.slice_backward,

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from rushlight import storage
-from rushlight.compile.built import FROM_PANELS, INTO_PANELS, MANY, SINGLE, Built, built
+from rushlight.compile.built import FROM_PANELS, INTO_PANELS, Built, built
 from rushlight.compile.crew import HelpedCalls, on_threads
 from rushlight.compile.entry import ROOM, entry
 from rushlight.compile.function import ERROR
 from rushlight.compile.llvm import Code
 from rushlight.compile.pace import Pace
 from rushlight.compile.places import ALIGNMENT
-from rushlight.compile.program import ARGUMENT, STATE, Buffer, Call, Program, Window, look
+from rushlight.compile.program import ARGUMENT, MANY, SINGLE, STATE, Buffer, Call, Program, Window, look
 from rushlight.compile.replay import bind, flat, run_call
 from rushlight.compile.simplify import without_repeats
 from rushlight.storage import address
@@ -71,8 +71,6 @@ class Native:
         self.segments = [each if isinstance(each, str) else self._calls[each] for each in segments]
         self.pace = Pace(self.built.is_split)
         self._call: Callable[..., int] = self._first_call if self.built.has_entry else self._run_segments
-        if way == SINGLE and self.built.has_entry:
-            self._call = self._entry()
 
     def _code_for(self, way: str) -> Loaded:
         """The code for one of the ways, compiled now if it was not wanted before."""
@@ -102,10 +100,9 @@ class Native:
     @functools.cached_property
     def steps(self) -> list[tuple[Any, Any]]:
         """A single step in parts: functions of the code, and calls for NumPy."""
-        code, at = self._code_for(SINGLE).code, self.table.ctypes.data
-        sync = self._code_for(SINGLE).sync_at
+        single, table = self._code_for(SINGLE), self.table.ctypes.data
         return [
-            (functools.partial(code.function(each, *_STEP), at, 0, 1, sync), None)
+            (functools.partial(single.code.function(each, *_STEP), table, 0, 1, single.sync_at), None)
             if isinstance(each, str)
             else (None, bind(each, self.memory))
             for each in self.segments

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.built import SINGLE
+from rushlight.compile.program import SINGLE
 from rushlight.compile.recording import Recording
 from rushlight.compile.stand_in import rebuilt, with_values
 from rushlight.data import collate

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.built import MANY, SINGLE
 from rushlight.compile.crossing import Crossing, GroupCall, crossing_of
 from rushlight.compile.crossing_columns import ColumnPlan, columns_of
 from rushlight.compile.denormals import Fading
@@ -28,7 +27,7 @@ from rushlight.compile.many import STEP_OF_MANY, panel_functions, run_function
 from rushlight.compile.many_crossing import Calls, crossing_functions
 from rushlight.compile.panels import USUAL, Arrangement, arranged
 from rushlight.compile.products import prepare
-from rushlight.compile.program import TEMPORARY, Buffer, Call, Program, Window
+from rushlight.compile.program import MANY, SINGLE, TEMPORARY, Buffer, Call, Program, Window
 from rushlight.compile.schedule import (
     HELP,
     WORTH_HELP,
@@ -194,7 +193,7 @@ class Plan:
             else:  # whose loops go row by row
                 self.arrangement = arranged(self)
         is_apart = self.runs_many and (self.crossing is not None or not self.arrangement.is_usual())
-        if not is_apart or way == SINGLE or self.arrangement.is_usual():
+        if way == SINGLE or self.arrangement.is_usual():
             self.runs.append(SINGLE)
         if self.runs_many and (not is_apart or way == MANY):
             self.runs.append(MANY)

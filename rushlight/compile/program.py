@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 ARGUMENT, STATE, TEMPORARY = "argument", "state", "temporary"
 
+# How a program may be run: a step at a time, or many in one call. Code for each is compiled when it is first
+# asked for, for most programs are run in one way only; where both have the same loops it is for both.
+SINGLE, MANY = "single", "many"
+
 
 class Buffer:
     """A stretch of memory.

@@ -17,7 +17,7 @@ import numpy as np
 
 from rushlight.compile.differentiable import Differentiable
 from rushlight.compile.left import GivenLeaf, LeftGrad, LeftGrads, owner_of_grad
-from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Program, Window
+from rushlight.compile.program import ARGUMENT, MANY, SINGLE, STATE, TEMPORARY, Buffer, Program, Window
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.replay import Replay
 from rushlight.compile.results import Results
@@ -54,7 +54,6 @@ def executor_for(program: Program, backend: str, live: Sequence[Buffer] = (), ma
     one by one where that is asked for or where LLVM is missing.
     """
     if backend != "replay":
-        from rushlight.compile.built import MANY, SINGLE
         from rushlight.compile.native import Native
 
         try:

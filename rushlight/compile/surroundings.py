@@ -293,8 +293,10 @@ class Surroundings:
         if isinstance(value, (set, frozenset)):
             self.guards.watch_set(value)
             return
-        if isinstance(value, dict):
-            (self.guards.watch_items if is_long else self.guards.watch_all)(value)
+        if isinstance(value, dict) and is_long:
+            self.guards.watch_items(value)
+        elif isinstance(value, dict):
+            self.guards.watch_all(value)
             self.guards.watch_order(value)
         elif not isinstance(value, tuple):
             self.guards.watch_sequence(value)

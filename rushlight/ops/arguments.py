@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rushlight.once import warn_once
 from rushlight.ops.define import ArgumentError, argument_names
 from rushlight.ops.operands import type_of
 from rushlight.tensor import Tensor
@@ -184,9 +184,6 @@ def refuse_stranger(
             require_tensor(name, argument, names.index(argument) + 1, each)
 
 
-_older_forms_warned_of: set[bool] = set()
-
-
 def older_form(name: str, function: Callable[..., Any], given: tuple[Any, ...], scale: str, out: Any) -> Any:
     """Call `function` with the factor before the last tensors, as in ``add(input, alpha, other)``.
 
@@ -201,15 +198,14 @@ def older_form(name: str, function: Callable[..., Any], given: tuple[Any, ...], 
     input, factor, *tensors = given
     if len(given) != takes + 1 or isinstance(factor, Tensor):
         raise TypeError(f"{name}() takes {takes} positional arguments but {len(given)} were given")
-    if not _older_forms_warned_of:
-        _older_forms_warned_of.add(True)
-        others = "Tensor tensor1, Tensor tensor2" if takes == 3 else "Tensor other"
-        warnings.warn(
-            f"This overload of {name} is deprecated:\n\t{name}(Tensor input, Number {scale}, {others}, *, "
-            "Tensor out = None)\nConsider using one of the following signatures instead:\n\t"
-            f"{name}(Tensor input, {others}, *, Number {scale} = 1, Tensor out = None)",
-            stacklevel=3,
-        )
+    others = "Tensor tensor1, Tensor tensor2" if takes == 3 else "Tensor other"
+    warn_once(
+        "older forms",
+        f"This overload of {name} is deprecated:\n\t{name}(Tensor input, Number {scale}, {others}, *, "
+        "Tensor out = None)\nConsider using one of the following signatures instead:\n\t"
+        f"{name}(Tensor input, {others}, *, Number {scale} = 1, Tensor out = None)",
+        stacklevel=3,
+    )
     return function(input, *tensors, out=out, **{scale: factor})
 
 

@@ -109,8 +109,12 @@ def _whole(value: Any, kind: DType) -> int:
     """A number without its fraction, for a type of whole numbers that must hold it."""
     limits = np.iinfo(kind.numpy)
     if not (math.isfinite(value) and limits.min <= int(value) <= limits.max):
-        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
+        raise _overflow(kind)
     return int(value)
+
+
+def _overflow(kind: DType) -> RuntimeError:
+    return RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
 
 
 def _refuse_element(elements: list[Any], dtype: DType | None) -> None:
@@ -193,13 +197,10 @@ def _check_range(values: list[Any], kind: DType) -> None:
         if kind.name == "uint8" and low >= -255 and high <= 255:
             values[:] = [each & 255 for each in values]
             return
-        raise RuntimeError(
-            f"value cannot be converted to type {_C_NAMES.get(kind.name, kind.name)} without overflow"
-        )
+        raise _overflow(kind)
 
 
 FEW = 64  # elements of an array or a captured tensor, which `compile` watches by their values
-_C_NAMES = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32"}
 
 
 def tensor(

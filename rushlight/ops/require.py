@@ -26,9 +26,6 @@ class Complaint:
     def __init__(self, made: Callable[..., Exception]) -> None:
         self.made = made
 
-    def __repr__(self) -> str:
-        return f"<complaint {id(self):#x}>"
-
 
 def _require(*given: np.ndarray, complaint: Complaint) -> np.ndarray:
     holds, *about = given
