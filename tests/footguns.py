@@ -53,8 +53,8 @@ class SpelledOut:
     def note(self, *_: Any) -> None:
         """An op ran."""
 
-    note_inplace = note_module = note_optimizer = note_backward = note_grad = note_grad_set = note
-    note_data = note
+    note_inplace = note_module = note_walked = note_training = note
+    note_optimizer = note_backward = note_grad = note_grad_set = note_data = note
     refuse_read = refuse_stream = window = note
 
     def live_setting(self, group: dict[str, Any], name: str) -> Any:

@@ -68,6 +68,8 @@ class CompiledFunction:
         self.captures = True  # parameters among the arguments, which the step may reach by itself, too
         self._parameters: dict[int, Parameter] = {}
         self.runs_many = False  # at a time: a new program is compiled for that first
+        self.made = 0  # recordings, those that others have pushed out since among them
+        self.unfinished = 0  # runs that made state of an optimizer, so that the next was to be recorded
         self.chunk = 1  # how many steps of `over` take about as long as it may run without a word
         self._warned = False
         self._lock = threading.RLock()
@@ -267,22 +269,29 @@ class CompiledFunction:
 
     def _is_full(self, reason: str) -> bool:
         """Whether there are so many recordings that one more cannot be worth it; says so once."""
-        if sum(1 for _ in self.all_recordings()) < self.limit:
+        if max(self.made, self.unfinished) < self.limit:
             return False
         if not self._warned:
             self._warned = True
             warnings.warn(
                 f"{self.name} has been recorded {self.limit} times, and runs uncompiled where none of the "
                 f"recordings fits. The last call did not fit because "
-                f"{reason or 'its arguments have shapes, types or plain values not seen before'}. Pass what "
+                f"{reason or self._why_unseen()}. Pass what "
                 "changes at every call as a tensor.",
                 stacklevel=3,
             )
         return True
 
+    def _why_unseen(self) -> str:
+        """Why there was no recording at all for a call."""
+        if self.unfinished >= self.limit:
+            return "it makes state of an optimizer at every call: make the optimizer once, outside"
+        return "its arguments have shapes, types or plain values not seen before"
+
     def keep(self, key: Any, made: Recording, reason: str) -> None:
         """Enter a recording, the newest first; `reason` is why the others did not fit."""
         last = self.latest()
+        self.made += 1
         if last is None:
             made.number, made.reason = 1, "there was no program yet"
         else:
@@ -347,7 +356,9 @@ class _Attempt:
         reason = self._why_not()
         if reason:
             self.compiled.refuse(self.key, reason)
-        elif not recorder.made_state():
+        elif recorder.made_state():
+            self.compiled.unfinished += 1
+        else:
             self.compiled.keep(self.key, made, self.unfit)
         made.advance()
         return value

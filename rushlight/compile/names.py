@@ -11,6 +11,8 @@ import functools
 import types
 from typing import Any
 
+from rushlight.nn.module import Module
+
 
 def names_of_methods(kind: type, start: frozenset[str] = frozenset({"forward"})) -> frozenset[str]:
     """These names, and those that the methods of a class mention which are reached through them."""
@@ -31,9 +33,13 @@ def _names_reached(kind: type, start: frozenset[str]) -> set[str]:
         names.add(name)
         for each in kind.__mro__:  # what is overridden may be called by what overrides it
             code = getattr(function_behind(vars(each).get(name)), "__code__", None)
-            if code is not None:
+            if code is not None and code not in _SETTERS:
                 pending |= names_in(code) - names
     return names
+
+
+# They say in which mode a module is to be; which it was does not matter to them.
+_SETTERS = frozenset({Module.train.__code__, Module.eval.__code__})
 
 
 def function_behind(attribute: Any) -> Any:
@@ -45,9 +51,10 @@ def function_behind(attribute: Any) -> Any:
     return attribute.func if isinstance(attribute, functools.cached_property) else attribute
 
 
-def names_in(code: types.CodeType) -> set[str]:
-    """The global and attribute names that a piece of code mentions, functions inside it included; and its
-    texts, marked as such (see `texts_of`).
+@functools.lru_cache(maxsize=1024)
+def names_in(code: types.CodeType) -> frozenset[str]:
+    """The global and attribute names that a piece of code mentions, functions inside it included; its texts,
+    marked as such (see `texts_of`); and `COMPUTED` where it reaches attributes by names that it computes.
     """
     names = set(code.co_names)
     for constant in code.co_consts:
@@ -55,7 +62,46 @@ def names_in(code: types.CodeType) -> set[str]:
             names |= names_in(constant)
         elif isinstance(constant, str) and constant.isidentifier():
             names.add(_TEXT + constant)
-    return names
+    if not names.isdisjoint(_WHOLE) or _computes_names(code):
+        names.add(COMPUTED)
+    return frozenset(names)
+
+
+COMPUTED = "*"  # which is no name
+
+# What gives all attributes of an object, and what gives the one whose name it gets second.
+_WHOLE = frozenset(
+    {"vars", "__dict__", "dir", "attrgetter", "getmembers", "getmembers_static", "__getattribute__"}
+)
+_ASKING = frozenset({"getattr", "hasattr", "getattr_static"})
+
+
+def _computes_names(code: types.CodeType) -> bool:
+    """Whether `getattr` and its like get anything but texts that stand in the code.
+
+    Followed is how many values are on Python's stack: the second argument is what comes second above the
+    function. Whatever is not as simple as a call in one piece counts as computed.
+    """
+    steps = list(dis.get_instructions(code))
+    return any(
+        each.opname == "MATCH_CLASS" or (each.argval in _ASKING and not _gets_a_text(steps[place + 1 :]))
+        for place, each in enumerate(steps)
+    )
+
+
+def _gets_a_text(steps: list[dis.Instruction]) -> bool:
+    """Whether the call that follows has a text of the code as its second argument."""
+    depth, second = 0, ""
+    for each in steps:
+        if each.opcode in dis.hasjrel or each.opcode in dis.hasjabs:
+            return False
+        before = depth
+        depth += dis.stack_effect(each.opcode, each.arg if each.opcode >= dis.HAVE_ARGUMENT else None)
+        if depth < 1 <= before:
+            return "CALL" in each.opname and second == "LOAD_CONST"
+        if depth == 2 and each.opname != "EXTENDED_ARG":
+            second = each.opname
+    return False
 
 
 @functools.lru_cache(maxsize=1024)

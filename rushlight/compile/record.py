@@ -76,6 +76,7 @@ class Recorder:
         self.states: dict[int, Tensor] = {}
         self.modules: dict[int, Any] = {}
         self.optimizers: dict[int, Any] = {}
+        self.modes: list[tuple[dict[str, Any], bool]] = []  # attributes of modules, and whether they trained
         self.generators: dict[int, Any] = {}
         self.live: list[tuple[Buffer, Callable[[], Any]]] = []
         self.after: list[Callable[[], Any]] = []
@@ -129,6 +130,17 @@ class Recorder:
             self.modules[id(module)] = module
             self.guards.watch_module(module)
             self.surroundings.forward(module)
+
+    def note_walked(self, module: Any) -> None:
+        """The step goes through what a module has: modules, parameters, buffers."""
+        self.guards.watch_members(module)
+
+    def note_training(self, module: Any) -> None:
+        """A module is about to be put into training or evaluation mode: what it was before does not matter
+        where nothing has asked for that yet.
+        """
+        if self.guards.leave_out(vars(module), "training"):
+            self.modes.append((vars(module), module.training))
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer's step is about to run."""
@@ -271,7 +283,26 @@ class Recorder:
                     "a value is read in Python that the compiled step itself changes: it would be frozen "
                     f"into the program. {place}"
                 )
+        self._finish_modes()
         self.guards.seal(self._buffers.keys())
+
+    def _finish_modes(self) -> None:
+        """See to it that modules are in the mode afterwards in which the step leaves them. Most of them were
+        in that before, which is then relied on, for calls that have nothing to do afterwards are faster.
+        """
+        changed = []
+        for attributes, before in self.modes:
+            if attributes["training"] is before:
+                self.guards.watch_again(attributes, "training")
+            else:
+                changed.append((attributes, attributes["training"]))
+
+        def put() -> None:
+            for attributes, mode in changed:
+                attributes["training"] = mode
+
+        if changed:
+            self.run_after(put)
 
     def kept_tensors(self) -> list[str]:
         """Where tensors were made that Python still holds after the step, other than gradients and the state
@@ -384,9 +415,15 @@ class Recorder:
 def where() -> str:
     """The line of the user's code that led here."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(("rushlight.", "contextlib")):
+    while frame is not None and _is_inner(frame.f_globals.get("__name__") or ""):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+
+
+def _is_inner(module: str) -> bool:
+    """Whether the code of a Python module is this library's, or Python's own."""
+    top, dot, _ = module.partition(".")
+    return bool(dot) if top == "rushlight" else top in sys.stdlib_module_names
 
 
 class recording:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.compile.guards import is_plain
 from rushlight.compile.program import ARGUMENT, STATE, Buffer, Window
 from rushlight.compile.record import Recorder, RecordingError
 from rushlight.compile.stand_in import rebuilt, with_values
+from rushlight.compile.watched import is_plain
 from rushlight.device import device
 from rushlight.dtype import dtype
 from rushlight.storage import storage_of

@@ -141,7 +141,8 @@ class Signature(NamedTuple):
 
 def signature(args: tuple[Any, ...], kwargs: dict[str, Any], captures: bool = True) -> Signature:
     """The signature of a call. A parameter is most often one that the step reaches by itself, too, so it
-    counts as captured if `captures`, and not as an argument like others.
+    counts as captured if `captures`, and not as an argument like others. The order of keyword arguments
+    counts: a step that takes any sees it.
     """
     found = Signature(None, [], [])
     parameters = found.parameters if captures else None

@@ -11,42 +11,60 @@ is seen.
 
 from __future__ import annotations
 
+import argparse
 import array
 import builtins
+import contextlib
+import dataclasses
 import functools
 import inspect
 import io
-import random
+import math
 import sys
 import types
-from collections import deque
-from collections.abc import Callable, Iterable
+import weakref
+from collections import ChainMap, UserDict, UserList, UserString, deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rushlight.autograd.function import Function
-from rushlight.compile.guards import FEW_ELEMENTS, PLAIN, Guards
-from rushlight.compile.names import function_behind, globals_in, names_in, names_of_methods, texts_of
+from rushlight.compile.draws import OtherDraws
+from rushlight.compile.guards import Guards
+from rushlight.compile.names import (
+    COMPUTED,
+    function_behind,
+    globals_in,
+    names_in,
+    names_of_methods,
+    texts_of,
+)
+from rushlight.compile.watched import PLAIN, is_plain
+from rushlight.compile.written import FEW_ELEMENTS
+from rushlight.nn.containers import ModuleDict, ModuleSequence
 from rushlight.nn.module import Module
+from rushlight.nn.parameter_containers import ParameterDict, ParameterList
 from rushlight.optim.lr_scheduler.base import LRScheduler
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor import Tensor
 
 # Of longer containers than `FEW_ELEMENTS` it is watched which elements they have, not what these are; of
 # those longer than this, which are data and no settings, how many.
-LONGEST = 1024
+LONGEST, FEW_REACHED = 1024, 256
 
 # Code that names one of these may reach attributes by texts.
 _BY_TEXT = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
 
-# Methods that lead to what is in a module, at any depth.
-_GOING_THROUGH = frozenset(
-    [f"{kind}{what}" for what in ("parameters", "buffers", "children", "modules") for kind in ("", "named_")]
-)
-_OF_FUNCTIONS = frozenset({"forward", "backward", "setup_context"})  # what `apply` calls
-
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"rushlight", "numpy", "torch", "jax", "pytest", "_pytest"}
+_CONTAINERS = (ModuleSequence, ModuleDict, ParameterList, ParameterDict)
+# What an object holds that is looked at where names of attributes are computed.
+_DATA = (list, tuple, dict, set, frozenset, deque, np.ndarray, types.SimpleNamespace, argparse.Namespace)
+# What of it must stay the same object; anything else (loaders, loggers) comes and goes as it pleases.
+_WATCHED = (*PLAIN, *_DATA, types.FunctionType, types.BuiltinFunctionType, Tensor, Module, Optimizer)
+_OF_EVERY_MODULE = frozenset(vars(Module()))
+_OF_FUNCTIONS = frozenset({"forward", "backward", "vjp", "setup_context"})  # what `apply` calls
+_MEMBERS = frozenset({"_modules", "_parameters", "_buffers"})
 # Objects that are watched in their own way, or whose changes do not concern a program.
 _LEFT_ALONE = (*PLAIN, np.generic, np.dtype)
 
@@ -84,7 +102,7 @@ class Surroundings:
         """Enter everything that a function's code names, of its surroundings and of objects it is given."""
         self.value(function, frozenset())
         code = getattr(inspect.unwrap(function), "__code__", None)
-        names = frozenset() if code is None else frozenset(names_in(code))
+        names = frozenset() if code is None else names_in(code)
         for each in arguments:
             if not isinstance(each, Tensor):  # the next call has another one in its place
                 self.value(each, names)
@@ -95,10 +113,13 @@ class Surroundings:
         for table in (own["_forward_pre_hooks"], own["_forward_hooks"], own["_backward_pre_hooks"]):
             self.functions(table)
         self.functions(own["_backward_hooks"])
-        forward = type(module).forward
+        kind, forward = type(module), type(module).forward
+        if not _of_a_library(kind):
+            self.guards.watch_class(kind, "forward")
+            self.guards.watch_fact(module, "__dict__")
         if not _of_a_library(forward):
             self.value(forward, frozenset())
-            self.value(module, frozenset(names_in(forward.__code__)))
+            self.value(module, names_in(forward.__code__))
 
     def hooks(self, *tables: dict[Any, Any]) -> None:
         """The same for functions in tables of hooks."""
@@ -115,6 +136,24 @@ class Surroundings:
         for value in values:
             self.reached(value, names)
 
+    def began(self, function: types.FunctionType) -> None:
+        """The same for a function that was there before the step, and that nothing named."""
+        if id(function.__globals__) in self.namespaces:
+            self.value(function, frozenset())
+
+    def whole(self, value: Any) -> None:
+        """The step reads all that an object has."""
+        if id(value) in self.known:
+            self.value(value, frozenset({COMPUTED}))
+
+    def method(self, owner: Any, code: types.CodeType) -> None:
+        """Watch where a class has a method that begins: Python itself finds special ones."""
+        if id(owner) in self.known or isinstance(owner, Module):
+            kind = owner if isinstance(owner, type) else type(owner)
+            stored = function_behind(_of_the_user(kind, code.co_name))
+            if getattr(stored, "__code__", None) is code:
+                self.guards.watch_class(kind, code.co_name)
+
     def reached(self, value: Any, names: frozenset[str]) -> None:
         """Watch what code that uses `names` can reach from a value it met when it ran. What was made during
         the step is left alone: only what was seen before it counts, and modules, which live long.
@@ -128,22 +167,29 @@ class Surroundings:
             return
         self.seen[id(value), names] = value
         self.known.add(id(value))
+        behind = _behind(value)
+        if behind is not None:
+            self.value(behind, names)
+            if type(value) in weakref.ProxyTypes:
+                return
+            for name in {"data", "maps"} & getattr(value, "__dict__", {}).keys():
+                self.guards.watch(vars(value), name)
         if isinstance(value, Tensor):  # its memory is watched in its own way
             self.attributes(vars(value), names)
         elif isinstance(value, types.FunctionType):
             self.function(value)
         elif isinstance(value, types.MethodType):
             self.value(value.__func__, names)
-            self.value(value.__self__, frozenset(names_in(value.__func__.__code__)))
+            self.value(value.__self__, names_in(value.__func__.__code__))
         elif isinstance(value, functools.partial):
             for each in (value.func, *value.args, value.keywords):
                 self.value(each, names)
-        elif isinstance(value, (list, tuple, dict, set, frozenset, deque)):
+        elif isinstance(value, (list, tuple, dict, set, frozenset, deque, types.MappingProxyType)):
             self.container(value, names)
             if hasattr(value, "__dict__"):
                 self.object(value, names)
-        elif isinstance(value, (np.ndarray, bytearray, array.array)):
-            self.array(value)
+        elif isinstance(value, (np.ndarray, bytearray, memoryview, array.array)):
+            self.array(value, names)
         elif isinstance(value, Optimizer):
             self.optimizer(value, names)
         elif isinstance(value, LRScheduler):  # its step is taken after every call of the program
@@ -154,9 +200,14 @@ class Surroundings:
             if not is_of_a_library(value.__name__):
                 self.namespaces.add(id(vars(value)))
                 self.attributes(vars(value), names)
+                if COMPUTED in names:
+                    self.entries(vars(value), names)
         elif isinstance(value, type):
             if not _of_a_library(value):
                 self.class_attributes(value, names)
+                for each in value.__mro__:
+                    if COMPUTED in names and not _of_a_library(each):
+                        self.entries(vars(each), names)
         elif "__wrapped__" in (getattr(value, "__dict__", None) or ()):
             self.value(value.__wrapped__, names)
         elif not self.draws.note(value):
@@ -170,16 +221,51 @@ class Surroundings:
         names = _with_texts(names)
         if not _of_a_library(kind):
             names = names_of_methods(kind, names)
+            self.guards.watch_fact(value, "__class__")
             self.class_attributes(kind, names)
             for name in names:
                 stored = _of_the_user(kind, name)
                 if inspect.isdatadescriptor(stored) and not isinstance(stored, property):  # slots, mostly
                     self.guards.watch_slot(value, name)
                     self.value(getattr(value, name, None), names)
+        if COMPUTED in names:
+            self.everything(value, names)
         if own is not None:
+            self.guards.watch_fact(value, "__dict__")
             self.hidden_by(own, kind, names)
             self.not_there_yet(own, kind, names)
             self.attributes(own, names)
+
+    def everything(self, value: Any, names: frozenset[str]) -> None:
+        """All attributes of an object and their order: names for them may be computed. What they hold is
+        looked at where it is data; objects of other sorts are reached by more names than this one.
+        """
+        own = getattr(value, "__dict__", None)
+        if own is not None:
+            self.guards.watch_order(own)
+            self.entries(own, names)
+        for each in type(value).__mro__:
+            if not _of_a_library(each):
+                self.entries(vars(each), names)
+                for name, stored in vars(each).items():
+                    if inspect.ismemberdescriptor(stored):  # a slot
+                        self.guards.watch_slot(value, name)
+                        self.data(getattr(value, name, None), names)
+
+    def entries(self, table: Mapping[str, Any], names: frozenset[str]) -> None:
+        """Those entries of a namespace that are data, and of an object's functions too."""
+        for name, value in tuple(table.items()):
+            if isinstance(table, types.MappingProxyType) and isinstance(value, types.FunctionType):
+                continue
+            if name not in _OF_EVERY_MODULE and not (name.startswith("__") and name.endswith("__")):
+                if isinstance(value, _WATCHED) or dataclasses.is_dataclass(value):
+                    self.guards.watch(table, name)
+                self.data(value, names)
+
+    def data(self, value: Any, names: frozenset[str]) -> None:
+        """What is in a value, if it is data."""
+        if isinstance(value, _DATA) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+            self.value(value, names | {COMPUTED})
 
     def functions(self, table: dict[Any, Any]) -> None:
         """The functions in a table of hooks."""
@@ -191,8 +277,16 @@ class Surroundings:
         if _of_a_library(function):
             return
         self.namespaces.add(id(function.__globals__))
-        names = frozenset(names_in(function.__code__))
+        self.guards.watch_fact(function, "__code__")  # which a notebook replaces in place
+        for each in ("__defaults__", "__kwdefaults__"):
+            if getattr(function, each) is not None:
+                self.guards.watch_fact(function, each)
+        if function.__kwdefaults__:
+            self.guards.watch_all(function.__kwdefaults__)
+        names = names_in(function.__code__)
         self.attributes(vars(function), names)
+        if "registry" in vars(function):  # of functools.singledispatch
+            self.value(vars(function)["registry"], names)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self.guards.watch_cell(cell, name)
             try:
@@ -206,6 +300,8 @@ class Surroundings:
     def globals(self, table: dict[str, Any], code: types.CodeType, names: frozenset[str]) -> None:
         """The global variables that the code reads, and what it reaches through them by these names."""
         asked = globals_in(code) | (texts_of(names) if "globals" in names else frozenset())
+        if "globals" in names:
+            self.entries(table, names)
         for name in asked - (vars(builtins).keys() - table.keys()):  # those that are not there yet, too
             self.guards.watch(table, name)
             self.value(table.get(name), names)
@@ -218,6 +314,7 @@ class Surroundings:
 
     def class_attributes(self, kind: type, names: frozenset[str]) -> None:
         """The attributes of a class that the code names, and ``__call__``; methods are walked through."""
+        self.guards.watch_fact(kind, "__mro__")
         for each in kind.__mro__:
             if not _of_a_library(each) and each.__module__ in sys.modules:
                 self.namespaces.add(id(vars(sys.modules[each.__module__])))
@@ -253,18 +350,34 @@ class Surroundings:
             self.class_attributes(kind, names)
             self.hidden_by(own, kind, names)
             self.not_there_yet(own, kind, names)
-        else:  # nothing else may watch what a list of modules or parameters has
+            if COMPUTED in names:
+                self.everything(module, names)
+                self.guards.watch_members(module)
+        if isinstance(module, _CONTAINERS):
+            self.members(module, names)
+        elif names & _MEMBERS:
             self.guards.watch_members(module)
+        if _of_a_library(kind) or isinstance(module, _CONTAINERS):
             for each in own["_modules"].values():
                 self.value(each, names)
-        if names & _GOING_THROUGH:
-            for each in module.modules():
-                self.guards.watch_members(each)
         for table in (own, own["_parameters"], own["_buffers"], own["_modules"]):
             for name in names & table.keys():
                 if not name.endswith("hooks") and name not in ("_parameters", "_buffers", "_modules"):
                     self.guards.watch(table, name)
                     self.value(table[name], names)
+
+    def members(self, module: Module, names: frozenset[str]) -> None:
+        """What a list or dictionary of modules or parameters has, and in which order."""
+        own = module.__dict__
+        if isinstance(module, ModuleSequence):
+            self.guards.watch_modules(module)
+        else:
+            self.guards.watch_members(module)
+        if isinstance(module, ParameterDict):
+            self.guards.watch_order(module._keys)
+            self.attributes(own, frozenset(own.keys() & {"_keys", *module._keys}))
+        elif isinstance(module, ParameterList):
+            self.attributes(own, frozenset(own.keys() & {"_size", *map(str, range(len(module)))}))
 
     def optimizer(self, optimizer: Optimizer, names: frozenset[str]) -> None:
         """What the code names of an optimizer; its step watches what that depends on."""
@@ -275,80 +388,76 @@ class Surroundings:
         own = vars(optimizer)
         self.attributes(own, names - {"param_groups", "defaults", "state"})
 
-    def array(self, value: Any) -> None:
+    def array(self, value: Any, names: frozenset[str]) -> None:
         """The elements of an array, if it is not a long one of NumPy's, or of Python's."""
         if isinstance(value, np.ndarray):
-            is_short = value.size <= LONGEST and not value.dtype.hasobject
+            size = value.size
         else:
-            is_short = len(value) <= LONGEST
-        if is_short:
+            size = value.nbytes if isinstance(value, memoryview) else len(value)
+        if size <= LONGEST:
             self.guards.watch_array(value)
+            if isinstance(value, np.ndarray) and value.dtype == object:
+                for each in value.flat:
+                    self.value(each, names)
 
     def container(self, value: Any, names: frozenset[str]) -> None:
         """The elements of a list and the like."""
         if len(value) > LONGEST:
             self.guards.watch_length(value)
             return
-        is_long = len(value) > FEW_ELEMENTS
+        is_table = isinstance(value, (dict, types.MappingProxyType))
         if isinstance(value, (set, frozenset)):
             self.guards.watch_set(value)
-            return
-        if isinstance(value, dict) and is_long:
-            self.guards.watch_items(value)
-        elif isinstance(value, dict):
-            self.guards.watch_all(value)
-            self.guards.watch_order(value)
+            if not all(type(each) is str for each in value) and _plain_size(value) <= LONGEST:
+                self.guards.watch_array(value)  # for 1 and 1.0 are the same to a set
+        elif is_table:
+            if len(value) > FEW_ELEMENTS:
+                self.guards.watch_items(value)
+            else:
+                self.guards.watch_all(value)
+                self.guards.watch_order(value)
         elif not isinstance(value, tuple):
             self.guards.watch_sequence(value)
-        if not is_long:
-            for each in value.values() if isinstance(value, dict) else tuple(value):
+        parts = [*value, *value.values()] if is_table else list(value)
+        if len(value) > FEW_ELEMENTS and _plain_size(value) <= 4 * LONGEST:
+            if not all(map(is_plain, parts)):
+                self.guards.watch_array(value)
+        elif len(value) <= FEW_REACHED:
+            for each in parts:
                 self.value(each, names)
+
+
+def _plain_size(value: Any, depth: int = 8) -> float:
+    """How many plain values a container of containers has; infinity where it has other things."""
+    if type(value) in PLAIN:
+        return 1
+    if type(value) not in (list, tuple, dict, set, frozenset) or not depth or len(value) > LONGEST:
+        return math.inf
+    parts = (*value, *value.values()) if isinstance(value, dict) else value
+    return sum(_plain_size(each, depth - 1) for each in parts)
+
+
+def _behind(value: Any) -> Any:
+    """What stands behind a proxy or a reference of Python's, and behind a view or a method of a container;
+    None where there is nothing.
+    """
+    if type(value) in weakref.ProxyTypes:
+        with contextlib.suppress(ReferenceError):
+            return value.__str__.__self__
+    if isinstance(value, weakref.ReferenceType):
+        return value()
+    if isinstance(value, types.BuiltinMethodType):
+        return None if isinstance(value.__self__, types.ModuleType) else value.__self__
+    if isinstance(value, _VIEWS):
+        return value.mapping
+    if isinstance(value, (UserDict, UserList, UserString)):
+        return value.data
+    return value.maps if isinstance(value, ChainMap) else None
+
+
+_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
 
 
 def _with_texts(names: frozenset[str]) -> frozenset[str]:
     """The names, and the texts among them where attributes may be reached by texts."""
     return names | texts_of(names) if names & _BY_TEXT else names
-
-
-class OtherDraws:
-    """Whether random numbers of Python or NumPy were drawn since this was made: from the generators that all
-    share, or from one that was noted.
-    """
-
-    def __init__(self) -> None:
-        self.python = random.getstate()
-        self.numpy = _numpy_state()
-        self.noted: list[tuple[Any, str]] = []
-
-    def note(self, value: Any) -> bool:
-        """Note a value if it is a generator; whether it is."""
-        if not (isinstance(value, random.Random) or type(value).__module__.startswith("numpy.random")):
-            return False
-        self.noted.append((value, _state_of(value)))
-        return True
-
-    def made(self) -> str:
-        """Which random numbers were drawn, or an empty text."""
-        if random.getstate() != self.python:
-            return "Python's random"
-        if _numpy_state() != self.numpy:
-            return "numpy.random"
-        drawn = (type(value).__name__ for value, before in self.noted if _state_of(value) != before)
-        return next((f"a {each} of its own" for each in drawn), "")
-
-
-def _state_of(generator: Any) -> str:
-    """Where a generator stands, as text."""
-    if isinstance(generator, random.Random):
-        return repr(generator.getstate())
-    with np.printoptions(threshold=sys.maxsize):
-        if hasattr(generator, "get_state"):
-            return repr(generator.get_state(legacy=False))
-        return repr(getattr(generator, "bit_generator", generator).state)
-
-
-def _numpy_state() -> Any:
-    if "numpy.random" not in sys.modules:
-        return None
-    kind, words, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global state is what is looked at
-    return kind, np.asarray(words).tobytes(), *rest

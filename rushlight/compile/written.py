@@ -8,8 +8,11 @@ objects appear under made-up names. Invariant: no part of the text comes from ou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
+
+FEW_ELEMENTS = 64  # of a container, which are compared one by one
 
 
 class Written:
@@ -37,19 +40,38 @@ class Written:
         self.lines: list[str] = []  # run before the terms
         self._objects: dict[str, Any] = {**known, "__name__": __name__}  # as this package's code
         self._names: dict[int, str] = {}
+        self._variables = 0
 
     def name(self, value: Any) -> str:
         """The name of an object in the text; the function keeps the object alive."""
+        if value is None or value is True or value is False:
+            return repr(value)  # compared faster than what a name stands for
         found = self._names.get(id(value))
         if found is None:
             found = self._names[id(value)] = f"v{len(self._names)}"
             self._objects[found] = value
         return found
 
+    def holds_these(self, iterable: str, elements: Sequence[Any]) -> None:
+        """Have the elements of something be these, and no others: as a term, or lines before the terms."""
+        if len(elements) > FEW_ELEMENTS:
+            self.terms.append(f"len({iterable}) == {len(elements)}")
+            self.terms.append(f"all(map({self.name(is_)}, {iterable}, {self.name(elements)}))")
+            return
+        variables = [f"e{self._variables + place}" for place in range(len(elements))]
+        self._variables += len(elements)
+        self.lines.append(
+            f"{', '.join(variables)}, = {iterable}"
+        )  # ValueError where there are more, or fewer
+        self.terms += [
+            f"{variable} is {self.name(each)}" for variable, each in zip(variables, elements, strict=True)
+        ]
+
     def text(self, head: str) -> str:
         """The function, named and with parameters as `head` says.
 
-        It is false too where a key is gone (KeyError), or the value of a variable closed over (ValueError).
+        It is false too where a key is gone (KeyError), or the value of a variable closed over, or an element
+        (ValueError).
         """
         conditions = " and ".join(self.terms) or "True"
         lines = ["try:", *("    " + each for each in self.lines), f"    return ({conditions})"]

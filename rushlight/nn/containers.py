@@ -24,7 +24,7 @@ def position_in(index: Any, length: int) -> int:
     return position % length
 
 
-class _ModuleSequence(Module):
+class ModuleSequence(Module):
     """What Sequential and ModuleList have in common: modules that are called by their positions."""
 
     _modules: dict[str, Module]  # type: ignore[assignment]
@@ -73,7 +73,7 @@ class _ModuleSequence(Module):
             self._modules[str(position)] = self._modules[str(position - 1)]
 
 
-class Sequential(_ModuleSequence):
+class Sequential(ModuleSequence):
     """Calls its modules one after another, each with the output of the one before.
 
     Made from modules, or from one ``OrderedDict`` that names them.
@@ -154,7 +154,7 @@ class Sequential(_ModuleSequence):
             raise ValueError(f"Non-positive multiplication factor {factor} for {type(self)}")
 
 
-class ModuleList(_ModuleSequence):
+class ModuleList(ModuleSequence):
     """A list of modules, which are registered as a plain list's would not be.
 
     >>> import rushlight as torch

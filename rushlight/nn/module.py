@@ -273,6 +273,8 @@ class Module(ModuleTree, ModuleState, ModuleHooks, ModuleConversion):
         """
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
+        if state.mode & RECORDING:
+            state.recorder.note_training(self)
         self.training = mode
         for child in self.children():
             child.train(mode)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from rushlight.autograd.mode import RECORDING, state
 from rushlight.nn.parameter import Parameter
 from rushlight.tensor import Tensor
 
@@ -42,6 +43,8 @@ class ModuleTree:
             return
         if remove_duplicate:
             memo.add(this)
+        if state.mode & RECORDING:
+            state.recorder.note_walked(this)
         yield prefix, this
         for name, child in self._modules.items():
             if child is not None:
@@ -54,6 +57,8 @@ class ModuleTree:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the name and the module of each direct child."""
+        if state.mode & RECORDING:
+            state.recorder.note_walked(self)
         seen = set()
         for name, child in self._modules.items():
             if child is not None and child not in seen:
@@ -102,6 +107,8 @@ class ModuleTree:
         remove_duplicate: bool,
     ) -> Iterator[tuple[str, Any]]:
         modules: Any = [(prefix, self)]
+        if state.mode & RECORDING:
+            state.recorder.note_walked(self)
         if recurse:
             modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
         seen = set()
