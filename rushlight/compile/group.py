@@ -61,6 +61,11 @@ class Group(Ordered):
         """The work whose value goes to memory, given all work of the plan of which that is so."""
         return [each for each in self.work() if isinstance(each, (Statement, Product)) and each in stored]
 
+    def strands(self) -> int:
+        """How many strands it has (see `strands`); 1 if what it does is not all in strands."""
+        found = {each.strands if isinstance(each, (Statement, Product)) else 1 for each in self.work()}
+        return found.pop() if len(found) == 1 else 1
+
     def ops(self) -> list[str]:
         """The names of its ops, in order, each once."""
         found = [each.call.op.name for each in self.work()]
@@ -77,14 +82,17 @@ class Group(Ordered):
 
 class Touch:
     """One access to a buffer by a group; `access` is None where no index of the group's domain owns an
-    element (contracted operands, folded results, scatters)."""
+    element (contracted operands, folded results, scatters). If what each strand touches is apart from what
+    others do, `strand` is how far; else 0.
+    """
 
-    __slots__ = ("access", "group", "high", "low", "number", "writes")
+    __slots__ = ("access", "group", "high", "low", "number", "strand", "writes")
 
     def __init__(
         self, group: Group, number: int, access: Access | None, bounds: tuple[int, int], writes: bool
     ) -> None:
         self.group, self.number, self.access, self.writes = group, number, access, writes
+        self.strand = 0
         self.low, self.high = bounds
 
     def overlaps(self, other: Touch) -> bool:
@@ -99,6 +107,9 @@ def touches(group: Group, work: Work) -> list[Touch]:
     def note(access: Access, domain: tuple[int, ...], writes: bool, plain: bool = True) -> None:
         bounds = access.extent(domain)
         found.append(Touch(group, access.buffer.number, access if plain else None, bounds, writes))
+        if isinstance(work, (Statement, Product)) and work.strands > 1:
+            first, last = access.extent((1, *domain[1:]))
+            found[-1].strand = access.strides[0] if last - first <= access.strides[0] else 0
 
     if isinstance(work, Statement):
         for each in work.reads():

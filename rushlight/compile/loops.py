@@ -45,6 +45,7 @@ def squeezed(
             and (before in folded) == (d in folded)
             and d not in indexed
             and before not in indexed
+            and not (before == 0 and statements[0].strands > 1)
             and all(each.strides[before] == each.strides[d] * n for each in accesses)
         ):
             parts[-1].append(d)
@@ -73,6 +74,7 @@ def squeezed(
             frozenset(place for place, part in enumerate(parts) if part[0] in each.dims),
             each.post,
             each.add,
+            strands=each.strands,
         )
         made.append(new)
         if each in stored:

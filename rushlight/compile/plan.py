@@ -17,7 +17,6 @@ from rushlight.compile.crossing_columns import ColumnPlan, columns_of
 from rushlight.compile.denormals import Fading
 from rushlight.compile.emit import Emitter
 from rushlight.compile.entry import is_possible
-from rushlight.compile.extents import Extents
 from rushlight.compile.function import ERROR, Function
 from rushlight.compile.group import Group, Touch, fuse, touches
 from rushlight.compile.llvm import has_flush, pause_function
@@ -25,6 +24,7 @@ from rushlight.compile.loops import emit_loops
 from rushlight.compile.lower import lower_program
 from rushlight.compile.many import STEP_OF_MANY, panel_functions, run_function
 from rushlight.compile.many_crossing import Calls, crossing_functions
+from rushlight.compile.meetings import Meetings, Place
 from rushlight.compile.panels import USUAL, Arrangement, arranged
 from rushlight.compile.products import prepare
 from rushlight.compile.program import MANY, SINGLE, TEMPORARY, Buffer, Call, Program, Window
@@ -36,12 +36,14 @@ from rushlight.compile.schedule import (
     cost,
     emit_group,
     entry_function,
+    is_in_strands,
     module_text,
     ordered,
     units_of_group,
 )
 from rushlight.compile.simplify import without_repeats
 from rushlight.compile.statements import Access, Check, Draw, Opaque, Product, Statement, Work, at
+from rushlight.compile.strands import in_strands
 
 
 class Plan:
@@ -54,7 +56,7 @@ class Plan:
         lowered = lower_program(self.program, len(self.buffers))
         self.buffers += lowered.added
         self.generators = lowered.generators
-        work = self._needed(lowered.work)
+        work = in_strands(self._needed(lowered.work), self._temporary)
         self.prepared = prepare(work, self._temporary)
         work, self.ways = self.prepared.work, self.prepared.ways
         self.fading = Fading(work) if has_flush() else None
@@ -151,9 +153,16 @@ class Plan:
         return kept & written - needed
 
     def _spans(self) -> dict[int, tuple[int, int]]:
-        """For every temporary that needs memory of its own: the first and last group that touches it."""
+        """For every temporary that needs memory of its own: the first and last group that touches it. Groups
+        in strands that follow one another count as one: a thread may be at the last when another begins.
+        """
         spans: dict[int, tuple[int, int]] = {}
-        for place, group in enumerate(self.groups):
+        place = -1
+        before = False
+        for group in self.groups:
+            in_strands = is_in_strands(group, self.split[group])
+            place += not (in_strands and before)
+            before = in_strands
             numbers = {
                 touch.number for touch in group.touches() if not touch.writes or group.single is not None
             }
@@ -273,8 +282,7 @@ class Segment:
     ) -> None:
         self.plan, self.kernels, self.offsets, self.arrangement = plan, kernels, offsets, arrangement
         self.f = Function(f"define i32 @{name}(ptr %table, i64 %thread, i64 %threads, ptr %sync) #0 {{")
-        # what was touched since threads met: by split or not, writing or not, and memory
-        self.since: dict[tuple[bool, bool, Any], Extents] = {}
+        self.meetings = Meetings()
         self.has_met = not arrangement.is_usual()  # as `run` takes care of
         self.shared = 0  # groups whose pieces threads take as they go
         self.pending = False  # a check was made whose outcome not all threads know
@@ -294,12 +302,12 @@ class Segment:
             touched += [each for each in touches(group, product) if not each.writes]
         operand = group.split()
         is_split = split > 1 or operand is not None  # which every thread splits, if there are copies
-        places = [(each.writes, self._place(each)) for each in touched]
+        in_strands = is_in_strands(group, split)
+        places = [self._place(each, in_strands) for each in touched]
         writes_state = any(each.writes and plan.buffers[each.number].kind != TEMPORARY for each in touched)
-        if (self.pending and writes_state) or self._conflict(is_split, places):
+        if (self.pending and writes_state) or self.meetings.are_needed(is_split, places):
             self._meet()
-        for writes, (memory, low, high) in places:
-            self.since.setdefault((is_split, writes, memory), Extents()).add(low, high)
+        self.meetings.add(is_split, places)
         if isinstance(group.single, Check):
             self._check(group.single)
             return
@@ -325,7 +333,7 @@ class Segment:
                 f.unless_crossing(call(*f.part(split)))
             elif operand is not None:
                 f.line(call(*f.part_or_all(split, operand.store.buffer.copies)))
-            elif self.has_met and cost(group) > WORTH_SHARING:
+            elif self.has_met and not in_strands and cost(group) > WORTH_SHARING:
                 f.share(call, split, self.shared)
                 self.shared += 1
             else:
@@ -339,10 +347,14 @@ class Segment:
         """The addresses of buffers as operands of a call."""
         return [f"ptr {self._pointer(number)}" for number in numbers]
 
-    def _place(self, touch: Touch) -> tuple[Any, int, int]:
+    def _place(self, touch: Touch, in_strands: bool) -> Place:
         """The memory that an access may touch."""
         own = self.arrangement.batches.own.get(touch.number)
-        return self.plan.place(touch, self.offsets) if own is None else (own.number, 0, own.size)
+        if own is not None:
+            return Place(touch.writes, own.number, 0, own.size)
+        memory, low, high = self.plan.place(touch, self.offsets)
+        size = (high - low) // (touch.high - touch.low)  # of an element, where places are counted in bytes
+        return Place(touch.writes, memory, low, high, touch.strand * size if in_strands else 0)
 
     def _pointer(self, number: int) -> str:
         own = self.arrangement.batches.own.get(number)
@@ -355,15 +367,6 @@ class Segment:
         if wanted != self.flushing:
             self.flushing = wanted
             self.f.flush(wanted)
-
-    def _conflict(self, split: bool, places: list[tuple[bool, tuple[Any, int, int]]]) -> bool:
-        for writes, (memory, low, high) in places:
-            for before_split in (False, True) if split else (True,):
-                for before_writes in (False, True) if writes else (True,):
-                    before = self.since.get((before_split, before_writes, memory))
-                    if before is not None and before.meet(low, high):
-                        return True
-        return False
 
     def _check(self, check: Check) -> None:
         plan, f = self.plan, self.f
@@ -405,7 +408,7 @@ class Segment:
         f = self.f
         f.barrier()
         self.has_met = True
-        self.since.clear()
+        self.meetings.clear()
         if self.pending:
             self.pending = False
             code = f.op(f"load i32, ptr {self.error}, align 4")

@@ -9,6 +9,7 @@ Invariant: the way depends on sizes and strides alone, and on whether there is a
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -104,7 +105,7 @@ def way_of(product: Product) -> tuple[str, bool]:
     rows = _tiled(n, m, k, lanes) + apart_m + _lines(product, ROWS)
     if along_n == 1 or n == 1:
         found.append((columns, COLUMNS, False))
-    elif not batch:
+    elif not any(product.b.strides[:-2]):
         found.append((columns + k * n * 1.2, COLUMNS, True))
     if along_m == 1 or m == 1:
         found.append((rows, ROWS, False))
@@ -117,12 +118,12 @@ def way_of(product: Product) -> tuple[str, bool]:
     if not found:
         raise NotImplementedError("a batch of products of this layout is left to NumPy")
     cheapest, way, packed = min(found)
-    if _suits_the_unit(product) and blocks.cycles(m, n, k) < 0.8 * cheapest:
+    if suits_the_unit(product) and blocks.cycles(m, n, k) < 0.8 * cheapest:
         return _way_in_blocks(product), False
     return way, packed
 
 
-def _suits_the_unit(product: Product) -> bool:
+def suits_the_unit(product: Product) -> bool:
     """Whether a product can be computed in blocks, and is large enough to be worth it."""
     if len(product.domain) > 2 or kind_of(product.store.buffer.dtype) != "f4" or not has_matrix_unit():
         return False
@@ -199,11 +200,14 @@ def _is_worth_strips(product: Product, way: str, copied: Container[Buffer]) -> b
     """Whether tiles would find their operand in lanes, row by row, too far apart too often. What lasts can be
     in panels (see `layout`), unless it was `copied` already.
     """
-    if way not in (COLUMNS, ROWS) or len(product.domain) > 2:
+    batch = product.domain[:-2]
+    if way not in (COLUMNS, ROWS) or (batch and (way == ROWS or any(product.b.strides[:-2]))):
         return False
     left, right = factors(product, way)
     buffer = right.access.buffer
-    if left.rows < strips.MANY_ROWS or right.access.picks or (buffer.kind == STATE and buffer not in copied):
+    rows = math.prod(batch) * left.rows
+    lasts = buffer.kind == STATE and buffer not in copied
+    if rows < strips.MANY_ROWS or right.access.picks or lasts:
         return False
     is_apart = right.column == 1 and right.row >= right.columns
     return is_apart and strips.strips_for(right.rows, right.columns, kind_of(buffer.dtype)) is not None
@@ -250,10 +254,11 @@ def _by_rows(
     source = at(Window(buffer, factor.access.offset, (), ()), (factor.row, factor.column), domain)
     target = at(Window(aside, 0, (), ()), (columns, 1), domain)
     along, apart = (columns, 1) if is_left else (1, columns)  # how far apart what follows along m or n, and k
+    same = (0,) * (len(product.domain) - 2)
     if is_left == (way == COLUMNS):
-        product.a, product.a_k = Access(aside, 0, (along, 0)), apart
+        product.a, product.a_k = Access(aside, 0, (*same, along, 0)), apart
     else:
-        product.b, product.b_k = Access(aside, 0, (0, along)), apart
+        product.b, product.b_k = Access(aside, 0, (*same, 0, along)), apart
     made = Statement(domain, (source,), Symbols().load(0, kind_of(buffer.dtype)), target, product.call)
     if factor.column == 1 or turned_copy([made]) is not None:  # other copies go by strides
         aside.panels = layout
@@ -314,15 +319,15 @@ def emit_product(
                 done(value, place_of(column, row, 1 if turned else 0, value.lanes, mask))
 
         if way in (DOTS, DOTS_TURNED):
-            lanes_along_k(e, spec, finish, part, supply)
+            lanes_along_k(e, spec, finish, None if batch else part, supply)
             return
         streams = [] if batch else _streams(spec, body, start, statements, way)
         if way in (COLUMNS, ROWS):
-            lanes_along_j(e, spec, finish, part, streams)
+            lanes_along_j(e, spec, finish, None if batch else part, streams)
         else:
             blocks.in_blocks(e, spec, finish, part, streams)
 
-    _batches(e, batch, (), nest)
+    _batches(e, batch, (), nest, part)
 
 
 def _is_short(statements: Sequence[Statement]) -> bool:
@@ -376,7 +381,7 @@ def product_units(
 ) -> int:
     """Into how many units a product can be split among threads."""
     if len(product.domain) > 2:
-        return 1
+        return product.domain[0]
     sizes = _sizes(product, way, statements, panels)
     if way in (BLOCKS, BLOCKS_TURNED):
         return blocks.units_of(sizes, factors(product, way)[0].access.buffer.in_pieces)
@@ -406,10 +411,15 @@ def _sizes(
 
 
 def _batches(
-    e: Emitter, batch: Sequence[int], outer: tuple[Reg, ...], nest: Callable[[tuple[Reg, ...]], None]
+    e: Emitter,
+    batch: Sequence[int],
+    outer: tuple[Reg, ...],
+    nest: Callable[[tuple[Reg, ...]], None],
+    part: Part | None = None,
 ) -> None:
     if not batch:
         nest(outer)
         return
-    with e.loop(0, batch[0]) as loop:
+    first, last = part if part is not None else (0, batch[0])
+    with e.loop(first, last) as loop:
         _batches(e, batch[1:], (*outer, loop.index), nest)

@@ -139,32 +139,40 @@ def units_of_group(
     operand = group.split()
     if operand is not None:
         return units_of_split(operand)
-    if group.single is not None or cost(group) < WORTH_SPLITTING:
+    if group.single is not None or (cost(group) < WORTH_SPLITTING and group.strands() == 1):
         return 1
     if product is not None:
         return product_units(product, ways[product], group.statements, panels)
     return loop_units(group.statements)
 
 
+def is_in_strands(group: Group, units: int) -> bool:
+    """Whether the units in which a group is split are strands (see `strands`)."""
+    return units == group.strands() > 1
+
+
 def ordered(groups: Sequence[Group], split: dict[Group, int]) -> list[Group]:
-    """The groups in an order that respects what each needs, with few changes between split and other ones."""
+    """The groups in an order that respects what each needs, with few changes between those that threads do
+    not share, do in strands, and share in other ways.
+    """
     waits_for = [len(each.before) for each in groups]
     number_of: dict[object, int] = {each: number for number, each in enumerate(groups)}
-    ready: dict[bool, list[int]] = {False: [], True: []}  # heaps, by whether the group is split
+    sorts = [(split[each] > 1) + is_in_strands(each, split[each]) for each in groups]
+    ready: list[list[int]] = [[], [], []]  # heaps, by the sort
     for number, count in enumerate(waits_for):
         if not count:
-            ready[split[groups[number]] > 1].append(number)
+            ready[sorts[number]].append(number)
     order: list[Group] = []
-    sharing = False
-    while ready[False] or ready[True]:
-        sharing = sharing if ready[sharing] else not sharing
-        chosen = groups[heappop(ready[sharing])]
+    sort = 0
+    while any(ready):
+        sort = sort if ready[sort] else next(each for each in (0, 2, 1) if ready[each])
+        chosen = groups[heappop(ready[sort])]
         order.append(chosen)
         for each in chosen.after:
             number = number_of[each]
             waits_for[number] -= 1
             if not waits_for[number]:
-                heappush(ready[split[groups[number]] > 1], number)
+                heappush(ready[sorts[number]], number)
     assert len(order) == len(groups), "groups wait for each other"
     return order
 

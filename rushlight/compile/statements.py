@@ -71,6 +71,12 @@ class Access:
         """Whether all indices have the same element."""
         return not (any(self.strides) or self.picks)
 
+    def in_parts(self, length: int) -> Access:
+        """The same for a domain whose first dimension is cut into parts of such a length."""
+        first, *rest = self.strides
+        picks = tuple(replace(each, access=each.access.in_parts(length)) for each in self.picks)
+        return Access(self.buffer, self.offset, (first * length, first, *rest), picks)
+
     def without(self, dims: frozenset[int]) -> Access:
         """The same for a domain that lacks some dimensions."""
         kept = tuple(stride for d, stride in enumerate(self.strides) if d not in dims)
@@ -96,6 +102,7 @@ class Statement:
         add: the value is added to what is there, in the order of the domain (a scatter).
         call: where it comes from.
         formula: the value for people: with functions by name, where `expr` has primitives only.
+        strands: how many there are of its first dimension, if that is the one of `strands`; else 1.
     """
 
     domain: tuple[int, ...]
@@ -108,6 +115,7 @@ class Statement:
     post: Expr | None = None
     add: bool = False
     formula: Expr | None = None
+    strands: int = 1
 
     @property
     def is_alone(self) -> bool:
@@ -146,7 +154,8 @@ class Product:
     """``out[..., i, j] = sum over k of a[..., i, k] * b[..., k, j]``.
 
     `domain` is (batch..., m, n); `a`, `b` and `store` have a stride for each of its dimensions (0 where an
-    operand does not depend on it), and `a_k`, `b_k` are the strides along the contracted index.
+    operand does not depend on it), and `a_k`, `b_k` are the strides along the contracted index. `strands` is
+    that of a `Statement`.
     """
 
     domain: tuple[int, ...]
@@ -157,6 +166,7 @@ class Product:
     b_k: int
     store: Access
     call: Call
+    strands: int = 1
 
     def reads(self) -> list[tuple[Access, tuple[int, ...]]]:
         """The operands with the domains they range over."""
