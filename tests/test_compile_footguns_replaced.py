@@ -164,3 +164,15 @@ def test_the_line_is_the_users() -> None:
     step = rl.compile(lambda x: copy.deepcopy(x))
     with pytest.raises(RuntimeError, match=r"(?s)deepcopy.*test_compile_footguns_replaced.py"):
         step(ONE)
+
+
+def test_attributes_of_a_function_hide_no_methods() -> None:
+    def plain(x: rl.Tensor) -> rl.Tensor:
+        return x * plain.k
+
+    plain.k, plain.keep, plain.code = 2.0, 1, None
+    step = rl.compile(plain)
+    assert [step(ONE).item() for _ in range(3)] == [2.0] * 3 and step.k == 2.0
+    assert "mul" in step.code()
+    plain.k = 5.0
+    assert step(ONE).item() == 5.0

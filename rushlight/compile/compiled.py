@@ -55,7 +55,10 @@ class CompiledFunction:
         limit: int = LIMIT,
         check: int = 0,
     ) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
+        for attribute, value in getattr(function, "__dict__", {}).items():
+            if not hasattr(type(self), attribute):  # a function's own `keep` or `code` hides no method here
+                setattr(self, attribute, value)
         self._made_of = function, name, backend, limit, check
         self.function = function
         self.name = name
