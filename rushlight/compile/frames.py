@@ -8,6 +8,7 @@ watched as well, of what they were given. Invariant: nothing is watched that the
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import copy
 import dataclasses
@@ -49,6 +50,8 @@ _READ_WHOLE = frozenset(
         dataclasses.replace,
         copy.copy,
         copy.deepcopy,
+        argparse.Namespace.__contains__,
+        argparse.Namespace.__eq__,
     )
 )
 

@@ -71,7 +71,16 @@ COMPUTED = "*"  # which is no name
 
 # What gives all attributes of an object, and what gives the one whose name it gets second.
 _WHOLE = frozenset(
-    {"vars", "__dict__", "dir", "attrgetter", "getmembers", "getmembers_static", "__getattribute__"}
+    {
+        "vars",
+        "__dict__",
+        "dir",
+        "attrgetter",
+        "methodcaller",
+        "getmembers",
+        "getmembers_static",
+        "__getattribute__",
+    }
 )
 _ASKING = frozenset({"getattr", "hasattr", "getattr_static"})
 

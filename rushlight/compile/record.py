@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import types
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 
 from rushlight.autograd.mode import RECORDING, no_grad, state
 from rushlight.autograd.node import Node
+from rushlight.compile.names import names_in
 from rushlight.compile.program import ARGUMENT, STATE, TEMPORARY, Buffer, Call, Operand, Program, Window, look
 from rushlight.compile.surroundings import Surroundings
 from rushlight.ops.convert import FEW
@@ -132,8 +134,13 @@ class Recorder:
             self.surroundings.forward(module)
 
     def note_walked(self, module: Any) -> None:
-        """The step goes through what a module has: modules, parameters, buffers."""
+        """The step goes through what a module has: modules, parameters, buffers. No function need begin with
+        what it meets in a loop, so the code that goes on the way counts.
+        """
         self.guards.watch_members(module)
+        frame = _users_frame()
+        if frame is not None:
+            self.surroundings.walked(module, names_in(frame.f_code))
 
     def note_training(self, module: Any) -> None:
         """A module is about to be put into training or evaluation mode: what it was before does not matter
@@ -414,10 +421,16 @@ class Recorder:
 
 def where() -> str:
     """The line of the user's code that led here."""
-    frame: Any = sys._getframe(1)
+    frame = _users_frame()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+
+
+def _users_frame() -> types.FrameType | None:
+    """What runs of the user's code and led here."""
+    frame: types.FrameType | None = sys._getframe(1)
     while frame is not None and _is_inner(frame.f_globals.get("__name__") or ""):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+    return frame
 
 
 def _is_inner(module: str) -> bool:

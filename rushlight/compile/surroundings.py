@@ -14,22 +14,21 @@ from __future__ import annotations
 import argparse
 import array
 import builtins
-import contextlib
 import dataclasses
 import functools
 import inspect
 import io
-import math
 import sys
 import types
 import weakref
-from collections import ChainMap, UserDict, UserList, UserString, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rushlight.autograd.function import Function
+from rushlight.compile.behind import FEW_REACHED, LONGEST, behind, parts_of, plain_size
 from rushlight.compile.draws import OtherDraws
 from rushlight.compile.guards import Guards
 from rushlight.compile.names import (
@@ -48,10 +47,6 @@ from rushlight.nn.parameter_containers import ParameterDict, ParameterList
 from rushlight.optim.lr_scheduler.base import LRScheduler
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor import Tensor
-
-# Of longer containers than `FEW_ELEMENTS` it is watched which elements they have, not what these are; of
-# those longer than this, which are data and no settings, how many.
-LONGEST, FEW_REACHED = 1024, 256
 
 # Code that names one of these may reach attributes by texts.
 _BY_TEXT = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
@@ -141,6 +136,17 @@ class Surroundings:
         if id(function.__globals__) in self.namespaces:
             self.value(function, frozenset())
 
+    def walked(self, module: Module, names: frozenset[str]) -> None:
+        """Watch what code that uses `names` reads of the members of a module as it goes through them."""
+        own = module.__dict__
+        for each in (
+            module,
+            *own["_modules"].values(),
+            *own["_parameters"].values(),
+            *own["_buffers"].values(),
+        ):
+            self.value(each, names)
+
     def whole(self, value: Any) -> None:
         """The step reads all that an object has."""
         if id(value) in self.known:
@@ -150,16 +156,20 @@ class Surroundings:
         """Watch where a class has a method that begins: Python itself finds special ones."""
         if id(owner) in self.known or isinstance(owner, Module):
             kind = owner if isinstance(owner, type) else type(owner)
-            stored = function_behind(_of_the_user(kind, code.co_name))
-            if getattr(stored, "__code__", None) is code:
-                self.guards.watch_class(kind, code.co_name)
+            for each in kind.__mro__:  # one that is overridden is found by super()
+                stored = function_behind(vars(each).get(code.co_name))
+                if getattr(stored, "__code__", None) is code and not _of_a_library(each):
+                    self.guards.watch_class(kind, code.co_name)
+                    self.guards.watch_class(each, code.co_name)
 
     def reached(self, value: Any, names: frozenset[str]) -> None:
         """Watch what code that uses `names` can reach from a value it met when it ran. What was made during
-        the step is left alone: only what was seen before it counts, and modules, which live long.
+        the step is left alone: only what was seen before it counts, and modules, which live long; also in a
+        container that the step has made for them.
         """
-        if id(value) in self.known or isinstance(value, Module):
-            self.value(value, names)
+        for each in (value, *parts_of(value)):
+            if id(each) in self.known or isinstance(each, Module):
+                self.value(each, names)
 
     def value(self, value: Any, names: frozenset[str]) -> None:
         """Watch what the code that uses `names` can reach from a value."""
@@ -167,15 +177,16 @@ class Surroundings:
             return
         self.seen[id(value), names] = value
         self.known.add(id(value))
-        behind = _behind(value)
-        if behind is not None:
-            self.value(behind, names)
+        hidden = behind(value)
+        if hidden is not None:
+            self.value(hidden, names)
             if type(value) in weakref.ProxyTypes:
                 return
             for name in {"data", "maps"} & getattr(value, "__dict__", {}).keys():
                 self.guards.watch(vars(value), name)
         if isinstance(value, Tensor):  # its memory is watched in its own way
-            self.attributes(vars(value), names)
+            self.not_there_yet(vars(value), type(value), names)
+            self.attributes(vars(value), _with_texts(names))
         elif isinstance(value, types.FunctionType):
             self.function(value)
         elif isinstance(value, types.MethodType):
@@ -205,9 +216,10 @@ class Surroundings:
         elif isinstance(value, type):
             if not _of_a_library(value):
                 self.class_attributes(value, names)
-                for each in value.__mro__:
-                    if COMPUTED in names and not _of_a_library(each):
-                        self.entries(vars(each), names)
+                if not _of_a_library(type(value)):
+                    self.class_attributes(type(value), names)
+                if COMPUTED in names:
+                    self.of_classes(value, names)
         elif "__wrapped__" in (getattr(value, "__dict__", None) or ()):
             self.value(value.__wrapped__, names)
         elif not self.draws.note(value):
@@ -244,13 +256,19 @@ class Surroundings:
         if own is not None:
             self.guards.watch_order(own)
             self.entries(own, names)
+        self.of_classes(type(value), names)
         for each in type(value).__mro__:
+            for name, stored in vars(each).items() if not _of_a_library(each) else ():
+                if inspect.ismemberdescriptor(stored):  # a slot
+                    self.guards.watch_slot(value, name)
+                    self.data(getattr(value, name, None), names)
+
+    def of_classes(self, kind: type, names: frozenset[str]) -> None:
+        """All attributes of a class and those it is derived from, and their order."""
+        for each in kind.__mro__:
             if not _of_a_library(each):
+                self.guards.watch_order(vars(each))
                 self.entries(vars(each), names)
-                for name, stored in vars(each).items():
-                    if inspect.ismemberdescriptor(stored):  # a slot
-                        self.guards.watch_slot(value, name)
-                        self.data(getattr(value, name, None), names)
 
     def entries(self, table: Mapping[str, Any], names: frozenset[str]) -> None:
         """Those entries of a namespace that are data, and of an object's functions too."""
@@ -258,7 +276,8 @@ class Surroundings:
             if isinstance(table, types.MappingProxyType) and isinstance(value, types.FunctionType):
                 continue
             if name not in _OF_EVERY_MODULE and not (name.startswith("__") and name.endswith("__")):
-                if isinstance(value, _WATCHED) or dataclasses.is_dataclass(value):
+                is_data = isinstance(value, _WATCHED) or dataclasses.is_dataclass(value)
+                if is_data or not _of_a_library(type(value)):
                     self.guards.watch(table, name)
                 self.data(value, names)
 
@@ -266,6 +285,8 @@ class Surroundings:
         """What is in a value, if it is data."""
         if isinstance(value, _DATA) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
             self.value(value, names | {COMPUTED})
+        elif not _of_a_library(type(value)):
+            self.value(value, names - {COMPUTED})
 
     def functions(self, table: dict[Any, Any]) -> None:
         """The functions in a table of hooks."""
@@ -334,7 +355,9 @@ class Surroundings:
 
     def not_there_yet(self, own: dict[str, Any], kind: type, names: frozenset[str]) -> None:
         """That an object gets no attribute that the code asks for, ready to do without it."""
-        asked = names if "AttributeError" in names else texts_of(names) if names & _BY_TEXT else frozenset()
+        asked = texts_of(names) if names & _BY_TEXT else frozenset()
+        if "AttributeError" in names or _of_the_user(kind, "__getattr__") is not None:
+            asked = names
         for name in asked - own.keys():
             if not any(name in vars(each) for each in kind.__mro__):
                 self.guards.watch(own, name)
@@ -408,7 +431,7 @@ class Surroundings:
         is_table = isinstance(value, (dict, types.MappingProxyType))
         if isinstance(value, (set, frozenset)):
             self.guards.watch_set(value)
-            if not all(type(each) is str for each in value) and _plain_size(value) <= LONGEST:
+            if not all(type(each) is str for each in value) and plain_size(value) <= LONGEST:
                 self.guards.watch_array(value)  # for 1 and 1.0 are the same to a set
         elif is_table:
             if len(value) > FEW_ELEMENTS:
@@ -419,43 +442,12 @@ class Surroundings:
         elif not isinstance(value, tuple):
             self.guards.watch_sequence(value)
         parts = [*value, *value.values()] if is_table else list(value)
-        if len(value) > FEW_ELEMENTS and _plain_size(value) <= 4 * LONGEST:
+        if len(value) > FEW_ELEMENTS and plain_size(value) <= 4 * LONGEST:
             if not all(map(is_plain, parts)):
                 self.guards.watch_array(value)
         elif len(value) <= FEW_REACHED:
             for each in parts:
                 self.value(each, names)
-
-
-def _plain_size(value: Any, depth: int = 8) -> float:
-    """How many plain values a container of containers has; infinity where it has other things."""
-    if type(value) in PLAIN:
-        return 1
-    if type(value) not in (list, tuple, dict, set, frozenset) or not depth or len(value) > LONGEST:
-        return math.inf
-    parts = (*value, *value.values()) if isinstance(value, dict) else value
-    return sum(_plain_size(each, depth - 1) for each in parts)
-
-
-def _behind(value: Any) -> Any:
-    """What stands behind a proxy or a reference of Python's, and behind a view or a method of a container;
-    None where there is nothing.
-    """
-    if type(value) in weakref.ProxyTypes:
-        with contextlib.suppress(ReferenceError):
-            return value.__str__.__self__
-    if isinstance(value, weakref.ReferenceType):
-        return value()
-    if isinstance(value, types.BuiltinMethodType):
-        return None if isinstance(value.__self__, types.ModuleType) else value.__self__
-    if isinstance(value, _VIEWS):
-        return value.mapping
-    if isinstance(value, (UserDict, UserList, UserString)):
-        return value.data
-    return value.maps if isinstance(value, ChainMap) else None
-
-
-_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
 
 
 def _with_texts(names: frozenset[str]) -> frozenset[str]:
