@@ -177,6 +177,8 @@ class Tensor(_Attached):
     @property
     def requires_grad(self) -> bool:
         """Whether operations on this tensor are recorded."""
+        if state.mode & RECORDING:
+            state.recorder.note_asked(self)
         base = self._base
         return self._requires_grad or (base is not None and base._requires_grad)
 
@@ -192,6 +194,8 @@ class Tensor(_Attached):
             raise RuntimeError(
                 "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
             )
+        if state.mode & RECORDING:
+            state.recorder.note_requires_grad(self)
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:

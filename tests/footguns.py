@@ -55,6 +55,7 @@ class SpelledOut:
 
     note_inplace = note_module = note_walked = note_training = note
     note_optimizer = note_backward = note_grad = note_grad_set = note_data = note
+    note_asked = note_requires_grad = note
     refuse_read = refuse_stream = window = note
 
     def live_setting(self, group: dict[str, Any], name: str) -> Any:

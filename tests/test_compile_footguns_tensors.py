@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rushlight as rl
@@ -12,6 +13,7 @@ from rushlight import nn
 from rushlight.compile.record import RecordingError
 from rushlight.nn import functional as F
 from rushlight.nn.utils import parameters_to_vector, vector_to_parameters
+from tests.footguns import ONE, Made, assert_seen
 
 Way = Callable[[Callable[..., Any]], Callable[..., Any]]
 WAYS: list[Way] = [lambda step: step, rl.compile]
@@ -240,3 +242,111 @@ def test_a_first_call_with_a_refused_value_says_so() -> None:
     step = rl.compile(lambda rate: rl.distributions.Poisson(rate).sample())
     with pytest.raises(ValueError, match="Expected parameter rate"):
         step(-rl.ones(()))
+
+
+# -- what tensors are asked for, without computing with them ------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", ["requires_grad", "count", "shape", "len"])
+def test_what_a_tensor_is_asked_for(ask: str) -> None:
+    def make() -> Made:
+        net = nn.Linear(3, 2)
+        asks: dict[str, Callable[[], int]] = {
+            "requires_grad": lambda: 2 if net.bias.requires_grad else 1,
+            "count": lambda: sum(each.numel() for each in net.parameters() if each.requires_grad),
+            "shape": lambda: net.bias.shape[0],
+            "len": lambda: len(net.bias),
+        }
+
+        def change() -> None:
+            net.bias.requires_grad_(False)
+            net.bias.data = rl.ones(7)
+
+        return lambda: ONE * asks[ask](), change
+
+    assert_seen(make)
+
+
+def generator_and_critic(wrap: Callable[[Any], Any]) -> tuple[nn.Module, list[Any]]:
+    """Two steps, each of which says whether the critic learns."""
+    rl.manual_seed(0)
+    generator, critic = nn.Linear(2, 3), nn.Linear(3, 1)
+    one, other = (rl.optim.SGD(each.parameters(), lr=0.1) for each in (generator, critic))
+
+    def criticise() -> rl.Tensor:
+        for each in critic.parameters():
+            each.requires_grad = True
+        loss = critic(generator(rl.randn(4, 2)).detach()).mean() - critic(rl.randn(4, 3)).mean()
+        other.zero_grad()
+        loss.backward()
+        other.step()
+        return loss.detach()
+
+    def generate() -> rl.Tensor:
+        critic.requires_grad_(False)
+        loss = -critic(generator(rl.randn(4, 2))).mean()
+        one.zero_grad()
+        loss.backward()
+        one.step()
+        return loss.detach()
+
+    return critic, [wrap(criticise), wrap(generate)]
+
+
+def test_a_step_says_what_requires_grad() -> None:
+    found = []
+    for wrap in (lambda step: step, rl.compile):
+        critic, steps = generator_and_critic(wrap)
+        losses = []
+        for number in range(6):
+            for step, expected in zip(steps, (True, False), strict=True):
+                losses.append(step().item())
+                assert all(each.requires_grad is expected for each in critic.parameters())
+            if number == 3:
+                critic.requires_grad_(True)
+        found.append(losses)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    assert [each.made for each in steps] == [2, 1]
+
+
+def test_frozen_for_a_moment() -> None:
+    layer = nn.Linear(2, 2)
+
+    def plain(x: rl.Tensor) -> rl.Tensor:
+        layer.requires_grad_(False)
+        held = layer(x)
+        layer.requires_grad_(True)
+        return (layer(x) * held).sum()
+
+    step = rl.compile(plain)
+    found = []
+    for run in (plain, *[step] * 3):
+        layer.zero_grad()
+        run(rl.ones(1, 2)).backward()
+        assert layer.weight.requires_grad and layer.weight.grad is not None
+        found.append(layer.weight.grad.flatten().tolist())
+    for each in found[1:]:
+        assert each == pytest.approx(found[0])
+    assert step.made == 1
+
+
+def test_an_attribute_that_holds_a_result_for_a_moment() -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.layer, self.loss = nn.Linear(2, 1), None
+
+        def weigh(self) -> None:
+            self.loss = self.loss * 2
+
+        def step(self, x: rl.Tensor) -> rl.Tensor:
+            self.loss = self.layer(x).sum()
+            self.weigh()
+            found, self.loss = self.loss.detach(), None
+            return found
+
+    trainer = Trainer()
+    step = rl.compile(trainer.step)
+    for number in range(4):
+        x = rl.full((1, 2), float(number))
+        assert step(x).item() == pytest.approx(trainer.step(x).item(), rel=1e-5)
+    assert step.made == 1

@@ -127,9 +127,8 @@ class Guards(Watched):
             written.holds_these(f"{name(table)}.values()", row)
         terms += [f"{name(owner)}.{attribute} is {name(value)}" for owner, attribute, value in self._facts]
         terms += [self._entry_holds(written, place) for place in range(len(self._tables))]
-        for tensor, *found in zip(self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True):
-            for attribute, value in zip(("_array", "_requires_grad", "_hooks"), found, strict=True):
-                terms.append(f"{name(tensor)}.{attribute} is {name(value)}")
+        for tensor, attribute, value in self._tensors:
+            terms.append(f"{name(tensor)}.{attribute} is {name(value)}")
         for place, (cell, value) in enumerate(zip(self._cells, self._contents, strict=True)):
             now = f"contents({name(cell)})" if value is MISSING else f"{name(cell)}.cell_contents"
             terms.append(self._is_still(written, now, value, ("cell", place)))
@@ -160,15 +159,9 @@ class Guards(Watched):
         changed = self._changed_entry(range(len(self._tables)))
         if changed:
             return changed
-        for tensor, array, requires_grad, hooks in zip(
-            self._tensors, self._arrays, self._requires_grad, self._hooks, strict=True
-        ):
-            if tensor._array is not array:
-                return "a captured tensor got other memory"
-            if tensor._requires_grad is not requires_grad:
-                return "requires_grad of a captured tensor changed"
-            if tensor._hooks is not hooks:
-                return "a hook was added to a captured tensor"
+        for tensor, attribute, value in self._tensors:
+            if getattr(tensor, attribute) is not value:
+                return _OF_TENSORS[attribute]
         for place, (cell, value) in enumerate(zip(self._cells, self._contents, strict=True)):
             now = contents(cell)
             if not _unchanged(value, now):
@@ -232,6 +225,13 @@ class Guards(Watched):
                 what = "an array" if hasattr(array, "tobytes") else f"an element of {self._called(array)}"
                 return f"{what} that the step names has changed"
         return ""
+
+
+_OF_TENSORS = {
+    "_array": "a captured tensor got other memory",
+    "_requires_grad": "requires_grad of a captured tensor changed",
+    "_hooks": "a hook was added to a captured tensor",
+}
 
 
 def _are_texts(keys: Iterable[Any]) -> bool:

@@ -68,6 +68,7 @@ class Recorder:
     ) -> None:
         self.program = Program(name)
         self.guards = surroundings.guards
+        surroundings.is_made = self.is_made
         self.surroundings = surroundings
         self._buffers: dict[int, Buffer] = {}
         self._states: list[Buffer] = []
@@ -79,6 +80,7 @@ class Recorder:
         self.modules: dict[int, Any] = {}
         self.optimizers: dict[int, Any] = {}
         self.modes: list[tuple[dict[str, Any], bool]] = []  # attributes of modules, and whether they trained
+        self.switched: list[tuple[Tensor, bool]] = []  # captured tensors, and whether they required grad
         self.generators: dict[int, Any] = {}
         self.live: list[tuple[Buffer, Callable[[], Any]]] = []
         self.after: list[Callable[[], Any]] = []
@@ -148,6 +150,17 @@ class Recorder:
         """
         if self.guards.leave_out(vars(module), "training"):
             self.modes.append((vars(module), module.training))
+
+    def note_asked(self, tensor: Tensor) -> None:
+        """The step asks whether a tensor requires grad."""
+        for each in (tensor, tensor._base):
+            if each is not None and not self.is_made(each):
+                self.guards.watch_of_tensor(each, "_requires_grad")
+
+    def note_requires_grad(self, tensor: Tensor) -> None:
+        """A tensor is about to be told whether it requires grad; see `note_training`."""
+        if not self.is_made(tensor) and self.guards.leave_out_of_tensor(tensor, "_requires_grad"):
+            self.switched.append((tensor, tensor._requires_grad))
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer's step is about to run."""
@@ -294,21 +307,31 @@ class Recorder:
         self.guards.seal(self._buffers.keys())
 
     def _finish_modes(self) -> None:
-        """See to it that modules are in the mode afterwards in which the step leaves them. Most of them were
-        in that before, which is then relied on, for calls that have nothing to do afterwards are faster.
+        """See to it that modules are in the mode afterwards in which the step leaves them, and that tensors
+        require grad as it leaves them. Most of them were and did so before, which is then relied on, for
+        calls that have nothing to do afterwards are faster.
         """
         changed = []
+        switched = []
         for attributes, before in self.modes:
             if attributes["training"] is before:
                 self.guards.watch_again(attributes, "training")
             else:
                 changed.append((attributes, attributes["training"]))
 
+        for tensor, required in self.switched:
+            if tensor._requires_grad is required:
+                self.guards.watch_again_of_tensor(tensor, "_requires_grad")
+            else:
+                switched.append((tensor, tensor._requires_grad))
+
         def put() -> None:
             for attributes, mode in changed:
                 attributes["training"] = mode
+            for tensor, requires_grad in switched:
+                tensor._requires_grad = requires_grad
 
-        if changed:
+        if changed or switched:
             self.run_after(put)
 
     def kept_tensors(self) -> list[str]:
@@ -383,6 +406,11 @@ class Recorder:
     def _is_temporary(self, tensor: Tensor) -> bool:
         buffer = self._buffers.get(id(owner_of(tensor._array)))
         return buffer is not None and buffer.kind == TEMPORARY
+
+    def is_made(self, tensor: Tensor) -> bool:
+        """Whether the step made a tensor, or was given it."""
+        buffer = self._buffers.get(id(owner_of(tensor._array)))
+        return buffer is not None and buffer.kind != STATE
 
     def _is_window_only(self, op: Op, inputs: Sequence[Any], made: Sequence[Tensor]) -> bool:
         """Whether the op only looked at memory that is already known."""

@@ -91,6 +91,7 @@ class Surroundings:
         self.known: set[int] = set()  # ids of what was seen
         self.namespaces: set[int] = set()  # ids of the variables of modules that were seen
         self.draws = OtherDraws()
+        self.is_made: Callable[[Tensor], bool] = lambda tensor: False  # by the step, which has not begun
         self.iterators: list[str] = []  # the types of those that were seen
 
     def step(self, function: Callable[..., Any], arguments: Iterable[Any]) -> None:
@@ -175,6 +176,8 @@ class Surroundings:
         """Watch what the code that uses `names` can reach from a value."""
         if isinstance(value, _LEFT_ALONE) or (id(value), names) in self.seen:
             return
+        if isinstance(value, Tensor) and self.is_made(value):
+            return  # and is not kept alive
         self.seen[id(value), names] = value
         self.known.add(id(value))
         hidden = behind(value)
@@ -184,7 +187,8 @@ class Surroundings:
                 return
             for name in {"data", "maps"} & getattr(value, "__dict__", {}).keys():
                 self.guards.watch(vars(value), name)
-        if isinstance(value, Tensor):  # its memory is watched in its own way
+        if isinstance(value, Tensor):
+            self.guards.watch_of_tensor(value, "_array")  # its shape may be all that the code looks at
             self.not_there_yet(vars(value), type(value), names)
             self.attributes(vars(value), _with_texts(names))
         elif isinstance(value, types.FunctionType):

@@ -47,10 +47,7 @@ class Watched:
         self._names: list[Any] = []
         self._values: list[Any] = []
         # tensors
-        self._tensors: list[Tensor] = []
-        self._arrays: list[np.ndarray] = []
-        self._requires_grad: list[bool] = []
-        self._hooks: list[Any] = []
+        self._tensors: list[tuple[Tensor, str, Any]] = []
         # everything else
         self._cells: list[Any] = []
         self._contents: list[Any] = []
@@ -187,15 +184,29 @@ class Watched:
             self._slots.append((owner, name, getattr(owner, name, MISSING)))
 
     def watch_tensor(self, tensor: Tensor) -> None:
-        """The memory of a captured tensor, and whether it takes part in autograd."""
-        self._tensors.append(tensor)
-        self._arrays.append(tensor._array)
-        self._requires_grad.append(tensor._requires_grad)
-        self._hooks.append(tensor._hooks)
+        """The memory of a captured tensor, and whether and how it takes part in autograd."""
+        for attribute in ("_array", "_requires_grad", "_hooks"):
+            self.watch_of_tensor(tensor, attribute)
         hooks = tensor._hooks
         if hooks is not None:
             for table in (hooks.tensor, hooks.before, hooks.after, hooks.accumulated):
                 self.watch_hooks(table)
+
+    def watch_of_tensor(self, tensor: Tensor, attribute: str) -> None:
+        """One of these attributes."""
+        if self.leave_out_of_tensor(tensor, attribute):
+            self._tensors.append((tensor, attribute, getattr(tensor, attribute)))
+
+    def leave_out_of_tensor(self, tensor: Tensor, attribute: str) -> bool:
+        """Whether it can be left unwatched from now on: if nothing has asked for it yet."""
+        key = "tensor", id(tensor), attribute
+        is_new = key not in self._seen
+        self._seen.add(key)
+        return is_new
+
+    def watch_again_of_tensor(self, tensor: Tensor, attribute: str) -> None:
+        """Watch what was left out, as it is now."""
+        self._tensors.append((tensor, attribute, getattr(tensor, attribute)))
 
     def watch_read(self, tensor: Tensor) -> None:
         """The values of a captured tensor that Python looked at."""
@@ -302,7 +313,7 @@ class Watched:
         """How many things of each sort are watched."""
         return {
             "value": len(self._tables) + len(self._slots) + len(self._zeros),
-            "tensor": len(self._tensors),
+            "tensor": len({id(tensor) for tensor, *_ in self._tensors}),
             "closed-over variable": len(self._cells),
             "container": len(self._sized) + len(self._empty) + len(self._sets),
             "tensor value": len(self._read) + len(self._shown),
