@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rushlight as rl
@@ -173,3 +174,17 @@ def test_what_changes_at_every_call(way: str) -> None:
             assert step(ONE).item() == count
     assert len(said) == 1 and "has been recorded 12 times" in str(said[0].message)
     assert step.made == 12
+
+
+@pytest.mark.parametrize("kind", ["number", "range", "slice"])
+def test_values_that_are_made_anew_for_every_call(kind: str) -> None:
+    kinds: dict[str, tuple[Callable[[int], Any], Callable[[Any], Any]]] = {
+        "number": (np.float32, lambda given: given),
+        "range": (lambda number: range(number, 4), lambda given: sum(given)),
+        "slice": (lambda number: slice(number, 4), lambda given: rl.arange(4.0)[given].sum()),
+    }
+    make, use = kinds[kind]
+    step = rl.compile(lambda x, given: x * use(given))
+    for number in (1, 1, 1, 2, 2, 1):
+        assert step(ONE, make(number)).item() == (ONE * use(make(number))).item()
+    assert step.made == 2

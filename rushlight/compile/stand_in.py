@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rushlight.compile.watched import is_plain
 from rushlight.compile.written import Written
 from rushlight.nn.parameter import Parameter
 from rushlight.storage import owner_of
@@ -127,6 +128,7 @@ def difference(before: Any, now: Any) -> str:
 
 
 _PLAIN = (int, float, bool, str, bytes, type(None))
+_BY_TEXT = (float, complex, np.generic, range)  # in which 0.0 is not -0.0
 
 
 class Signature(NamedTuple):
@@ -164,8 +166,10 @@ def _describe(value: Any, tensors: list[Tensor], parameters: list[Parameter] | N
         tensors.append(value)
         array, history = value._array, value.requires_grad and ("leaf" if value.is_leaf else "computed")
         return array.shape, array.strides, array.dtype.char, history, type(value)
-    if isinstance(value, float):
-        return type(value), repr(value)  # 0.0 is not -0.0
+    if isinstance(value, _BY_TEXT) or (
+        isinstance(value, slice) and is_plain((value.start, value.stop, value.step))
+    ):
+        return type(value), repr(value)
     if isinstance(value, _PLAIN):
         return type(value), value
     if isinstance(value, (tuple, list)):
