@@ -5,6 +5,7 @@ module, in containers of its own, under computed names.
 from __future__ import annotations
 
 import argparse
+import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable
@@ -236,3 +237,67 @@ OTHERS: dict[str, Callable[[], Made]] = {
 @pytest.mark.parametrize("case", OTHERS)
 def test_objects_that_are_met(case: str) -> None:
     assert_seen(OTHERS[case])
+
+
+# -- modules that are imported when the step runs ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["attribute", "module", "of a package"])
+def test_imports_inside_a_step(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def module(rate: float) -> types.ModuleType:
+        made = types.ModuleType("settings_of_a_step")
+        made.__dict__["rate"] = rate
+        return made
+
+    def make() -> Made:
+        monkeypatch.setitem(sys.modules, "settings_of_a_step", module(1.0))
+        monkeypatch.setitem(sys.modules, "package_of_a_step.settings", module(1.0))
+        monkeypatch.setitem(sys.modules, "package_of_a_step", types.ModuleType("package_of_a_step"))
+        source = "from .settings import rate" if change == "of a package" else "import settings_of_a_step"
+        value = "rate" if change == "of a package" else "settings_of_a_step.rate"
+        space = {"ONE": ONE, "__package__": "package_of_a_step", "__name__": "package_of_a_step.steps"}
+        exec(f"def step():\n    {source}\n    return ONE * {value}", space)
+        changes: dict[str, Callable[[], Any]] = {
+            "attribute": lambda: setattr(sys.modules["settings_of_a_step"], "rate", 5.0),
+            "module": lambda: sys.modules.update({"settings_of_a_step": module(5.0)}),
+            "of a package": lambda: setattr(sys.modules["package_of_a_step.settings"], "rate", 5.0),
+        }
+        return space["step"], changes[change]  # type: ignore[return-value]
+
+    assert_seen(make)
+
+
+class Gated(nn.Module):
+    """Asks modules under computed names whether they are to be used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part_1 = Part(1.0)
+
+    def forward(self, x: rl.Tensor) -> rl.Tensor:
+        return x * 2 if getattr(self, f"part_{1}").k > 2 else x
+
+
+def test_modules_under_computed_names() -> None:
+    def make() -> Made:
+        net = Gated()
+        return lambda: net(ONE), lambda: setattr(net.part_1, "k", 5.0)
+
+    assert_seen(make)
+
+
+def test_methods_that_an_optimizer_gets() -> None:
+    def make() -> Made:
+        weight = nn.Parameter(rl.ones(1))
+        optimizer = rl.optim.SGD([weight], lr=0.1)
+
+        def step() -> rl.Tensor:
+            optimizer.zero_grad()
+            loss = (weight * weight).sum()
+            loss.backward()
+            optimizer.step()
+            return weight.grad.clone()
+
+        return step, lambda: setattr(optimizer, "zero_grad", lambda: None)
+
+    assert_seen(make)

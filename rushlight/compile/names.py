@@ -127,6 +127,21 @@ def globals_in(code: types.CodeType) -> frozenset[str]:
 _OF_GLOBALS = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
 
 
+@functools.lru_cache(maxsize=1024)
+def imported_in(code: types.CodeType, package: str) -> frozenset[str]:
+    """The modules that a piece of code of a package imports, functions inside it included."""
+    found = set()
+    for each in dis.get_instructions(code):
+        if each.opname == "IMPORT_NAME":
+            parts = str(each.argval).split(".")
+            paths = {".".join(parts[: end + 1]) for end in range(len(parts))}
+            # `from .config import rate` names a module as `from config import rate` does
+            found |= paths | {f"{package}.{path}".rstrip(".") for path in paths if package}
+    return frozenset(found - {""}).union(
+        *(imported_in(each, package) for each in code.co_consts if isinstance(each, types.CodeType))
+    )
+
+
 def texts_of(names: frozenset[str]) -> frozenset[str]:
     """The texts among them that could be names, as in ``getattr(x, "name")`` and ``group["lr"]``. Most are
     not, so they do not count as names everywhere.

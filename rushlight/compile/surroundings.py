@@ -35,6 +35,7 @@ from rushlight.compile.names import (
     COMPUTED,
     function_behind,
     globals_in,
+    imported_in,
     names_in,
     names_of_methods,
     texts_of,
@@ -327,6 +328,9 @@ class Surroundings:
         asked = globals_in(code) | (texts_of(names) if "globals" in names else frozenset())
         if "globals" in names:
             self.entries(table, names)
+        for name in imported_in(code, str(table.get("__package__") or "")):
+            self.guards.watch(sys.modules, name)
+            self.value(sys.modules.get(name), names)
         for name in asked - (vars(builtins).keys() - table.keys()):  # those that are not there yet, too
             self.guards.watch(table, name)
             self.value(table.get(name), names)
@@ -380,6 +384,7 @@ class Surroundings:
             if COMPUTED in names:
                 self.everything(module, names)
                 self.guards.watch_members(module)
+                self.walked(module, names - {COMPUTED})
         if isinstance(module, _CONTAINERS):
             self.members(module, names)
         elif names & _MEMBERS:
@@ -413,6 +418,9 @@ class Surroundings:
         if not _of_a_library(type(optimizer)):
             self.class_attributes(type(optimizer), names)
         own = vars(optimizer)
+        for name in names - own.keys():
+            if hasattr(type(optimizer), name):  # a method, which one of its own would hide
+                self.guards.watch(own, name)
         self.attributes(own, names - {"param_groups", "defaults", "state"})
 
     def array(self, value: Any, names: frozenset[str]) -> None:
