@@ -89,8 +89,27 @@ def asked_of_parameters(net: nn.Module) -> rl.Tensor:
     return total
 
 
+def asked_two_ways(net: nn.Module) -> rl.Tensor:
+    total = rl.zeros(1)
+    for each in net.parameters():
+        try:
+            total = total * each.missing
+        except AttributeError:
+            total = total + getattr(each, "k", 0.5)
+    return total
+
+
 @pytest.mark.parametrize(
-    "walk", [over_modules, over_children, in_a_list, of_a_layer, of_parameters, asked_of_parameters]
+    "walk",
+    [
+        over_modules,
+        over_children,
+        in_a_list,
+        of_a_layer,
+        of_parameters,
+        asked_of_parameters,
+        asked_two_ways,
+    ],
 )
 def test_attributes_of_members(walk: Callable[[nn.Module], rl.Tensor]) -> None:
     def make() -> Made:

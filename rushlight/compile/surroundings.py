@@ -365,7 +365,7 @@ class Surroundings:
         """That an object gets no attribute that the code asks for, ready to do without it."""
         asked = texts_of(names) if names & _BY_TEXT else frozenset()
         if "AttributeError" in names or _of_the_user(kind, "__getattr__") is not None:
-            asked = names
+            asked |= names
         for name in asked - own.keys():
             if not any(name in vars(each) for each in kind.__mro__):
                 self.guards.watch(own, name)
