@@ -136,3 +136,27 @@ def test_betas_of_zero(kind: Any, betas: tuple[float, float]) -> None:
         optimizer.param_groups[0]["betas"] = (0.5, 0.5)
 
     assert_seen(trained(functools.partial(kind, lr=0.1, betas=betas), change))
+
+
+def test_state_that_is_forgotten_again_and_again() -> None:
+    """Each first step after that makes it anew, and is no worse for it."""
+    found = []
+    for wrap in (lambda step: step, rl.compile):
+        weight = nn.Parameter(rl.ones(2))
+        optimizer = rl.optim.Adam([weight], lr=0.1)
+
+        def step(weight: Any = weight, optimizer: Any = optimizer) -> rl.Tensor:
+            optimizer.zero_grad()
+            loss = (weight * weight).sum()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        run = wrap(step)
+        losses = []
+        for number in range(8):
+            if number in (1, 2, 3, 6):
+                optimizer.state.clear()
+            losses.append(run().item())
+        found.append(losses)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)

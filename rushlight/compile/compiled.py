@@ -304,6 +304,11 @@ class CompiledFunction:
         self._refused.pop(key, None)
         self.recordings[key] = [made, *self.recordings.get(key, [])[: LIMIT_ALIKE - 1]]
 
+    def expect(self, key: Any, reason: str) -> None:
+        """A run made state of an optimizer: the next could be kept, and must be if this had another fault."""
+        if reason:
+            self._refused[key] = reason
+
     def refuse(self, key: Any, reason: str) -> None:
         """A run could not be kept: the first time that may be because it made what later runs find there."""
         if key in self._refused:
@@ -357,10 +362,11 @@ class _Attempt:
             half.attach(tensors, arrays, self.given)
         value = results.shape_of_value(tensors)
         reason = self._why_not()
-        if reason:
-            self.compiled.refuse(self.key, reason)
-        elif recorder.made_state():
+        if recorder.made_state():  # as a run does after each time that state is forgotten
             self.compiled.unfinished += 1
+            self.compiled.expect(self.key, reason)
+        elif reason:
+            self.compiled.refuse(self.key, reason)
         else:
             self.compiled.keep(self.key, made, self.unfit)
         made.advance()
