@@ -68,6 +68,7 @@ PLACES: dict[str, str] = {
     "torch.optim.rmsprop": "rushlight.optim.rmsprop",
     "torch.optim.rprop": "rushlight.optim.rprop",
     "torch.optim.sgd": "rushlight.optim.sgd",
+    "torch.optim.swa_utils": "rushlight.optim.swa_utils",
     "torch.random": "rushlight.random",
     "torch.serialization": "rushlight.serialization",
     "torch.sparse": "rushlight.sparse",

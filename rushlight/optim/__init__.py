@@ -1,8 +1,12 @@
 """Optimizers: PyTorch's names, options, numbers and state dicts, written in ordinary tensor operations.
 
-Each file holds one family; ``optimizer`` holds what they share and ``lr_scheduler`` the learning rate
-schedules. Not here: fused or grouped kernels, since the compiler fuses a recorded update by itself.
+Each file holds one family; ``optimizer`` holds what they share, ``lr_scheduler`` the learning rate
+schedules and ``swa_utils`` averages of models. Not here: fused or grouped kernels, since the compiler fuses a
+recorded update by itself.
 """
+
+import importlib
+from typing import Any
 
 from rushlight.optim import lr_scheduler
 from rushlight.optim.adadelta import Adadelta
@@ -33,4 +37,12 @@ __all__ = [
     "Rprop",
     "SGD",
     "lr_scheduler",
+    "swa_utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The averages of models, which few programs need, when they are first used."""
+    if name == "swa_utils":
+        return importlib.import_module("rushlight.optim.swa_utils")
+    raise AttributeError(f"module 'rushlight.optim' has no attribute {name!r}")

@@ -136,6 +136,7 @@ def offered():
         "utils.data",
         "optim",
         "optim.lr_scheduler",
+        "optim.swa_utils",
     ):
         ours, theirs = find(rushlight, place), find(torch, place)
         for name in dir(ours):
