@@ -83,9 +83,9 @@ MODULES = {
     "nn.functional.linear": "bilinear()",
     "nn.functional.margin": "cosine_similarity() pairwise_distance()",
     "nn.functional.native": """
-        batch_norm() binary_cross_entropy_with_logits() cosine_embedding_loss() embedding_bag() group_norm()
-        hinge_embedding_loss() instance_norm() kl_div() layer_norm() margin_ranking_loss()
-        poisson_nll_loss() triplet_margin_loss()
+        batch_norm() binary_cross_entropy_with_logits() cosine_embedding_loss() ctc_loss()
+        embedding_bag() group_norm() hinge_embedding_loss() instance_norm() kl_div() layer_norm()
+        margin_ranking_loss() poisson_nll_loss() triplet_margin_loss()
     """,
     "nn.functional.norm": "rms_norm()",
     "amp": "autocast() is_autocast_available()",

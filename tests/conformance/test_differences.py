@@ -180,3 +180,23 @@ def test_whole_numbers_never_require_grad() -> None:
         assert whole.tolist() == [0, 0, 0, 0]
         assert whole.requires_grad is expected
         assert library.tensor([1, 2]).copy_(number).requires_grad is False
+
+
+def blanks_in_targets(lib: ModuleType) -> float:
+    """How far gradient and difference quotient are apart where a target ends with the blank."""
+    scores = lib.arange(8.0, dtype=lib.float64).cos().reshape(4, 1, 2).requires_grad_()
+
+    def loss(scores: Any) -> Any:
+        return lib.nn.functional.ctc_loss(scores.log_softmax(2), lib.tensor([[1, 0]]), (4,), (2,))
+
+    loss(scores).backward()
+    moved = scores.detach().clone()
+    moved[3, 0, 0] += 1e-6
+    return abs(((loss(moved) - loss(scores)) / 1e-6 - scores.grad[3, 0, 0]).item())
+
+
+def test_targets_that_hold_the_blank() -> None:
+    assert blanks_in_targets(rushlight) < 1e-5 < 1e-2 < blanks_in_targets(torch)
+    scores = rushlight.zeros(3, 1, 2)
+    with pytest.raises(IndexError, match="Target 2 is out of bounds"):
+        rushlight.nn.functional.ctc_loss(scores, rushlight.tensor([[2]]), (3,), (1,))

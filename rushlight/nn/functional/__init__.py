@@ -21,6 +21,7 @@ from rushlight.nn.functional.activation import (
     threshold_,
 )
 from rushlight.nn.functional.attention import scaled_dot_product_attention
+from rushlight.nn.functional.ctc import ctc_loss
 from rushlight.nn.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -101,6 +102,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "dropout1d",
     "dropout2d",

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rushlight.nn.functional import ctc, norm, probability, regression
 from rushlight.nn.functional import margin as losses
-from rushlight.nn.functional import norm, probability, regression
 from rushlight.nn.functional.embedding import embedding_bag as bags_of
 from rushlight.nn.functional.reduction import REDUCTIONS
 from rushlight.ops.kinds import composite
@@ -262,4 +262,29 @@ def binary_cross_entropy_with_logits(
     """`nn.functional.binary_cross_entropy_with_logits`."""
     return probability.binary_cross_entropy_with_logits(
         input, target, weight, reduction=_word(reduction), pos_weight=pos_weight
+    )
+
+
+@_entered(
+    lambda: [
+        Sample(
+            [T((7, 2, 4)), T(values=[[1, 2], [3, 0]], dtype="int64"), (7, 6), (2, 1), 0, reduction],
+            second=False,
+            why="PyTorch has no second derivative",
+        )
+        for reduction in (0, 1, 2)
+    ]
+)
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int = 0,
+    reduction: int = 0,
+    zero_infinity: bool = False,
+) -> Tensor:
+    """`nn.functional.ctc_loss`."""
+    return ctc.ctc_loss(
+        log_probs, targets, input_lengths, target_lengths, blank, _word(reduction), zero_infinity
     )
