@@ -125,11 +125,12 @@ def _index(name: str, argument: str, position: int, value: Any) -> int:
 
 
 def require_tensor(name: str, argument: str, position: int, value: Any) -> None:
-    """Raise PyTorch's TypeError where an argument that must be a tensor is something else."""
+    """Raise PyTorch's TypeError where an argument that must be a tensor is something else; position 0 stands
+    for one that was given by name.
+    """
     if not isinstance(value, Tensor):
-        raise ArgumentError(
-            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type_of(value)}"
-        )
+        place = f" (position {position})" if position else ""
+        raise ArgumentError(f"{name}(): argument '{argument}'{place} must be Tensor, not {type_of(value)}")
 
 
 def looks_at_tensors(function: Callable[..., Any]) -> bool:
@@ -161,6 +162,26 @@ def naming_strangers(name: str, function: Callable[..., Any]) -> Callable[..., A
     return named
 
 
+def requiring_tensors(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with PyTorch's error where a parameter that is annotated as a Tensor gets anything else.
+
+    For functions that take long anyway: every call looks at its arguments.
+    """
+    names = argument_names(function)
+    places = [place for place, each in enumerate(names) if function.__annotations__.get(each) == "Tensor"]
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for place in places:
+            if place < len(args):
+                require_tensor(name, names[place], place + 1, args[place])
+            elif names[place] in kwargs:
+                require_tensor(name, names[place], 0, kwargs[names[place]])
+        return function(*args, **kwargs)
+
+    return checked
+
+
 def refuse_stranger(
     name: str,
     function: Callable[..., Any],
@@ -181,7 +202,7 @@ def refuse_stranger(
             require_tensor(name, names[place], place + 1, each)
     for argument, each in kwargs.items():
         if each is stranger and argument in names:
-            require_tensor(name, argument, names.index(argument) + 1, each)
+            require_tensor(name, argument, 0, each)
 
 
 def older_form(name: str, function: Callable[..., Any], given: tuple[Any, ...], scale: str, out: Any) -> Any:

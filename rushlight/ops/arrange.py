@@ -280,9 +280,9 @@ def _flip_samples() -> list[Sample]:
     return [*found, Sample([T((2, 3)), (0, 0)], raises=True), Sample([T((2, 3)), (2,)], raises=True)]
 
 
-@int_varargs("dims")
-def flip(input: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """A copy of `input` with the order of elements along dimensions reversed.
+def flip(input: Tensor, dims: Sequence[int]) -> Tensor:
+    """A copy of `input` with the order of elements along dimensions reversed; the method takes them one by
+    one, too.
 
     >>> import rushlight as torch
     >>> torch.tensor([[1, 2], [3, 4]]).flip(0)
@@ -290,10 +290,16 @@ def flip(input: Tensor, dims: tuple[int, ...]) -> Tensor:
             [1, 2]])
     """
     ndim = array_of("flip", input).ndim
+    if not isinstance(dims, (tuple, list)):
+        raise TypeError(
+            f"flip(): argument 'dims' (position 2) must be tuple of ints, not {type(dims).__name__}"
+        )
+    dims = int_tuple("flip", "dims", (dims,))
     return apply(FLIP, (input,), {"dims": dims_of(dims, ndim) if dims else ()})
 
 
 public(FLIP, samples=_flip_samples)(flip)
+METHODS = {"flip": int_varargs("dims")(flip)}
 
 
 @composite(samples=lambda: [Sample([T((2, 3))]), Sample([T((3,))], raises=True)])

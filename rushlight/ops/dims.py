@@ -74,6 +74,15 @@ def check_keepdim(name: str, keepdim: Any) -> None:
         )
 
 
+def refuse_keepdim(name: str, keepdim: bool) -> None:
+    """Refuse `keepdim` where no dimension is given; for functions that know one dimension or none."""
+    if keepdim:
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got (Tensor, keepdim=bool), but "
+            "expected one of: (Tensor input), (Tensor input, int dim, bool keepdim)"
+        )
+
+
 def kept_shape(shape: Sequence[int], dim: Sequence[int]) -> tuple[int, ...]:
     """`shape` with the reduced dimensions as 1."""
     return tuple([1 if i in dim else n for i, n in enumerate(shape)])

@@ -105,6 +105,7 @@ def normal(
             layout,
             device,
             pin_memory,
+            requires_grad,
         )
         return finish(normal_(made, mean, std, generator=generator), requires_grad, None)
     if not tensors:

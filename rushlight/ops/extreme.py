@@ -14,7 +14,7 @@ import numpy as np
 from rushlight.ops.along import pick, put
 from rushlight.ops.arguments import numpy_names, pytorch_names, require_tensor
 from rushlight.ops.define import apply, labelled, write_out
-from rushlight.ops.dims import check_keepdim, dims_of, kept_shape
+from rushlight.ops.dims import check_keepdim, dims_of, kept_shape, refuse_keepdim
 from rushlight.ops.fused import fused
 from rushlight.ops.kinds import composite, primitive, public
 from rushlight.ops.reduce import like_input
@@ -341,6 +341,7 @@ def _max_or_min(name: str, whole: Any, along: Any, result_type: Any, summary: st
         check_keepdim(name, keepdim)
         ndim = input._array.ndim
         if dim is None:
+            refuse_keepdim(name, keepdim)
             check_not_empty(name, input, None)
             return apply(whole, (input,), {"dim": dims_of(None, ndim), "keepdim": False}, out)
         if type(dim) is not int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.ops.arguments import looks_at_tensors, naming_strangers, require_tensor
+from rushlight.ops.arguments import looks_at_tensors, naming_strangers, require_tensor, requiring_tensors
 from rushlight.ops.define import (
     DEFAULT,
     INPLACE,
@@ -279,6 +279,11 @@ def primitive(
     )
 
 
+def _is_slow(function: Callable[..., Any]) -> bool:
+    """Whether a function is linear algebra under one of its older names."""
+    return function.__module__.endswith((".decompose", ".older_linalg"))
+
+
 def public(
     op: Op | None = None,
     *,
@@ -299,7 +304,9 @@ def public(
             raise ValueError(f"the op table already has {own_name}")
         view = op is not None and op.returns_view
         only_method = torch_name is not None and torch_name.startswith("Tensor.")
-        if not view and not only_method and looks_at_tensors(function):
+        if own_name != "linalg.vector_norm" and (own_name.startswith("linalg.") or _is_slow(function)):
+            function = requiring_tensors(own_name.replace(".", "_"), function)
+        elif not view and not only_method and looks_at_tensors(function):
             function = naming_strangers(function.__name__, function)
         entry = Entry(own_name, function, op=op, samples=samples, method=method, torch_name=torch_name)
         if inplace:

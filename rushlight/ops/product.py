@@ -14,7 +14,7 @@ from rushlight.autograd.mode import RECORDING, state
 from rushlight.dtype import F16
 from rushlight.ops.arguments import numpy_names, require_tensor
 from rushlight.ops.define import apply
-from rushlight.ops.dims import check_keepdim, dims_of
+from rushlight.ops.dims import check_keepdim, dims_of, refuse_keepdim
 from rushlight.ops.join import cat
 from rushlight.ops.kinds import primitive, public
 from rushlight.ops.reduce import accumulate_type, like_input
@@ -89,6 +89,8 @@ def prod(
     """
     require_tensor("prod", "input", 1, input)
     check_keepdim("prod", keepdim)
+    if dim is None:
+        refuse_keepdim("prod", keepdim)
     if isinstance(dim, (tuple, list)):
         raise TypeError(
             f"prod() received an invalid combination of arguments - got (Tensor, {type(dim).__name__}), but "

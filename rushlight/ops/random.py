@@ -33,10 +33,18 @@ from rushlight.tensor import Tensor
 
 
 def to_fill(
-    name: str, size: Any, out: Any, dtype: Any, default: DType, layout: Any, device: Any, pin_memory: bool
+    name: str,
+    size: Any,
+    out: Any,
+    dtype: Any,
+    default: DType,
+    layout: Any,
+    device: Any,
+    pin_memory: bool,
+    requires_grad: bool,
 ) -> Tensor:
     """The tensor that a creation function is to fill: a new one, or `out` brought to its size."""
-    check_options(name, layout, device, None, pin_memory)
+    check_options(name, layout, device, None, pin_memory, requires_grad)
     if out is None:
         return empty(size, dtype=dtype or default)
     require_tensor(name, "out", 0, out)
@@ -61,10 +69,11 @@ def like_to_fill(
     device: Any = None,
     pin_memory: bool = False,
     memory_format: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """An uninitialised tensor of the shape of `input`, by default of its type and order in memory too."""
     require_tensor(name, "input", 1, input)
-    check_options(name, layout, device, memory_format, pin_memory)
+    check_options(name, layout, device, memory_format, pin_memory, requires_grad)
     numpy_type(name, dtype, input.dtype)
     return empty_like(input, dtype=dtype, memory_format=memory_format)
 
@@ -92,7 +101,7 @@ def rand(
     tensor([[0.4963, 0.7682, 0.0885],
             [0.1320, 0.3074, 0.6341]])
     """
-    made = to_fill("rand", size, out, dtype, get_default_dtype(), layout, device, pin_memory)
+    made = to_fill("rand", size, out, dtype, get_default_dtype(), layout, device, pin_memory, requires_grad)
     return finish(uniform_(made, generator=generator), requires_grad, None)
 
 
@@ -115,7 +124,7 @@ def randn(
     >>> torch.randn(3, generator=torch.Generator().manual_seed(0))
     tensor([ 1.5410, -0.2934, -2.1788])
     """
-    made = to_fill("randn", size, out, dtype, get_default_dtype(), layout, device, pin_memory)
+    made = to_fill("randn", size, out, dtype, get_default_dtype(), layout, device, pin_memory, requires_grad)
     return finish(normal_(made, generator=generator), requires_grad, None)
 
 
@@ -132,7 +141,7 @@ def rand_like(
     memory_format: Any = None,
 ) -> Tensor:
     """Numbers drawn evenly from 0 up to but without 1, in the shape and of the type of `input`."""
-    made = like_to_fill("rand_like", input, dtype, layout, device, pin_memory, memory_format)
+    made = like_to_fill("rand_like", input, dtype, layout, device, pin_memory, memory_format, requires_grad)
     return finish(uniform_(made, generator=generator), requires_grad, None)
 
 
@@ -149,7 +158,7 @@ def randn_like(
     memory_format: Any = None,
 ) -> Tensor:
     """Numbers of the normal distribution, in the shape and of the type of `input`."""
-    made = like_to_fill("randn_like", input, dtype, layout, device, pin_memory, memory_format)
+    made = like_to_fill("randn_like", input, dtype, layout, device, pin_memory, memory_format, requires_grad)
     return finish(normal_(made, generator=generator), requires_grad, None)
 
 
@@ -187,7 +196,7 @@ def randint(
             f"not {type(size).__name__}"
         )
     shape = int_tuple("randint", "size", (size,))
-    made = to_fill("randint", shape, out, dtype, int64, layout, device, pin_memory)
+    made = to_fill("randint", shape, out, dtype, int64, layout, device, pin_memory, requires_grad)
     return finish(random_(made, low, high, generator=generator), requires_grad, None)
 
 
@@ -207,7 +216,9 @@ def randint_like(
 ) -> Tensor:
     """Integers from `low` or 0 up to but without `high`, in the shape and of the type of `input`."""
     low, high = _low_and_high("randint_like", list(bounds), low, high, "Tensor input")
-    made = like_to_fill("randint_like", input, dtype, layout, device, pin_memory, memory_format)
+    made = like_to_fill(
+        "randint_like", input, dtype, layout, device, pin_memory, memory_format, requires_grad
+    )
     return finish(random_(made, low, high, generator=generator), requires_grad, None)
 
 
@@ -259,7 +270,7 @@ def randperm(
     tensor([4, 0, 1, 3, 2])
     """
     n = integer("randperm", "n", 1, n)
-    made = to_fill("randperm", (n,), out, dtype, int64, layout, device, pin_memory)
+    made = to_fill("randperm", (n,), out, dtype, int64, layout, device, pin_memory, requires_grad)
     _check_length(n, made._array.dtype)
     chosen = chosen_generator("randperm", generator)
     shuffled = apply(PERMUTATION, (), {"n": n, "dtype": made._array.dtype, "generator": chosen})

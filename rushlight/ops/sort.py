@@ -15,6 +15,7 @@ import numpy as np
 from rushlight.autograd.mode import reading
 from rushlight.ops.arguments import numpy_names
 from rushlight.ops.define import apply, labelled, write_out
+from rushlight.ops.dims import refuse_keepdim
 from rushlight.ops.extreme import check_not_empty, chosen_rule, share_rule
 from rushlight.ops.kinds import composite, only, primitive, public
 from rushlight.ops.return_types import values_and_indices
@@ -208,6 +209,7 @@ def _median_pair(name: str, result_type: Any, summary: str) -> Any:
 
     def function(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
         if dim is None:
+            refuse_keepdim(name, keepdim)
             if input._array.size == 0:
                 return labelled(input.sum() * math.nan, all_op.node_name)
             only("fiu", "median_cpu")(input._array)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.dtype import F16
+from rushlight.dtype import F16, F32
 from rushlight.ops.arguments import numpy_names, require_tensor
 from rushlight.ops.define import TITLES, apply, labelled
 from rushlight.ops.dims import count_of, dims_of, kept_shape
@@ -23,12 +23,17 @@ from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
 _add = np.add.reduce
+_SMALL = 1e-30
 
 
-def _variance(input: np.ndarray, dim: tuple[int, ...], correction: float, keepdim: bool) -> Any:
+def _variance(
+    input: np.ndarray, dim: tuple[int, ...], correction: float, keepdim: bool, squared_in: Any = None
+) -> Any:
     wide = input.astype(np.float32) if input.dtype is F16 else input
     count, kind = count_of(input.shape, dim), wide.dtype.type
     away = np.subtract(wide, _add(wide, dim, None, None, True) / kind(count))
+    if squared_in is not None:
+        away, kind = away.astype(squared_in), squared_in
     squares = _add(away * away, dim, None, None, keepdim)
     return squares / kind(max(count - correction, 0))
 
@@ -38,7 +43,11 @@ def _var(input: np.ndarray, *, dim: tuple[int, ...], correction: float, keepdim:
 
 
 def _std(input: np.ndarray, *, dim: tuple[int, ...], correction: float, keepdim: bool) -> Any:
-    return np.sqrt(_variance(input, dim, correction, keepdim)).astype(input.dtype, copy=False)
+    found = _variance(input, dim, correction, keepdim)
+    if found.dtype is F32 and found.size and not (found.min() > _SMALL and found.max() < np.inf):
+        # squares that float32 does not hold; their root it may
+        found = _variance(input, dim, correction, keepdim, np.float64)
+    return np.sqrt(found).astype(input.dtype, copy=False)
 
 
 def _var_rule(g: Tensor, input: Tensor, dim: tuple[int, ...], correction: float, keepdim: bool) -> Tensor:

@@ -200,3 +200,14 @@ def test_targets_that_hold_the_blank() -> None:
     scores = rushlight.zeros(3, 1, 2)
     with pytest.raises(IndexError, match="Target 2 is out of bounds"):
         rushlight.nn.functional.ctc_loss(scores, rushlight.tensor([[2]]), (3,), (1,))
+
+
+def test_targets_of_another_type() -> None:
+    def gradient(lib: ModuleType) -> list[float]:
+        input = lib.ones(2, requires_grad=True)
+        lib.nn.functional.huber_loss(input, lib.zeros(2, dtype=lib.float64), reduction="sum").backward()
+        return input.grad.tolist()
+
+    assert gradient(rushlight) == [1.0, 1.0]
+    with pytest.raises(RuntimeError, match="Found dtype Double but expected Float"):
+        gradient(torch)
