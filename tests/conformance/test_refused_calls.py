@@ -20,7 +20,7 @@ def test_dimensions():
         try:
             getattr(t, name)(keepdim=True)
         except TypeError as error:
-            note(str(error)[:60])
+            note(str(error)[:45])
     """,
         text=48,
     )
