@@ -1,7 +1,7 @@
 """What values parameters and samples may have (``torch.distributions.constraints``).
 
-A constraint has a `check` and a text. Invariant: `check` answers for each element on its own, and False for
-nan.
+A constraint has a `check` and a text. Invariant: `check` answers for each element on its own, or for each
+vector where the constraint is one of vectors (`event_dim` 1), and False for nan.
 """
 
 from __future__ import annotations
@@ -13,12 +13,19 @@ from rushlight.tensor import Tensor
 
 __all__ = [
     "Constraint",
+    "boolean",
+    "greater_than",
     "greater_than_eq",
+    "independent",
     "integer_interval",
     "interval",
+    "less_than",
     "nonnegative",
     "nonnegative_integer",
+    "positive",
     "real",
+    "real_vector",
+    "simplex",
     "unit_interval",
 ]
 
@@ -54,6 +61,56 @@ class Constraint:
 
     def __repr__(self) -> str:
         return f"{self._name}({', '.join(f'{name}={bound}' for name, bound in self._bounds.items())})"
+
+
+class _Independent(Constraint):
+    """Vectors (or more) all of whose elements are in a set."""
+
+    def __init__(self, base: Constraint, count: int) -> None:
+        super().__init__("IndependentConstraint", base.check, base.is_discrete)
+        self.base_constraint = base
+        self.reinterpreted_batch_ndims = count
+        self.event_dim = base.event_dim + count
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether all elements of each vector are in the set."""
+        if value.dim() < self.event_dim:
+            raise ValueError(
+                f"Expected value.dim() >= {self.base_constraint.event_dim + self.reinterpreted_batch_ndims} "
+                f"but got {value.dim()}"
+            )
+        return super().check(value).flatten(-self.reinterpreted_batch_ndims).all(-1)
+
+    def __repr__(self) -> str:
+        return f"{self._name}({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
+
+
+def independent(base_constraint: Constraint, reinterpreted_batch_ndims: int) -> Constraint:
+    """What has `base_constraint` in all elements of its last dimensions.
+
+    >>> import rushlight as torch
+    >>> independent(real, 1).check(torch.tensor([[1.0, torch.nan], [1.0, 2.0]]))
+    tensor([False,  True])
+    """
+    return _Independent(base_constraint, reinterpreted_batch_ndims)
+
+
+def greater_than(lower_bound: Any) -> Constraint:
+    """Numbers above `lower_bound`.
+
+    >>> greater_than(0.0)
+    GreaterThan(lower_bound=0.0)
+    """
+    return Constraint("GreaterThan", lambda value: lower_bound < value, lower_bound=lower_bound)
+
+
+def less_than(upper_bound: Any) -> Constraint:
+    """Numbers below `upper_bound`.
+
+    >>> less_than(1.0)
+    LessThan(upper_bound=1.0)
+    """
+    return Constraint("LessThan", lambda value: value < upper_bound, upper_bound=upper_bound)
 
 
 def greater_than_eq(lower_bound: Any) -> Constraint:
@@ -103,3 +160,8 @@ nonnegative_integer = Constraint(
     is_discrete=True,
     lower_bound=0,
 )
+positive = greater_than(0.0)
+boolean = Constraint("Boolean", lambda value: (value == 0) | (value == 1), is_discrete=True)
+real_vector = independent(real, 1)
+simplex = Constraint("Simplex", lambda value: (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < 1e-6))
+simplex.event_dim = 1
