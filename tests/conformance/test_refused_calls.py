@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind, and numbers at the end of their range: what PyTorch makes of them."""
+"""Arguments of the wrong kind or of two types, numbers at the end of their range: as in PyTorch."""
 
 import pytest
 
@@ -71,5 +71,21 @@ def test_deviations_beyond_squares():
     for values in ([1e20, 2e20, 3e20], [1e-30, 2e-30], [1e38, 2e38, 3e38], [3e38, 3e38], [0.0, 0.0], [5.0]):
         x = torch.tensor(values)
         note(x.std(), x.var(), x.std(0), x[:, None].std(0), x.std(correction=0))
+    """
+    )
+
+
+def test_scores_and_targets_of_two_types():
+    assert_same(
+        """
+    F = torch.nn.functional
+    for kind in (torch.float32, torch.float64):
+        for other in (torch.float32, torch.float64):
+            for options in ({}, {"weight": torch.ones(2)}, {"pos_weight": torch.ones(2) * 2}):
+                x = torch.tensor([0.25, 0.5]).to(kind).requires_grad_()
+                for reduction in ("none", "mean", "sum"):
+                    target = torch.tensor([1.0, 0.0]).to(other)
+                    loss = F.binary_cross_entropy_with_logits(x, target, reduction=reduction, **options)
+                    note(loss, torch.autograd.grad(loss.sum(), x))
     """
     )

@@ -137,7 +137,7 @@ def binary_cross_entropy_with_logits(
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
     if target._array.dtype.kind != "f" or input._array.dtype.kind != "f":
         _refuse_whole_numbers(input, target)
-    if pos_weight is None and weight is None:
+    if pos_weight is None and weight is None and input._array.dtype is target._array.dtype:
         return BCE_LOGITS(input, target, reduction)
     if pos_weight is None:
         loss = BCE_LOGITS(input, target, "none")
@@ -146,6 +146,8 @@ def binary_cross_entropy_with_logits(
         loss = (1 - target) * input - factor * logsigmoid(input)
     if weight is not None:
         loss = loss * weight
+    if loss.dtype is not target.dtype:
+        loss = loss.to(target.dtype)  # PyTorch works in the target's memory
     return labelled(reduced(loss, reduction), "BinaryCrossEntropyWithLogitsBackward0")
 
 
