@@ -7,6 +7,7 @@ a statement computes what the op's NumPy forward computes, up to the order of su
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ from rushlight.compile.statements import (
     over,
 )
 from rushlight.compile.vmath import in_order, lower, rebuilt
+from rushlight.ops.writes import row_major_strides
 from rushlight.quiet import QUIET, error_state
 from rushlight.tensor import new_tensor
 
@@ -114,12 +116,8 @@ class Lowering:
                 first, last = each.extent(domain)
                 clash = clash or (first < high and low < last)
         if clash:
-            size = 1
-            strides: list[int] = []
-            for n in reversed(domain):
-                strides.insert(0, size)
-                size *= n
-            aside = Access(self.temporary(size, store.buffer.dtype, ""), 0, tuple(strides))
+            made = self.temporary(math.prod(domain), store.buffer.dtype, "")
+            aside = Access(made, 0, row_major_strides(domain))
             self.lowered.work.append(Statement(domain, tuple(loads), expr, aside, call, formula=formula))
             loads, expr, formula = [aside], Symbols().load(0, kind_of(store.buffer.dtype)), None
         self.lowered.work.append(Statement(domain, tuple(loads), expr, store, call, formula=formula, **how))

@@ -161,7 +161,8 @@ class Plan:
         before = False
         for group in self.groups:
             in_strands = is_in_strands(group, self.split[group])
-            place += not (in_strands and before)
+            if not (in_strands and before):
+                place += 1
             before = in_strands
             numbers = {
                 touch.number for touch in group.touches() if not touch.writes or group.single is not None

@@ -79,8 +79,9 @@ class Recorder:
         self.states: dict[int, Tensor] = {}
         self.modules: dict[int, Any] = {}
         self.optimizers: dict[int, Any] = {}
-        self.modes: list[tuple[dict[str, Any], bool]] = []  # attributes of modules, and whether they trained
-        self.switched: list[tuple[Tensor, bool]] = []  # captured tensors, and whether they required grad
+        # modules that are put into a mode, and captured tensors that are told whether they require grad: the
+        # attribute, and what it was
+        self.switched: list[tuple[Any, str, bool]] = []
         self.generators: dict[int, Any] = {}
         self.live: list[tuple[Buffer, Callable[[], Any]]] = []
         self.after: list[Callable[[], Any]] = []
@@ -149,7 +150,7 @@ class Recorder:
         where nothing has asked for that yet.
         """
         if self.guards.leave_out(vars(module), "training"):
-            self.modes.append((vars(module), module.training))
+            self.switched.append((module, "training", module.training))
 
     def note_asked(self, tensor: Tensor) -> None:
         """The step asks whether a tensor requires grad."""
@@ -160,7 +161,7 @@ class Recorder:
     def note_requires_grad(self, tensor: Tensor) -> None:
         """A tensor is about to be told whether it requires grad; see `note_training`."""
         if not self.is_made(tensor) and self.guards.leave_out_of_tensor(tensor, "_requires_grad"):
-            self.switched.append((tensor, tensor._requires_grad))
+            self.switched.append((tensor, "_requires_grad", tensor._requires_grad))
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer's step is about to run."""
@@ -312,26 +313,20 @@ class Recorder:
         calls that have nothing to do afterwards are faster.
         """
         changed = []
-        switched = []
-        for attributes, before in self.modes:
-            if attributes["training"] is before:
-                self.guards.watch_again(attributes, "training")
+        for owner, attribute, before in self.switched:
+            now = getattr(owner, attribute)
+            if now is not before:
+                changed.append((owner, attribute, now))
+            elif isinstance(owner, Tensor):
+                self.guards.watch_again_of_tensor(owner, attribute)
             else:
-                changed.append((attributes, attributes["training"]))
-
-        for tensor, required in self.switched:
-            if tensor._requires_grad is required:
-                self.guards.watch_again_of_tensor(tensor, "_requires_grad")
-            else:
-                switched.append((tensor, tensor._requires_grad))
+                self.guards.watch_again(vars(owner), attribute)
 
         def put() -> None:
-            for attributes, mode in changed:
-                attributes["training"] = mode
-            for tensor, requires_grad in switched:
-                tensor._requires_grad = requires_grad
+            for owner, attribute, value in changed:
+                object.__setattr__(owner, attribute, value)  # a module's own does much else
 
-        if changed or switched:
+        if changed:
             self.run_after(put)
 
     def kept_tensors(self) -> list[str]:

@@ -151,21 +151,31 @@ def is_in_strands(group: Group, units: int) -> bool:
     return units == group.strands() > 1
 
 
+ALONE, IN_STRANDS, SHARED = "alone", "in strands", "shared"
+
+
+def _sharing(group: Group, units: int) -> str:
+    """How threads do a group that is split into so many units."""
+    if is_in_strands(group, units):
+        return IN_STRANDS
+    return SHARED if units > 1 else ALONE
+
+
 def ordered(groups: Sequence[Group], split: dict[Group, int]) -> list[Group]:
     """The groups in an order that respects what each needs, with few changes between those that threads do
     not share, do in strands, and share in other ways.
     """
     waits_for = [len(each.before) for each in groups]
     number_of: dict[object, int] = {each: number for number, each in enumerate(groups)}
-    sorts = [(split[each] > 1) + is_in_strands(each, split[each]) for each in groups]
-    ready: list[list[int]] = [[], [], []]  # heaps, by the sort
+    sorts = [_sharing(each, split[each]) for each in groups]
+    ready: dict[str, list[int]] = {ALONE: [], IN_STRANDS: [], SHARED: []}  # heaps, by the sort
     for number, count in enumerate(waits_for):
         if not count:
             ready[sorts[number]].append(number)
     order: list[Group] = []
-    sort = 0
-    while any(ready):
-        sort = sort if ready[sort] else next(each for each in (0, 2, 1) if ready[each])
+    sort = ALONE
+    while any(ready.values()):
+        sort = sort if ready[sort] else next(each for each in ready if ready[each])
         chosen = groups[heappop(ready[sort])]
         order.append(chosen)
         for each in chosen.after:

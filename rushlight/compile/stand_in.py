@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rushlight.compile.watched import is_plain
+from rushlight.compile.watched import PLAIN, is_plain
 from rushlight.compile.written import Written
 from rushlight.nn.parameter import Parameter
 from rushlight.storage import owner_of
@@ -121,13 +121,12 @@ def difference(before: Any, now: Any) -> str:
             if name == "type":
                 a, b = np.dtype(a), np.dtype(b)
             return f"{what} has {name} {b}, not {a}"
-        if old[0] is new[0] and old[0] in _PLAIN:
+        if old[0] is new[0] and old[0] in PLAIN:
             return f"{what} is {new[1]}, not {old[1]}"
         return f"{what} is another value"
     return "nothing"
 
 
-_PLAIN = (int, float, bool, str, bytes, type(None))
 _BY_TEXT = (float, complex, np.generic, range)  # in which 0.0 is not -0.0
 
 
@@ -170,7 +169,7 @@ def _describe(value: Any, tensors: list[Tensor], parameters: list[Parameter] | N
         isinstance(value, slice) and is_plain((value.start, value.stop, value.step))
     ):
         return type(value), repr(value)
-    if isinstance(value, _PLAIN):
+    if isinstance(value, PLAIN):
         return type(value), value
     if isinstance(value, (tuple, list)):
         return type(value), tuple([_describe(each, tensors, parameters) for each in value])

@@ -18,6 +18,7 @@ from rushlight.compile.products import suits_the_unit
 from rushlight.compile.program import STATE, Buffer, Window
 from rushlight.compile.statements import Access, Product, Statement, Work, at, over
 from rushlight.compile.vmath import in_order
+from rushlight.ops.writes import row_major_strides
 
 COUNT = 4  # strands
 FEWEST_ROWS = 32  # of a strand
@@ -67,7 +68,7 @@ def _cut(work: Work, rows: int, temporary: Temporary) -> list[Work]:
         if work.domain[0] == rows and not work.b.strides[0]:
             return [_product_of_rows(work, length)]
         return _sum_of_products(work, length, temporary) if work.k == rows and _adds_rows(work) else [work]
-    if type(work) is not Statement or not work.domain or work.domain[0] != rows or work.add:
+    if not isinstance(work, Statement) or not work.domain or work.domain[0] != rows or work.add:
         return [work]
     if any(node.op == "index" for node in in_order([work.expr])):
         return [work]
@@ -122,8 +123,8 @@ def _sum_of_rows(statement: Statement, length: int, temporary: Temporary) -> lis
 
 def _aside(store: Access, domain: tuple[int, ...], temporary: Temporary) -> Window:
     """Memory for the sums of strands."""
-    strides = tuple(math.prod(domain[d + 1 :]) for d in range(len(domain)))
-    return Window(temporary(math.prod(domain), store.buffer.dtype, "strands"), 0, domain, strides)
+    buffer = temporary(math.prod(domain), store.buffer.dtype, "strands")
+    return Window(buffer, 0, domain, row_major_strides(domain))
 
 
 def _added(parts: Window, whole: Product | Statement) -> Statement:

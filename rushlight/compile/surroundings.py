@@ -263,7 +263,9 @@ class Surroundings:
             self.entries(own, names)
         self.of_classes(type(value), names)
         for each in type(value).__mro__:
-            for name, stored in vars(each).items() if not _of_a_library(each) else ():
+            if _of_a_library(each):
+                continue
+            for name, stored in vars(each).items():
                 if inspect.ismemberdescriptor(stored):  # a slot
                     self.guards.watch_slot(value, name)
                     self.data(getattr(value, name, None), names)

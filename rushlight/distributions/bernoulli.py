@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
-from rushlight.autograd.mode import enable_grad, no_grad
+from rushlight.autograd.mode import no_grad
 from rushlight.distributions.constraints import Constraint, boolean, real, unit_interval
-from rushlight.distributions.distribution import Distribution, broadcast_parameters
-from rushlight.dtype import finfo
+from rushlight.distributions.distribution import broadcast_parameters
+from rushlight.distributions.trials import Trials, given_one
 from rushlight.nn.functional.probability import binary_cross_entropy_with_logits
 from rushlight.ops.distributions import bernoulli
 from rushlight.ops.ranges import arange
@@ -18,7 +17,7 @@ from rushlight.size import Size
 from rushlight.tensor import Tensor
 
 
-class Bernoulli(Distribution):
+class Bernoulli(Trials):
     """Ones with a probability of `probs`, otherwise zeros.
 
     >>> import rushlight as torch
@@ -41,26 +40,10 @@ class Bernoulli(Distribution):
         logits: Tensor | float | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        (given,) = broadcast_parameters(logits if probs is None else probs)
-        # cached properties otherwise: each of the two is computed from the other when it is asked for
-        vars(self)["logits" if probs is None else "probs"] = given
+        name, value = given_one(probs, logits)
+        (given,) = broadcast_parameters(value)
+        vars(self)[name] = given
         super().__init__(given.shape, validate_args=validate_args)
-
-    @cached_property
-    def logits(self) -> Tensor:
-        """The log-odds of a one."""
-        with enable_grad():
-            smallest = finfo(self.probs.dtype).eps
-            probs = self.probs.clamp(min=smallest, max=1 - smallest)
-            return probs.log() - (-probs).log1p()
-
-    @cached_property
-    def probs(self) -> Tensor:
-        """The probability of a one."""
-        with enable_grad():
-            return self.logits.sigmoid()
 
     @property
     def param_shape(self) -> Size:
@@ -89,9 +72,7 @@ class Bernoulli(Distribution):
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Self:
         """The same distribution with its parameters expanded to a larger batch shape."""
-        shape = tuple(batch_shape)
-        given = {name: value.expand(shape) for name, value in self._given().items()}
-        return self._expanded(_instance, shape, **given)
+        return self._with_each_expanded(_instance, batch_shape)
 
     def sample(self, sample_shape: Iterable[int] = ()) -> Tensor:
         """Zeros and ones ``(*sample_shape, *batch_shape)``, as floating-point numbers."""
@@ -112,5 +93,4 @@ class Bernoulli(Distribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """0 and 1, along dimension 0."""
         kind = next(iter(self._given().values())).dtype
-        values = arange(2, dtype=kind).view((-1,) + (1,) * len(self._batch_shape))
-        return values.expand((-1, *self._batch_shape)) if expand else values
+        return self._along_batch(arange(2, dtype=kind), expand)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
-from rushlight.autograd.mode import enable_grad, no_grad
+from rushlight.autograd.mode import no_grad
 from rushlight.distributions.constraints import (
     Constraint,
     integer_interval,
@@ -14,15 +13,15 @@ from rushlight.distributions.constraints import (
     real,
     unit_interval,
 )
-from rushlight.distributions.distribution import Distribution, broadcast_parameters
-from rushlight.dtype import finfo
+from rushlight.distributions.distribution import broadcast_parameters
+from rushlight.distributions.trials import Trials, given_one
 from rushlight.ops.distributions import binomial
 from rushlight.ops.ranges import arange
 from rushlight.size import Size
 from rushlight.tensor import Tensor
 
 
-class Binomial(Distribution):
+class Binomial(Trials):
     """Successes among `total_count` trials.
 
     >>> import rushlight as torch
@@ -49,27 +48,11 @@ class Binomial(Distribution):
         logits: Tensor | float | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        count, given = broadcast_parameters(total_count, logits if probs is None else probs)
+        name, value = given_one(probs, logits)
+        count, given = broadcast_parameters(total_count, value)
         self.total_count = count.type_as(given)
-        # cached properties otherwise: each of the two is computed from the other when it is asked for
-        vars(self)["logits" if probs is None else "probs"] = given
+        vars(self)[name] = given
         super().__init__(given.shape, validate_args=validate_args)
-
-    @cached_property
-    def logits(self) -> Tensor:
-        """The log-odds of a success."""
-        with enable_grad():
-            smallest = finfo(self.probs.dtype).eps
-            probs = self.probs.clamp(min=smallest, max=1 - smallest)
-            return probs.log() - (-probs).log1p()
-
-    @cached_property
-    def probs(self) -> Tensor:
-        """The probability of a success."""
-        with enable_grad():
-            return self.logits.sigmoid()
 
     @property
     def param_shape(self) -> Size:
@@ -98,9 +81,7 @@ class Binomial(Distribution):
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Self:
         """The same distribution with its parameters expanded to a larger batch shape."""
-        shape = tuple(batch_shape)
-        given = {name: value.expand(shape) for name, value in self._given().items()}
-        return self._expanded(_instance, shape, **given)
+        return self._with_each_expanded(_instance, batch_shape)
 
     def sample(self, sample_shape: Iterable[int] = ()) -> Tensor:
         """Successes ``(*sample_shape, *batch_shape)``, as floating-point numbers."""
@@ -128,9 +109,7 @@ class Binomial(Distribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """0 to `total_count`, along dimension 0."""
         count = self._same_count("enumerate_support")
-        values = arange(1 + count, dtype=self.total_count.dtype)
-        values = values.view((-1,) + (1,) * len(self._batch_shape))
-        return values.expand((-1, *self._batch_shape)) if expand else values
+        return self._along_batch(arange(1 + count, dtype=self.total_count.dtype), expand)
 
     def _same_count(self, asked_by: str) -> int:
         count = int(self.total_count.max())

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from rushlight.autograd.mode import enable_grad, no_grad
 from rushlight.distributions.constraints import Constraint, integer_interval, real_vector, simplex
 from rushlight.distributions.distribution import Distribution
+from rushlight.distributions.trials import given_one
 from rushlight.dtype import finfo, int64
 from rushlight.ops.broadcast import broadcast_tensors
 from rushlight.ops.create import full
@@ -44,17 +45,15 @@ class Categorical(Distribution):
         logits: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        # cached properties otherwise: each of the two is computed from the other when it is asked for
-        if probs is not None:
-            if probs.dim() < 1:
-                raise ValueError("`probs` parameter must be at least one-dimensional.")
-            given = vars(self)["probs"] = probs / probs.sum(-1, keepdim=True)
-        elif logits is not None:
-            if logits.dim() < 1:
-                raise ValueError("`logits` parameter must be at least one-dimensional.")
-            given = vars(self)["logits"] = logits - logits.logsumexp(-1, keepdim=True)
+        name, value = given_one(probs, logits)
+        if value.dim() < 1:
+            raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
+        if name == "probs":
+            given = value / value.sum(-1, keepdim=True)
+        else:
+            given = value - value.logsumexp(-1, keepdim=True)
+        # a cached property otherwise: each of the two is computed from the other when it is asked for
+        vars(self)[name] = given
         super().__init__(given.shape[:-1], validate_args=validate_args)
 
     @cached_property
@@ -130,5 +129,4 @@ class Categorical(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """The classes, along dimension 0."""
-        values = arange(self._num_events, dtype=int64).view((-1,) + (1,) * len(self._batch_shape))
-        return values.expand((-1, *self._batch_shape)) if expand else values
+        return self._along_batch(arange(self._num_events, dtype=int64), expand)

@@ -169,6 +169,17 @@ class Distribution:
         made._validate_args = self._validate_args
         return made
 
+    def _with_each_expanded(self, instance: Any, batch_shape: Iterable[int]) -> Self:
+        """The same, where every parameter that was given has the batch shape."""
+        shape = tuple(batch_shape)
+        given = {name: value.expand(shape) for name, value in self._given().items()}
+        return self._expanded(instance, shape, **given)
+
+    def _along_batch(self, values: Tensor, expand: bool) -> Tensor:
+        """The values in a vector as those of each distribution of the batch."""
+        values = values.view((-1,) + (1,) * len(self._batch_shape))
+        return values.expand((-1, *self._batch_shape)) if expand else values
+
     def _validate_sample(self, value: Any) -> None:
         """Refuse what cannot be a value: no tensor, of a shape that does not fit, outside of the support."""
         if not isinstance(value, Tensor):

@@ -64,8 +64,7 @@ class Normal(Distribution):
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Self:
         """The same distribution with its parameters expanded to a larger batch shape."""
-        shape = tuple(batch_shape)
-        return self._expanded(_instance, shape, loc=self.loc.expand(shape), scale=self.scale.expand(shape))
+        return self._with_each_expanded(_instance, batch_shape)
 
     def sample(self, sample_shape: Iterable[int] = ()) -> Tensor:
         """Numbers ``(*sample_shape, *batch_shape)``."""

@@ -56,8 +56,7 @@ class Poisson(Distribution):
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Self:
         """The same distribution with the rate expanded to a larger batch shape."""
-        shape = tuple(batch_shape)
-        return self._expanded(_instance, shape, rate=self.rate.expand(shape))
+        return self._with_each_expanded(_instance, batch_shape)
 
     def sample(self, sample_shape: Iterable[int] = ()) -> Tensor:
         """Counts ``(*sample_shape, *batch_shape)``, as floating-point numbers."""

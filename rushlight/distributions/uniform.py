@@ -64,8 +64,7 @@ class Uniform(Distribution):
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Self:
         """The same distribution with its bounds expanded to a larger batch shape."""
-        shape = tuple(batch_shape)
-        return self._expanded(_instance, shape, low=self.low.expand(shape), high=self.high.expand(shape))
+        return self._with_each_expanded(_instance, batch_shape)
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> Tensor:
         """Numbers ``(*sample_shape, *batch_shape)`` through which gradients flow to the bounds."""

@@ -17,36 +17,37 @@ from rushlight.ops.define import apply
 from rushlight.ops.kinds import primitive
 from rushlight.tensor import Tensor
 
+PLACE = "(while checking arguments for ctc_loss_allocate_outputs)"  # where PyTorch finds what is wrong
+
 
 def _check_lengths(frames: int, targets: np.ndarray, lengths: np.ndarray, counts: np.ndarray) -> None:
     """PyTorch's errors about lengths that are not in the data."""
-    place = "(while checking arguments for ctc_loss_allocate_outputs)"
     if (counts < 0).any():
         raise RuntimeError(
-            f"Expected target_lengths to have value at least 0, but got value {counts[counts < 0][0]} {place}"
+            f"Expected target_lengths to have value at least 0, but got value {counts[counts < 0][0]} {PLACE}"
         )
     if targets.ndim == 1:
         if targets.size != counts.sum():
             raise RuntimeError(
                 f"Expected tensor to have size {counts.sum()} at dimension 0, but got size {targets.size} "
-                f"for argument #2 'targets' {place}"
+                f"for argument #2 'targets' {PLACE}"
             )
     else:
         if len(targets) != len(counts):
             raise RuntimeError(
                 f"Expected tensor to have size {len(counts)} at dimension 0, but got size {len(targets)} for "
-                f"argument #2 'targets' {place}"
+                f"argument #2 'targets' {PLACE}"
             )
         if targets.shape[1] < counts.max():
             raise RuntimeError(
                 f"Expected tensor to have size at least {counts.max()} at dimension 1, but got size "
-                f"{targets.shape[1]} for argument #2 'targets' {place}"
+                f"{targets.shape[1]} for argument #2 'targets' {PLACE}"
             )
     for length in lengths:
         if not 0 <= length <= frames:
             limit = "at least 0" if length < 0 else f"at most {frames}"
             raise RuntimeError(
-                f"Expected input_lengths to have value {limit}, but got value {length} {place}"
+                f"Expected input_lengths to have value {limit}, but got value {length} {PLACE}"
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rushlight.dtype import int64
 from rushlight.nn.functional.reduction import REDUCTIONS, entered, legacy_reduction
 from rushlight.ops.convert import tensor
-from rushlight.ops.ctc import CTC_LOSS
+from rushlight.ops.ctc import CTC_LOSS, PLACE
 from rushlight.ops.define import TITLES, ArgumentError, apply
 from rushlight.ops.operands import type_of
 from rushlight.ops.pointwise_loss import reduced
@@ -103,18 +103,17 @@ def ctc_loss(
     _check_kinds(log_probs, targets, input_lengths, target_lengths)
     single = log_probs.dim() != 3
     scores = log_probs.unsqueeze(1) if single else log_probs
-    place = "(while checking arguments for ctc_loss_allocate_outputs)"
     if not scores._array.size:
         raise RuntimeError("log_probs tensor must not be empty")
     if scores.dim() != 3:
         raise RuntimeError(
             f"Expected 3-dimensional tensor, but got {scores.dim()}-dimensional tensor for argument #1 "
-            f"'log_probs' {place}"
+            f"'log_probs' {PLACE}"
         )
     if not 1 <= targets.dim() <= 2:
         raise RuntimeError(
             f"Expected 1 to 2 dimensions, but got {targets.dim()}-dimensional tensor for argument #2 "
-            f"'targets' {place}"
+            f"'targets' {PLACE}"
         )
     _, batch, classes = scores._array.shape
     if not 0 <= blank < classes:
