@@ -15,7 +15,7 @@ from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, RandomSampler, TensorDataset
 from tests.pacing import force_threads
 from tests.spying import returned
-from tests.widths import vectors_of
+from tests.widths import as_with_16_registers, vectors_of
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -28,12 +28,7 @@ INPUTS, HIDDEN, BATCH = 301, 40, 61  # nothing of which fills tiles, panels or l
 @pytest.fixture(autouse=True)
 def vectors(monkeypatch):
     """Tiles two vectors wide, as on CPUs with sixteen registers, on which weights are turned for products."""
-    monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
-    monkeypatch.setattr(products, "has_matrix_unit", lambda: False)
-    for name in ("tiles", "layout", "strips"):
-        monkeypatch.setattr(
-            importlib.import_module(f"rushlight.compile.{name}"), "vector_registers", lambda: 16
-        )
+    as_with_16_registers(monkeypatch)
     with vectors_of(32):
         yield
 

@@ -14,7 +14,7 @@ from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader, TensorDataset
 from tests.pacing import force_threads
 from tests.spying import returned
-from tests.widths import vectors_of
+from tests.widths import as_with_16_registers, vectors_of
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -29,11 +29,7 @@ INPUTS, HIDDEN, BATCH = 301, 40, 61  # nothing of which fills tiles, panels, byt
 @pytest.fixture(autouse=True)
 def vectors(monkeypatch):
     """Tiles as on CPUs with sixteen registers, where weights are turned for the products of a batch."""
-    monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
-    monkeypatch.setattr(products, "has_matrix_unit", lambda: False)
-    for name in ("tiles", "layout", "strips", "nests", "products"):
-        module = importlib.import_module(f"rushlight.compile.{name}")
-        monkeypatch.setattr(module, "vector_registers", lambda: 16)
+    as_with_16_registers(monkeypatch)
     with vectors_of(32):
         yield
 

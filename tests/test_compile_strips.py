@@ -9,6 +9,7 @@ import pytest
 
 import rushlight as rl
 from tests.pacing import force_threads
+from tests.widths import as_with_16_registers
 
 pytest.importorskip("llvmlite", reason="native code needs llvmlite")
 
@@ -20,11 +21,7 @@ strips = importlib.import_module("rushlight.compile.strips")
 @pytest.fixture(autouse=True)
 def vectors(monkeypatch):
     """Tiles two vectors wide, as on CPUs with sixteen registers, and copies whenever they are possible."""
-    monkeypatch.setenv("RUSHLIGHT_CACHE", "0")
-    monkeypatch.setattr(products, "has_matrix_unit", lambda: False)
-    for name in ("tiles", "layout", "strips"):
-        module = importlib.import_module(f"rushlight.compile.{name}")
-        monkeypatch.setattr(module, "vector_registers", lambda: 16)
+    as_with_16_registers(monkeypatch)
     monkeypatch.setattr(strips, "MANY_ROWS", 1)
 
 

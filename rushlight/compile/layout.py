@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rushlight.compile.emit import Emitter
-from rushlight.compile.llvm import vector_bytes, vector_registers
+from rushlight.compile.llvm import has_low_tiles, vector_bytes
 from rushlight.compile.registers import BYTES, Reg
 
 # Rows left free after a panel. A tile meets a few rows of one panel after the other: these would else often
@@ -24,7 +24,7 @@ BETWEEN_PANELS = 7
 
 def vectors_in_width() -> int:
     """How many vectors wide a panel is. Register tiles are as wide as one, or two."""
-    return 4 if vector_registers() == 32 else 2
+    return 2 if has_low_tiles() else 4
 
 
 class Panels(NamedTuple):

@@ -77,6 +77,14 @@ def vector_registers() -> int:
 
 
 @functools.cache
+def has_low_tiles() -> bool:
+    """Whether tiles of large products are low and go through narrow panels, so that all of their rows are
+    zero at more steps (see `nests` and `nonzero`): on x86 without a matrix unit, where that is quicker.
+    """
+    return _is_x86() and not has_matrix_unit()
+
+
+@functools.cache
 def _features() -> str:
     features = binding().get_host_cpu_features()
     without = ",-avx512f" if features.get("avx512f") and vector_bytes() < 64 else ""

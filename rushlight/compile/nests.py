@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rushlight.compile.contract import FAR_BYTES, Contraction, Finish, Matrix, Part, in_units
 from rushlight.compile.emit import Emitter
 from rushlight.compile.layout import vectors_in_width, width_of
-from rushlight.compile.llvm import vector_registers
+from rushlight.compile.llvm import has_low_tiles
 from rushlight.compile.nonzero import TOGETHER, Among, Lists, integer_of
 from rushlight.compile.registers import BYTES, Reg
 from rushlight.compile.tiles import (
@@ -88,7 +88,7 @@ def _panel_nesting(spec: Contraction) -> Nesting:
         parts = min(parts, tiles)
         return Nesting(rows, width, False, False, parts * -(-spec.n // width), parts)
     fits = spec.b_in_panels or _is_copied(spec, 2 * width)
-    if vector_registers() == 16 and spec.n > width and fits:
+    if has_low_tiles() and spec.n > width and fits:
         # Low tiles have a row that is not zero at fewer steps of k, and load as little in each.
         rows, width = min(LOW_ROWS, spec.m), 2 * width
     tiles = -(-spec.m // rows)
@@ -102,8 +102,8 @@ def _stage(spec: Contraction, nesting: Nesting, is_listed: bool) -> int:
     width, stage = nesting.columns * BYTES[spec.kind], STAGE * (1 + is_listed)
     is_long = spec.k * width > stage
     is_little = _rows_of_part(spec, nesting) * width <= NEAR
-    # With 32 registers tiles are larger, and gain nothing from it.
-    if not (is_long and is_little and vector_registers() == 16):
+    # Larger tiles gain nothing from it.
+    if not (is_long and is_little and has_low_tiles()):
         return spec.k
     steps = -(-spec.k // -(-spec.k * width // stage))
     return -(-steps // TOGETHER) * TOGETHER

@@ -21,7 +21,7 @@ from rushlight.compile.dots import Supply, lanes_along_k
 from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.layout import Panels, Shape
-from rushlight.compile.llvm import has_matrix_unit, vector_bytes, vector_registers
+from rushlight.compile.llvm import has_low_tiles, has_matrix_unit, vector_bytes
 from rushlight.compile.nests import lanes_along_j
 from rushlight.compile.nonzero import Listed, Lists
 from rushlight.compile.pieces import bytes_of, copies_of
@@ -309,7 +309,7 @@ def emit_product(
             meanwhile=meanwhile,
             listed=listed,
         )
-        if vector_registers() == 16:  # with more, tiles are larger, and it gains nothing
+        if has_low_tiles():  # larger ones gain nothing
             spec = spec._replace(is_short=_is_short(statements), either=body.either)
 
         def finish(row: Reg, column: Reg, value: Reg, mask: Reg | None, turned: bool) -> None:

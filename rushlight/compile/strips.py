@@ -16,7 +16,7 @@ from rushlight.compile.contract import Part
 from rushlight.compile.emit import Emitter
 from rushlight.compile.expr import kind_of
 from rushlight.compile.layout import Panels, Shape, copy_matrix, row_by_row, width_of
-from rushlight.compile.llvm import vector_registers
+from rushlight.compile.llvm import has_low_tiles
 from rushlight.compile.statements import Access, Statement
 from rushlight.compile.tiles import NEAR
 from rushlight.storage import LINE
@@ -26,11 +26,10 @@ MANY_ROWS = 256  # of a result, that are worth a copy of an operand which just l
 
 def strips_for(k: int, columns: int, kind: str) -> Panels | None:
     """The strips for an operand in lanes of so many steps of k and columns; None where the lines of all steps
-    stay in the nearest cache anyway, or a tile takes all columns; and on CPUs with 32 registers, whose tiles
-    take many of them.
+    stay in the nearest cache anyway, or a tile takes all columns; and on CPUs whose tiles are not low.
     """
     width = width_of(kind)
-    if columns <= width or 2 * k * LINE <= NEAR or vector_registers() == 32:
+    if columns <= width or 2 * k * LINE <= NEAR or not has_low_tiles():
         return None
     return Shape(k, columns).panels(kind)
 
