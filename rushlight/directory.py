@@ -16,6 +16,10 @@ MODULES = {
         addcdiv addcdiv_ addcmul addcmul_ clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_
         clip clip_ lerp lerp_
     """,
+    "ops.conv": """
+        conv1d() conv2d() conv3d() conv_tbc() conv_transpose1d() conv_transpose2d() conv_transpose3d()
+        convolution()
+    """,
     "ops.decompose": "cholesky det inverse logdet",
     "ops.distributions": "bernoulli binomial() multinomial normal() poisson()",
     "ops.dropout": """

@@ -42,6 +42,7 @@ PLACES: dict[str, str] = {
     "torch.nn.modules.activation": "rushlight.nn.modules.activation",
     "torch.nn.modules.batchnorm": "rushlight.nn.modules.batchnorm",
     "torch.nn.modules.container": "rushlight.nn.modules.container",
+    "torch.nn.modules.conv": "rushlight.nn.modules.conv",
     "torch.nn.modules.distance": "rushlight.nn.modules.distance",
     "torch.nn.modules.dropout": "rushlight.nn.modules.dropout",
     "torch.nn.modules.flatten": "rushlight.nn.modules.flatten",

@@ -395,6 +395,7 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "embedding_dense_backward": picks.embedding_backward,
     "empty": _nothing,
     "empty_like": _nothing,
+    "constant_pad_nd": places.pad,
     "flip": places.flip,
     "full": _full,
     "gather": picks.gather,

@@ -86,6 +86,22 @@ def _flat(window: Window) -> Window:
     return Window(window.buffer, window.offset, (window.size,), (1,))
 
 
+def pad(lowering: Lowering, call: Call) -> None:
+    """A constant at the borders, or borders cut off."""
+    (source,), (out,) = call.reads(), call.outputs
+    pairs = call.params["padding"]
+    given, to = [slice(None)] * len(source.shape), [slice(None)] * len(source.shape)
+    for place in range(0, len(pairs), 2):
+        d = len(source.shape) - 1 - place // 2
+        before, after = pairs[place : place + 2]
+        given[d] = slice(max(-before, 0), source.shape[d] - max(-after, 0))
+        to[d] = slice(max(before, 0), out.shape[d] - max(after, 0))
+    if max(pairs) > 0:
+        constant = Symbols().const(call.params["value"], kind_of(out.dtype))
+        lowering.add(out.shape, [], constant, over(out, out.shape), call)
+    move(lowering, call, part(source, tuple(given)), part(out, tuple(to)))
+
+
 def chosen_backward(lowering: Lowering, call: Call) -> None:
     """Zeros, and the gradient at places along a dimension that were chosen, each once."""
     (g, indices), (out,) = call.reads(), call.outputs

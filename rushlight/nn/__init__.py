@@ -1,8 +1,11 @@
 """Layers, losses, containers and what they are made of, under the names of ``torch.nn``.
 
 This file only gathers names: each family has a file of its own beside it, the functions are in
-``functional``.
+``functional``. Families that many scripts do without are imported when one of their names is first used.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from rushlight.nn import functional, init, modules, parallel, parameter, utils
 from rushlight.nn.activation import (
@@ -85,6 +88,22 @@ from rushlight.nn.parallel import DataParallel
 from rushlight.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from rushlight.nn.parameter_containers import ParameterDict, ParameterList
 
+if TYPE_CHECKING:
+    from rushlight.nn.conv import (
+        Conv1d,
+        Conv2d,
+        Conv3d,
+        ConvTranspose1d,
+        ConvTranspose2d,
+        ConvTranspose3d,
+        LazyConv1d,
+        LazyConv2d,
+        LazyConv3d,
+        LazyConvTranspose1d,
+        LazyConvTranspose2d,
+        LazyConvTranspose3d,
+    )
+
 __all__ = [
     "AlphaDropout",
     "BCELoss",
@@ -96,6 +115,12 @@ __all__ = [
     "Buffer",
     "CELU",
     "CTCLoss",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
@@ -129,6 +154,12 @@ __all__ = [
     "LazyBatchNorm1d",
     "LazyBatchNorm2d",
     "LazyBatchNorm3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
     "LazyInstanceNorm1d",
     "LazyInstanceNorm2d",
     "LazyInstanceNorm3d",
@@ -184,3 +215,20 @@ __all__ = [
     "parameter",
     "utils",
 ]
+
+_LATER = {
+    "conv": """
+        Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+        LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d
+    """,
+}
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """A layer whose family is imported now."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'rushlight.nn' has no attribute {name!r}")
+    layer = getattr(importlib.import_module(f"rushlight.nn.{_MODULE_OF[name]}"), name)
+    globals()[name] = layer
+    return layer

@@ -4,7 +4,7 @@ This file only gathers names: each family has a file of its own beside it.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rushlight.nn.functional.activation import (
     celu_,
@@ -91,6 +91,17 @@ from rushlight.ops.smooth import (
     tanhshrink,
 )
 
+if TYPE_CHECKING:
+    from rushlight.ops.conv import (
+        conv1d,
+        conv2d,
+        conv3d,
+        conv_tbc,
+        conv_transpose1d,
+        conv_transpose2d,
+        conv_transpose3d,
+    )
+
 __all__ = [
     "alpha_dropout",
     "batch_norm",
@@ -99,6 +110,13 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_tbc",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -173,9 +191,17 @@ __all__ = [
     "triplet_margin_with_distance_loss",
 ]
 
+_LATER = {
+    "ops.conv": "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d",
+    "ops.matrix_products": "pdist",
+}
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> Any:
     """What comes with its family of ops, when it is first used."""
-    if name == "pdist":
-        return importlib.import_module("rushlight.ops.matrix_products").pdist
-    raise AttributeError(f"module 'rushlight.nn.functional' has no attribute {name!r}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'rushlight.nn.functional' has no attribute {name!r}")
+    function = getattr(importlib.import_module(f"rushlight.{_MODULE_OF[name]}"), name)
+    globals()[name] = function
+    return function

@@ -9,7 +9,7 @@ from rushlight.nn.modules.module import Module
 __all__ = ["Module", "module"]
 
 _SUBMODULES = frozenset(
-    ("activation", "batchnorm", "container", "distance", "dropout", "flatten", "instancenorm", "lazy")
+    ("activation", "batchnorm", "container", "conv", "distance", "dropout", "flatten", "instancenorm", "lazy")
     + ("linear", "loss", "normalization", "sparse")
 )
 
