@@ -47,6 +47,7 @@ from rushlight.nn.functional.margin import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from rushlight.nn.functional.multihead import multi_head_attention_forward
 from rushlight.nn.functional.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from rushlight.nn.functional.probability import (
     binary_cross_entropy,
@@ -136,6 +137,7 @@ __all__ = [
     "margin_ranking_loss",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
