@@ -80,6 +80,7 @@ from rushlight.nn.loss import (
     TripletMarginWithDistanceLoss,
 )
 from rushlight.nn.module import Module
+from rushlight.nn.multihead import MultiheadAttention
 from rushlight.nn.norm import GroupNorm, LayerNorm, RMSNorm
 from rushlight.nn.parallel import DataParallel
 from rushlight.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
@@ -147,6 +148,7 @@ __all__ = [
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
+    "MultiheadAttention",
     "PReLU",
     "PairwiseDistance",
     "Parameter",
