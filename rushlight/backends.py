@@ -1,7 +1,8 @@
 """The switches of PyTorch's backends that scripts set or read at their start, for a library that has none.
 
-A switch keeps what it is set to, as in a CPU build of PyTorch, and changes nothing: results here are the same
-from run to run without ``cudnn.deterministic``. Setting a name that is no switch raises AttributeError.
+A switch keeps what it is set to, as in a CPU build of PyTorch, and only ``mha`` changes anything: results
+here are the same from run to run without ``cudnn.deterministic``. Setting a name that is no switch raises
+AttributeError.
 """
 
 from __future__ import annotations
@@ -43,6 +44,23 @@ class _Cudnn:
         return None
 
 
+class _Mha:
+    """Whether a `nn.TransformerEncoder` may leave padding out in evaluation."""
+
+    __slots__ = ("_enabled",)
+
+    def __init__(self) -> None:
+        self._enabled = True
+
+    def get_fastpath_enabled(self) -> bool:
+        """Whether it may."""
+        return self._enabled
+
+    def set_fastpath_enabled(self, value: bool) -> None:
+        """Say whether it may."""
+        self._enabled = value
+
+
 class _Mps:
     __slots__ = ()
 
@@ -57,4 +75,5 @@ class _Mps:
 
 cuda = _Cuda()
 cudnn = _Cudnn()
+mha = _Mha()
 mps = _Mps()

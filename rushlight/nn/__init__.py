@@ -85,6 +85,8 @@ from rushlight.nn.norm import GroupNorm, LayerNorm, RMSNorm
 from rushlight.nn.parallel import DataParallel
 from rushlight.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from rushlight.nn.parameter_containers import ParameterDict, ParameterList
+from rushlight.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
+from rushlight.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
     "AlphaDropout",
@@ -174,6 +176,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",

@@ -10,7 +10,7 @@ __all__ = ["Module", "module"]
 
 _SUBMODULES = frozenset(
     ("activation", "batchnorm", "container", "distance", "dropout", "flatten", "instancenorm", "lazy")
-    + ("linear", "loss", "normalization", "sparse")
+    + ("linear", "loss", "normalization", "sparse", "transformer")
 )
 
 
