@@ -1,7 +1,7 @@
 """How random ops become draws: numbers for elements that lie one after another, in the order of memory.
 
-What `twister` cannot draw, and all but masks of what does not lie in a row, is left to NumPy. Invariant: a draw
-takes the words that the op's forward takes, and leaves the numbers that it leaves.
+What `twister` cannot draw, and all but masks of what does not lie in a row, is left to NumPy. Invariant: a
+draw takes the words that the op's forward takes, and leaves the numbers that it leaves.
 """
 
 from __future__ import annotations

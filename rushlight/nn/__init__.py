@@ -4,7 +4,7 @@ This file only gathers names: each family has a file of its own beside it, the f
 ``functional``.
 """
 
-from rushlight.nn import functional, init, modules, parallel, parameter, utils
+from rushlight.nn import attention, functional, init, modules, parallel, parameter, utils
 from rushlight.nn.activation import (
     CELU,
     ELU,
@@ -186,6 +186,7 @@ __all__ = [
     "Unflatten",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "attention",
     "functional",
     "init",
     "modules",

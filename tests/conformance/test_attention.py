@@ -364,3 +364,78 @@ def test_errors(name):
     theirs, ours = raised
     assert isinstance(ours, type(theirs))
     assert re.sub(r"\s+", " ", str(ours)).startswith(str(theirs).split("\n")[0].rstrip("."))
+
+
+# -- ways of attention ---------------------------------------------------------------------------------------
+
+
+def tried(lib, ways, options):
+    """The node, or the error, of attention of one kind where these ways are allowed."""
+    lib.manual_seed(0)
+    x = lib.randn(1, 2, 3, 4, requires_grad=True)
+    if options.get("dims"):
+        x = x[0]
+    kwargs = {key: value for key, value in options.items() if key not in ("dims", "mask")}
+    if "mask" in options:
+        kwargs["attn_mask"] = lib.zeros(options["mask"], requires_grad=options["mask"] == (3, 3))
+    module = lib.nn.attention
+    given = [getattr(module.SDPBackend, name) for name in ways]
+    try:
+        with warnings.catch_warnings(), module.sdpa_kernel(given):
+            warnings.simplefilter("ignore")
+            result = lib.nn.functional.scaled_dot_product_attention(x, x, x, **kwargs)
+    except RuntimeError as error:
+        return str(error)
+    result.sum().backward()
+    name = result.grad_fn.name()
+    return name if name.startswith("Scaled") else "formula", result.detach().numpy()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dropout_p": 0.5},
+        {"dims": 3},
+        {"mask": (3, 3)},
+        {"mask": (1, 3)},
+        {"mask": (2, 3, 3)},
+        {"mask": (1, 3), "is_causal": True},
+    ],
+)
+def test_ways_of_attention(options):
+    allowed = (["MATH"], ["FLASH_ATTENTION"], ["EFFICIENT_ATTENTION"], ["MATH", "FLASH_ATTENTION"], [])
+    for ways in allowed:
+        theirs, ours = (tried(lib, ways, options) for lib in LIBRARIES)
+        assert ours[0] == theirs[0], ways
+        if isinstance(theirs, tuple):
+            np.testing.assert_allclose(ours[1], theirs[1], atol=1e-6)
+
+
+def test_switches_of_attention():
+    """They are as they were after a block, and what is no way is refused."""
+    for lib in LIBRARIES:
+        ways, cuda = lib.nn.attention, lib.backends.cuda
+        names = ("flash", "math", "mem_efficient", "cudnn")
+        with ways.sdpa_kernel(ways.SDPBackend.MATH, set_priority=True):
+            with ways.sdpa_kernel([ways.SDPBackend.CUDNN_ATTENTION]):
+                assert [getattr(cuda, f"{name}_sdp_enabled")() for name in names] == [
+                    False,
+                    False,
+                    False,
+                    True,
+                ]
+            assert [getattr(cuda, f"{name}_sdp_enabled")() for name in names] == [False, True, False, False]
+        for name in names:
+            getattr(cuda, f"enable_{name}_sdp")(False)
+            assert not getattr(cuda, f"{name}_sdp_enabled")()
+            getattr(cuda, f"enable_{name}_sdp")(True)
+            assert getattr(cuda, f"{name}_sdp_enabled")()
+        refused = pytest.raises(AssertionError, match="Backend must be an instance of SDPBackend or a list")
+        with refused, ways.sdpa_kernel("math"):
+            pass
+    ours, theirs = (lib.nn.attention.SDPBackend for lib in (rushlight, torch))
+    assert {n: int(w) for n, w in ours.__members__.items()} == {
+        n: int(w) for n, w in theirs.__members__.items()
+    }
+    assert repr(ours.FLASH_ATTENTION) == repr(theirs.FLASH_ATTENTION)
