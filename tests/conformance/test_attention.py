@@ -149,6 +149,21 @@ def test_merged_masks():
         assert tuple(layer.merge_masks(lib.ones(6, 5, 5), None, x)[0].shape) == (3, 2, 5, 5)
 
 
+def test_linear_of_heads():
+    """It is a Linear under another name, in the place where PyTorch has it."""
+    for lib in LIBRARIES:
+        kind = lib.nn.modules.linear.NonDynamicallyQuantizableLinear
+        lib.manual_seed(0)
+        layer = kind(3, 2, bias=False, dtype=lib.float64)
+        lib.manual_seed(0)
+        assert lib.equal(layer.weight, lib.nn.Linear(3, 2, bias=False, dtype=lib.float64).weight)
+        assert repr(layer) == "NonDynamicallyQuantizableLinear(in_features=3, out_features=2, bias=False)"
+        assert type(lib.nn.MultiheadAttention(4, 2).out_proj) is kind
+        assert lib.nn.modules.activation.MultiheadAttention is lib.nn.MultiheadAttention
+        for name in lib.nn.modules.transformer.__all__:
+            assert getattr(lib.nn.modules.transformer, name) is getattr(lib.nn, name)
+
+
 # -- transformers --------------------------------------------------------------------------------------------
 
 
@@ -439,3 +454,18 @@ def test_switches_of_attention():
         n: int(w) for n, w in theirs.__members__.items()
     }
     assert repr(ours.FLASH_ATTENTION) == repr(theirs.FLASH_ATTENTION)
+
+
+def test_differences_in_evaluation():
+    """What docs/differences.md says of attention in evaluation without gradients."""
+    for lib in LIBRARIES:
+        layer, x = lib.nn.MultiheadAttention(4, 2, batch_first=True).eval(), lib.ones(1, 3, 4)
+        hidden = lib.ones(1, 3, dtype=lib.bool)
+        with lib.no_grad():
+            found, _ = layer(x, x, x, key_padding_mask=hidden, need_weights=False)
+            assert bool(found.isnan().all()) == (lib is torch)
+            if lib is torch:
+                layer(x, x, x, is_causal=True)
+            else:
+                with pytest.raises(RuntimeError, match="Need attn_mask if specifying the is_causal hint"):
+                    layer(x, x, x, is_causal=True)
