@@ -42,6 +42,7 @@ PLACES: dict[str, str] = {
     "torch.nn.init": "rushlight.nn.init",
     "torch.nn.modules": "rushlight.nn.modules",
     "torch.nn.modules.activation": "rushlight.nn.modules.activation",
+    "torch.nn.modules.adaptive": "rushlight.nn.modules.adaptive",
     "torch.nn.modules.batchnorm": "rushlight.nn.modules.batchnorm",
     "torch.nn.modules.container": "rushlight.nn.modules.container",
     "torch.nn.modules.distance": "rushlight.nn.modules.distance",

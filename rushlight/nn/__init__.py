@@ -35,6 +35,7 @@ from rushlight.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from rushlight.nn.adaptive import AdaptiveLogSoftmaxWithLoss
 from rushlight.nn.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -89,6 +90,7 @@ from rushlight.nn.transformer import Transformer, TransformerDecoder, Transforme
 from rushlight.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
+    "AdaptiveLogSoftmaxWithLoss",
     "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",

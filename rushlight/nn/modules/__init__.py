@@ -9,7 +9,17 @@ from rushlight.nn.modules.module import Module
 __all__ = ["Module", "module"]
 
 _SUBMODULES = frozenset(
-    ("activation", "batchnorm", "container", "distance", "dropout", "flatten", "instancenorm", "lazy")
+    (
+        "activation",
+        "adaptive",
+        "batchnorm",
+        "container",
+        "distance",
+        "dropout",
+        "flatten",
+        "instancenorm",
+        "lazy",
+    )
     + ("linear", "loss", "normalization", "sparse", "transformer")
 )
 
