@@ -469,3 +469,17 @@ def test_differences_in_evaluation():
             else:
                 with pytest.raises(RuntimeError, match="Need attn_mask if specifying the is_causal hint"):
                     layer(x, x, x, is_causal=True)
+            # a mask of numbers: added here, taken as bools by PyTorch
+            encoder_layer = lib.nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
+            plain, masked = encoder_layer(x), encoder_layer(x, lib.full((3, 3), -1.0))
+            assert lib.allclose(plain, masked, atol=1e-6) == (lib is rushlight)
+
+
+def test_modules_as_activations_of_decoders():
+    """Copies keep theirs; PyTorch's have relu."""
+    for lib in LIBRARIES:
+        decoder = lib.nn.TransformerDecoder(
+            lib.nn.TransformerDecoderLayer(4, 2, 8, activation=lib.nn.Tanh()), 1
+        )
+        used = decoder.layers[0].activation
+        assert isinstance(used, lib.nn.Tanh) if lib is rushlight else used is lib.nn.functional.relu
