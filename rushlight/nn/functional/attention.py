@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from rushlight.backends import cuda
 from rushlight.dtype import bool_, float16, float32
 from rushlight.nn.functional.reduction import entered
@@ -68,6 +70,7 @@ def scaled_dot_product_attention(
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
+    *,
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
@@ -92,6 +95,13 @@ def scaled_dot_product_attention(
     """
     for place, (name, each) in enumerate((("query", query), ("key", key), ("value", value)), start=1):
         require_tensor("scaled_dot_product_attention", name, place, each)
+    if attn_mask is not None and not isinstance(attn_mask, Tensor):
+        raise _wrong("attn_mask", "Tensor", attn_mask)
+    dropout_p = _float("dropout_p", dropout_p)
+    scale = None if scale is None else _float("scale", scale)
+    for name, switch in (("is_causal", is_causal), ("enable_gqa", enable_gqa)):
+        if not isinstance(switch, bool | np.bool_):
+            raise _wrong(name, "bool", switch)
     dims = [each.dim() for each in (query, key, value)]
     if min(dims) < 2:
         raise RuntimeError(
@@ -121,6 +131,21 @@ def scaled_dot_product_attention(
         return found
     return labelled(
         found, "ScaledDotProductFlashAttentionForCpuBackward0" if found.numel() else "AddBackward0"
+    )
+
+
+def _float(name: str, value: Any) -> float:
+    """A number, which a tensor without dimensions may hold."""
+    if isinstance(value, Tensor) and value.dim() == 0:
+        value = value.item()
+    if not isinstance(value, int | float | np.integer | np.floating):
+        raise _wrong(name, "float", value)
+    return float(value)
+
+
+def _wrong(name: str, kind: str, given: Any) -> TypeError:
+    return TypeError(
+        f"scaled_dot_product_attention(): argument '{name}' must be {kind}, not {type(given).__name__}"
     )
 
 
