@@ -1,7 +1,8 @@
 """The switches of PyTorch's backends that scripts set or read at their start, for a library that has none.
 
-A switch keeps what it is set to, as in a CPU build of PyTorch, and changes nothing: results here are the same
-from run to run without ``cudnn.deterministic``. Setting a name that is no switch raises AttributeError.
+A switch keeps what it is set to, as in a CPU build of PyTorch, and only those of attention change anything:
+results here are the same from run to run without ``cudnn.deterministic``. Setting a name that is no switch
+raises AttributeError.
 """
 
 from __future__ import annotations
@@ -14,15 +15,60 @@ class _Matmul:
         self.allow_tf32 = False
 
 
+# The ways of attention, in PyTorch's order, by the names of their switches.
+WAYS_OF_ATTENTION = ("cudnn", "flash", "mem_efficient", "math", "overrideable")
+
+
 class _Cuda:
-    __slots__ = ("matmul",)
+    """Switches of CUDA; those of attention are here, too, and count on a CPU (see `nn.attention`)."""
+
+    __slots__ = ("attention", "matmul")
 
     def __init__(self) -> None:
         self.matmul = _Matmul()
+        self.attention = set(WAYS_OF_ATTENTION)
 
     def is_built(self) -> bool:
         """False: CUDA is no part of Rushlight."""
         return False
+
+    def flash_sdp_enabled(self) -> bool:
+        """Whether attention may be computed in PyTorch's usual way, whose derivative has none."""
+        return "flash" in self.attention
+
+    def enable_flash_sdp(self, enabled: bool) -> None:
+        """Say whether it may."""
+        self._switch("flash", enabled)
+
+    def math_sdp_enabled(self) -> bool:
+        """Whether attention may be computed by its formula."""
+        return "math" in self.attention
+
+    def enable_math_sdp(self, enabled: bool) -> None:
+        """Say whether it may."""
+        self._switch("math", enabled)
+
+    def mem_efficient_sdp_enabled(self) -> bool:
+        """Whether attention may be computed in a way that only CUDA has."""
+        return "mem_efficient" in self.attention
+
+    def enable_mem_efficient_sdp(self, enabled: bool) -> None:
+        """Say whether it may."""
+        self._switch("mem_efficient", enabled)
+
+    def cudnn_sdp_enabled(self) -> bool:
+        """Whether cuDNN may compute attention, where there is one."""
+        return "cudnn" in self.attention
+
+    def enable_cudnn_sdp(self, enabled: bool) -> None:
+        """Say whether it may."""
+        self._switch("cudnn", enabled)
+
+    def _switch(self, way: str, enabled: bool) -> None:
+        if enabled:
+            self.attention.add(way)
+        else:
+            self.attention.discard(way)
 
 
 class _Cudnn:
@@ -43,6 +89,23 @@ class _Cudnn:
         return None
 
 
+class _Mha:
+    """Whether a `nn.TransformerEncoder` may leave padding out in evaluation."""
+
+    __slots__ = ("_enabled",)
+
+    def __init__(self) -> None:
+        self._enabled = True
+
+    def get_fastpath_enabled(self) -> bool:
+        """Whether it may."""
+        return self._enabled
+
+    def set_fastpath_enabled(self, value: bool) -> None:
+        """Say whether it may."""
+        self._enabled = value
+
+
 class _Mps:
     __slots__ = ()
 
@@ -57,4 +120,5 @@ class _Mps:
 
 cuda = _Cuda()
 cudnn = _Cudnn()
+mha = _Mha()
 mps = _Mps()

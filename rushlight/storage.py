@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -127,16 +128,21 @@ def in_memory_order(values: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def outermost_first(array: np.ndarray) -> list[int]:
     """The dimensions by falling stride; those of stride 0 (expanded ones) keep their place, as in PyTorch."""
-    strides, order = array.strides, list(range(array.ndim))
-    for start in range(array.ndim - 2, -1, -1):
+    return by_falling_stride(array.shape, array.strides)
+
+
+def by_falling_stride(shape: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """`outermost_first` of an array of this shape with these strides."""
+    order = list(range(len(strides)))
+    for start in range(len(order) - 2, -1, -1):
         here = start
-        for other in range(start + 1, array.ndim):
+        for other in range(start + 1, len(order)):
             outer, inner = strides[order[here]], strides[order[other]]
             if outer == 0 or inner == 0:
                 continue
             if outer > inner:
                 break
-            if outer < inner or array.shape[order[here]] < array.shape[order[other]]:
+            if outer < inner or shape[order[here]] < shape[order[other]]:
                 order[here], order[other] = order[other], order[here]
                 here = other
     return order

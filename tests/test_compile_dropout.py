@@ -30,13 +30,15 @@ CASES: dict[str, Callable[[rl.Tensor], Any]] = {
     "bernoulli in place": lambda x: rl.empty(40, 30).bernoulli_(0.6),
     "bernoulli of bool": lambda x: rl.zeros(9, dtype=rl.bool).bernoulli_(0.4),
     "bernoulli by tensor": lambda x: rl.zeros(40, 30).bernoulli_(x.double()),
+    "columns first": lambda x: F.dropout(x.t().contiguous().t(), 0.5).contiguous(),
+    "dimensions turned": lambda x: F.dropout((x * 2).reshape(5, 8, 30).transpose(0, 1), 0.2).contiguous(),
+    "part of rows": lambda x: F.dropout(x[:, 1:], 0.5),
     "several": lambda x: F.dropout(rl.rand(40, 30), 0.5) + F.dropout(x, 0.5),
 }
 # What is left to NumPy, between native parts.
 OPAQUE: dict[str, Callable[[rl.Tensor], Any]] = {
     "normal": lambda x: F.dropout(rl.randn(40, 30) + x, 0.5),
     "integers": lambda x: rl.randint(5, (30,)) + F.dropout(x, 0.5),
-    "columns first": lambda x: F.dropout(x.t().contiguous().t(), 0.5).contiguous(),
     "parts of rows": lambda x: (x * 1)[:, 1:].uniform_() + F.dropout(x[:, 1:], 0.5),
 }
 

@@ -26,6 +26,7 @@ OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
     "radam": lambda p: optim.RAdam(p, lr=0.01),
     "adadelta": lambda p: optim.Adadelta(p, lr=0.5),
     "adagrad": lambda p: optim.Adagrad(p, lr=0.1, lr_decay=0.1),
+    "adafactor": lambda p: optim.Adafactor(p, lr=0.01, weight_decay=0.1),
     "adamax": lambda p: optim.Adamax(p, lr=0.01),
     "rmsprop": lambda p: optim.RMSprop(p, lr=0.01),
     "rmsprop centered": lambda p: optim.RMSprop(p, lr=0.01, centered=True, momentum=0.5),

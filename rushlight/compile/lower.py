@@ -386,6 +386,7 @@ RULES: dict[str, Callable[[Lowering, Call], None]] = {
     "copy": _copy,
     "fill": _copy,
     "zero": _copy,
+    "arange": places.arange,
     "bernoulli": bernoulli,
     "bmm": _bmm,
     "dot": _vector_product,

@@ -1,4 +1,4 @@
-"""What depends on where elements are, as statements: triangles, one-hot rows, other orders of elements.
+"""What depends on where elements are, as statements: ranges, triangles, one-hot rows, other orders.
 
 Invariant: targets of one-hot rows are checked before the step writes anything.
 """
@@ -8,13 +8,27 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from rushlight.compile.expr import Symbols, kind_of
+import numpy as np
+
+from rushlight.compile.expr import Symbols, is_float, kind_of
 from rushlight.compile.lower_picks import clear, move, part
 from rushlight.compile.program import Call, Window
 from rushlight.compile.statements import NotLowered, Pick, at, check_range, over
 
 if TYPE_CHECKING:
     from rushlight.compile.lower import Lowering
+
+
+def arange(lowering: Lowering, call: Call) -> None:
+    """Evenly spaced numbers: a start and so many steps, in double precision unless all are whole."""
+    (out,) = call.outputs
+    symbols, kind = Symbols(), kind_of(out.dtype)
+    if out.dtype == np.float16:
+        raise NotLowered("half precision is rounded by NumPy")
+    work, number = ("f8", float) if is_float(kind) else ("i8", int)
+    start, step = (symbols.const(number(call.params[name]), work) for name in ("start", "step"))
+    value = start + step * symbols.cast(symbols.make("index", (0,), "i8"), work)
+    lowering.add(out.shape, [], symbols.cast(value, kind), over(out, out.shape), call)
 
 
 def lower_triangle(lowering: Lowering, call: Call) -> None:

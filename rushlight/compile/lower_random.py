@@ -1,7 +1,7 @@
 """How random ops become draws: numbers for elements that lie one after another, in the order of memory.
 
-What `twister` cannot draw, or what does not lie in a row, is left to NumPy. Invariant: a draw takes the words
-that the op's forward takes, and leaves the numbers that it leaves.
+What `twister` cannot draw, and all but masks of what does not lie in a row, is left to NumPy. Invariant: a
+draw takes the words that the op's forward takes, and leaves the numbers that it leaves.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rushlight.compile.expr import Symbols, kind_of
 from rushlight.compile.program import STATE, Buffer, Call, Window
-from rushlight.compile.statements import Access, Check, Draw, NotLowered
+from rushlight.compile.statements import Access, Check, Draw, NotLowered, over
+from rushlight.ops.writes import row_major_strides
 from rushlight.random import Generator
+from rushlight.storage import by_falling_stride
 
 if TYPE_CHECKING:
     from rushlight.compile.lower import Lowering
@@ -37,22 +39,38 @@ def _state(lowering: Lowering, generator: Generator) -> Access:
 
 
 def _draw(
-    lowering: Lowering, call: Call, what: str, numbers: dict[str, Any], loads: Sequence[Access] = ()
+    lowering: Lowering,
+    call: Call,
+    what: str,
+    numbers: dict[str, Any],
+    loads: Sequence[Access] = (),
+    store: Access | None = None,
 ) -> None:
     (out,) = call.outputs
     state = _state(lowering, call.params["generator"])
-    made = Draw((out.size,), what, numbers, state, _run_of(out), tuple(loads), call)
+    made = Draw((out.size,), what, numbers, state, store or _run_of(out), tuple(loads), call)
     lowering.lowered.work.append(made)
 
 
 def mask(lowering: Lowering, call: Call) -> None:
-    """Dropout's mask."""
+    """Dropout's mask, in the order in which the elements that are dropped lie in memory."""
     (given,) = call.reads()
     (out,) = call.outputs
-    if not call.params["channels"]:
-        _run_of(given)  # its order in memory is that of the mask
     numbers = {"keep": call.params["kept"], "value": float(out.dtype.type(call.params["value"]))}
-    _draw(lowering, call, "bernoulli", numbers)
+    if call.params["channels"] or given.is_contiguous():
+        _draw(lowering, call, "bernoulli", numbers)
+        return
+    order = by_falling_stride(given.shape, given.strides)
+    shape = tuple(out.shape[d] for d in order)
+    strides = row_major_strides(shape)
+    in_row = tuple(strides[order.index(d)] for d in range(len(order)))
+    if out.strides == in_row:
+        _draw(lowering, call, "bernoulli", numbers, store=Access(out.buffer, out.offset, (1,)))
+        return
+    aside = lowering.temporary(out.size, out.dtype, "")
+    _draw(lowering, call, "bernoulli", numbers, store=Access(aside, 0, (1,)))
+    drawn = Symbols().load(0, kind_of(out.dtype))
+    lowering.add(out.shape, [Access(aside, 0, in_row)], drawn, over(out, out.shape), call)
 
 
 def uniform(lowering: Lowering, call: Call) -> None:

@@ -89,6 +89,8 @@ from rushlight.nn.parameter import Buffer, Parameter, UninitializedBuffer, Unini
 from rushlight.nn.parameter_containers import ParameterDict, ParameterList
 
 if TYPE_CHECKING:
+    from rushlight.nn import attention
+    from rushlight.nn.adaptive import AdaptiveLogSoftmaxWithLoss
     from rushlight.nn.conv import (
         Conv1d,
         Conv2d,
@@ -103,8 +105,12 @@ if TYPE_CHECKING:
         LazyConvTranspose2d,
         LazyConvTranspose3d,
     )
+    from rushlight.nn.multihead import MultiheadAttention
+    from rushlight.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
+    from rushlight.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
+    "AdaptiveLogSoftmaxWithLoss",
     "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -178,6 +184,7 @@ __all__ = [
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
+    "MultiheadAttention",
     "PReLU",
     "PairwiseDistance",
     "Parameter",
@@ -203,11 +210,17 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "attention",
     "functional",
     "init",
     "modules",
@@ -217,16 +230,22 @@ __all__ = [
 ]
 
 _LATER = {
+    "adaptive": "AdaptiveLogSoftmaxWithLoss",
     "conv": """
         Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
         LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d
     """,
+    "multihead": "MultiheadAttention",
+    "transformer": "Transformer TransformerDecoder TransformerEncoder",
+    "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     """A layer whose family is imported now."""
+    if name == "attention":
+        return importlib.import_module("rushlight.nn.attention")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'rushlight.nn' has no attribute {name!r}")
     layer = getattr(importlib.import_module(f"rushlight.nn.{_MODULE_OF[name]}"), name)

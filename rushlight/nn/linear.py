@@ -79,6 +79,15 @@ class Linear(Module):
         return f"{self.in_features} features"
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """A Linear that tools for quantization leave alone; in all else a Linear.
+
+    >>> import rushlight as torch
+    >>> torch.nn.MultiheadAttention(4, 2).out_proj
+    NonDynamicallyQuantizableLinear(in_features=4, out_features=4, bias=True)
+    """
+
+
 class LazyLinear(LazyModuleMixin, Linear):
     """A Linear that learns ``in_features`` from its first input, and is a plain Linear from then on.
 

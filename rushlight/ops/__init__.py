@@ -88,7 +88,8 @@ def full_table() -> dict[str, Entry]:
     """
     for module in directory.MODULES:
         _imported(module)
-    _imported("nn.functional")  # keeps the losses and norms with its layers
+    for module in _imported("nn.functional").LATER:  # which has the losses and norms itself
+        _imported(module)
     return TABLE
 
 

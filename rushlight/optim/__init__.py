@@ -10,11 +10,13 @@ from typing import Any
 
 from rushlight.optim import lr_scheduler
 from rushlight.optim.adadelta import Adadelta
+from rushlight.optim.adafactor import Adafactor
 from rushlight.optim.adagrad import Adagrad
 from rushlight.optim.adam import Adam, AdamW
 from rushlight.optim.adamax import Adamax
 from rushlight.optim.asgd import ASGD
 from rushlight.optim.lbfgs import LBFGS
+from rushlight.optim.muon import Muon
 from rushlight.optim.nadam import NAdam
 from rushlight.optim.optimizer import Optimizer
 from rushlight.optim.radam import RAdam
@@ -25,11 +27,13 @@ from rushlight.optim.sgd import SGD
 __all__ = [
     "ASGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
     "LBFGS",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",

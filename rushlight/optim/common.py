@@ -7,6 +7,7 @@ bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rushlight.autograd.mode import RECORDING, state
@@ -48,6 +49,20 @@ def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) 
         raise RuntimeError("`fused` does not support `differentiable`")
     if fused and foreach:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+# -- gradients -----------------------------------------------------------------------------------------------
+
+
+def dense_gradients(group: Group, optimizer: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """The parameters that have a gradient, with it (or its opposite); RuntimeError if it is sparse."""
+    for param in group["params"]:
+        grad = param.grad
+        if grad is None:
+            continue
+        if grad.is_sparse:
+            raise RuntimeError(f"{optimizer} does not support sparse gradients")
+        yield param, -grad if group.get("maximize") else grad
 
 
 # -- numbers that change from step to step -------------------------------------------------------------------

@@ -29,13 +29,16 @@ def find(lib, path):
 
 
 def arguments(function):
-    """Name, kind and default of each argument; None where that cannot be known."""
+    """Name, kind and default (of a function its name) of each argument; None where that cannot be known."""
     try:
         signature = inspect.signature(function)
     except ValueError:
         return None
     parameters = [each for each in signature.parameters.values() if each.name != "self"]
-    return [(each.name, each.kind, each.default) for each in parameters]
+    defaults = [
+        each.default.__name__ if inspect.isroutine(each.default) else each.default for each in parameters
+    ]
+    return [(each.name, each.kind, default) for each, default in zip(parameters, defaults, strict=True)]
 
 
 def compare(ours, theirs):

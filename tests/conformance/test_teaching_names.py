@@ -22,7 +22,6 @@ def test_the_list_is_as_long_as_promised() -> None:
     assert (kinds.count("name"), kinds.count("method")) == (200, 120)
     assert {each.subject for each in listed()} == {
         "",
-        "attention",
         "convolution",
         "gpu",
         "pooling",

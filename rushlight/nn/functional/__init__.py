@@ -92,6 +92,7 @@ from rushlight.ops.smooth import (
 )
 
 if TYPE_CHECKING:
+    from rushlight.nn.functional.multihead import multi_head_attention_forward
     from rushlight.ops.conv import (
         conv1d,
         conv2d,
@@ -154,6 +155,7 @@ __all__ = [
     "margin_ranking_loss",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
@@ -191,11 +193,13 @@ __all__ = [
     "triplet_margin_with_distance_loss",
 ]
 
-_LATER = {
+# By module, the names that come with it when one of them is first used.
+LATER = {
+    "nn.functional.multihead": "multi_head_attention_forward",
     "ops.conv": "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d",
     "ops.matrix_products": "pdist",
 }
-_MODULE_OF = {name: module for module, names in _LATER.items() for name in names.split()}
+_MODULE_OF = {name: module for module, names in LATER.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from rushlight.backends import cuda
 from rushlight.dtype import bool_, float16, float32
 from rushlight.nn.functional.reduction import entered
 from rushlight.ops.arguments import require_tensor
@@ -67,6 +70,7 @@ def scaled_dot_product_attention(
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
+    *,
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
@@ -91,6 +95,13 @@ def scaled_dot_product_attention(
     """
     for place, (name, each) in enumerate((("query", query), ("key", key), ("value", value)), start=1):
         require_tensor("scaled_dot_product_attention", name, place, each)
+    if attn_mask is not None and not isinstance(attn_mask, Tensor):
+        raise _wrong("attn_mask", "Tensor", attn_mask)
+    dropout_p = _float("dropout_p", dropout_p)
+    scale = None if scale is None else _float("scale", scale)
+    for name, switch in (("is_causal", is_causal), ("enable_gqa", enable_gqa)):
+        if not isinstance(switch, bool | np.bool_):
+            raise _wrong(name, "bool", switch)
     dims = [each.dim() for each in (query, key, value)]
     if min(dims) < 2:
         raise RuntimeError(
@@ -108,9 +119,9 @@ def scaled_dot_product_attention(
             "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
             f"{C_NAMES[attn_mask.dtype.name]} and  query.dtype: {kinds[0]} instead."
         )
-    # PyTorch has a kernel for what is most usual, which takes both masks and names the result after itself
-    usual = dims == [4, 4, 4] and not dropout_p and key.shape[-1] == query.shape[-1] == value.shape[-1]
-    usual = usual and all(each.stride(-1) == 1 or not each.numel() for each in (query, key, value))
+    usual = _fits_kernel(query, key, value, attn_mask, dropout_p)
+    if query.numel() and value.numel():
+        usual = _takes_kernel(usual)
     if is_causal and attn_mask is not None and not usual:
         raise RuntimeError(
             "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
@@ -120,6 +131,46 @@ def scaled_dot_product_attention(
         return found
     return labelled(
         found, "ScaledDotProductFlashAttentionForCpuBackward0" if found.numel() else "AddBackward0"
+    )
+
+
+def _float(name: str, value: Any) -> float:
+    """A number, which a tensor without dimensions may hold."""
+    if isinstance(value, Tensor) and value.dim() == 0:
+        value = value.item()
+    if not isinstance(value, int | float | np.integer | np.floating):
+        raise _wrong(name, "float", value)
+    return float(value)
+
+
+def _wrong(name: str, kind: str, given: Any) -> TypeError:
+    return TypeError(
+        f"scaled_dot_product_attention(): argument '{name}' must be {kind}, not {type(given).__name__}"
+    )
+
+
+def _fits_kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> bool:
+    """Whether PyTorch would take its kernel, which allows both masks and names the result after itself."""
+    given = (query, key, value)
+    if any(each.dim() != 4 for each in given) or dropout_p > 0.0:
+        return False
+    if mask is not None and (mask.requires_grad or mask.dim() not in (2, 4)):
+        return False
+    same_width = key.shape[-1] == query.shape[-1] == value.shape[-1]
+    return same_width and all(each.stride(-1) == 1 or not each.numel() for each in given)
+
+
+def _takes_kernel(fits: bool) -> bool:
+    """Whether it does where the switches count; RuntimeError where they leave no way."""
+    if fits and cuda.flash_sdp_enabled():
+        return True
+    if cuda.math_sdp_enabled():
+        return False
+    if cuda.flash_sdp_enabled():
+        raise RuntimeError("No available kernel.  Aborting execution.")
+    raise RuntimeError(
+        "No viable backend for scaled_dot_product_attention was found. This is likely due to turning off "
+        "both the math kernel and the fused kernels."
     )
 
 
@@ -151,7 +202,7 @@ def _attention(
         weights = softmax(scores.masked_fill(nowhere, 0.0), -1).masked_fill(nowhere, 0.0)
     else:
         weights = softmax(scores, -1)
-    if dropout_p:
+    if dropout_p > 0.0:
         weights = dropout(weights, dropout_p, True)
     found = weights @ value
     return found if found.dtype is kind else found.to(kind)
@@ -159,7 +210,7 @@ def _attention(
 
 def _spread_heads(query: Tensor, shared: Tensor) -> Tensor:
     """Each head as often as there are heads of the query that share it."""
-    heads, own = query.shape[-3], shared.shape[-3]
+    heads, own = query.size(-3), shared.size(-3)
     if heads % own:
         raise RuntimeError(
             "Number of heads in key and value must divide the number of heads in query, but there are "

@@ -9,8 +9,23 @@ from rushlight.nn.modules.module import Module
 __all__ = ["Module", "module"]
 
 _SUBMODULES = frozenset(
-    ("activation", "batchnorm", "container", "conv", "distance", "dropout", "flatten", "instancenorm", "lazy")
-    + ("linear", "loss", "normalization", "sparse")
+    (
+        "activation",
+        "adaptive",
+        "batchnorm",
+        "container",
+        "conv",
+        "distance",
+        "dropout",
+        "flatten",
+        "instancenorm",
+        "lazy",
+        "linear",
+        "loss",
+        "normalization",
+        "sparse",
+        "transformer",
+    )
 )
 
 

@@ -5,6 +5,7 @@ from rushlight.nn.linear import (
     Identity,
     LazyLinear,
     Linear,
+    NonDynamicallyQuantizableLinear,
 )
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "Identity",
     "LazyLinear",
     "Linear",
+    "NonDynamicallyQuantizableLinear",
 ]
