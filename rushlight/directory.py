@@ -84,6 +84,7 @@ MODULES = {
         unsafe_split_with_sizes unsqueeze_copy() view_copy()
     """,
     "nn.functional.activation": "celu_() rrelu_() selu_() threshold_()",
+    "nn.functional.adaptive_pooling": "adaptive_avg_pool1d()",
     "nn.functional.linear": "bilinear()",
     "nn.functional.margin": "cosine_similarity() pairwise_distance()",
     "nn.functional.native": """
@@ -91,6 +92,7 @@ MODULES = {
         embedding_bag() group_norm() hinge_embedding_loss() instance_norm() kl_div() layer_norm()
         margin_ranking_loss() poisson_nll_loss() triplet_margin_loss()
     """,
+    "nn.functional.pooling": "avg_pool1d()",
     "nn.functional.norm": "rms_norm()",
     "amp": "autocast() is_autocast_available()",
     "determinism": """

@@ -55,6 +55,7 @@ PLACES: dict[str, str] = {
     "torch.nn.modules.loss": "rushlight.nn.modules.loss",
     "torch.nn.modules.module": "rushlight.nn.modules.module",
     "torch.nn.modules.normalization": "rushlight.nn.modules.normalization",
+    "torch.nn.modules.pooling": "rushlight.nn.modules.pooling",
     "torch.nn.modules.sparse": "rushlight.nn.modules.sparse",
     "torch.nn.modules.transformer": "rushlight.nn.modules.transformer",
     "torch.nn.parallel": "rushlight.nn.parallel",

@@ -23,6 +23,7 @@ _SUBMODULES = frozenset(
         "linear",
         "loss",
         "normalization",
+        "pooling",
         "sparse",
         "transformer",
     )
