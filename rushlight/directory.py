@@ -16,7 +16,7 @@ MODULES = {
         addcdiv addcdiv_ addcmul addcmul_ clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_
         clip clip_ lerp lerp_
     """,
-    "ops.conv": """
+    "ops.convolution": """
         conv1d() conv2d() conv3d() conv_tbc() conv_transpose1d() conv_transpose2d() conv_transpose3d()
         convolution()
     """,

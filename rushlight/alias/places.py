@@ -49,6 +49,7 @@ PLACES: dict[str, str] = {
     "torch.nn.modules.distance": "rushlight.nn.modules.distance",
     "torch.nn.modules.dropout": "rushlight.nn.modules.dropout",
     "torch.nn.modules.flatten": "rushlight.nn.modules.flatten",
+    "torch.nn.modules.fold": "rushlight.nn.modules.fold",
     "torch.nn.modules.instancenorm": "rushlight.nn.modules.instancenorm",
     "torch.nn.modules.lazy": "rushlight.nn.modules.lazy",
     "torch.nn.modules.linear": "rushlight.nn.modules.linear",

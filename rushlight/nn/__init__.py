@@ -98,6 +98,9 @@ if TYPE_CHECKING:
         ConvTranspose1d,
         ConvTranspose2d,
         ConvTranspose3d,
+    )
+    from rushlight.nn.fold import Fold, Unfold
+    from rushlight.nn.lazy_conv import (
         LazyConv1d,
         LazyConv2d,
         LazyConv3d,
@@ -169,6 +172,7 @@ __all__ = [
     "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
+    "Fold",
     "GELU",
     "GLU",
     "GaussianNLLLoss",
@@ -256,6 +260,7 @@ __all__ = [
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",
+    "Unfold",
     "UninitializedBuffer",
     "UninitializedParameter",
     "attention",
@@ -269,8 +274,9 @@ __all__ = [
 
 _LATER = {
     "adaptive": "AdaptiveLogSoftmaxWithLoss",
-    "conv": """
-        Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+    "conv": "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
+    "fold": "Fold Unfold",
+    "lazy_conv": """
         LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d
     """,
     "multihead": "MultiheadAttention",

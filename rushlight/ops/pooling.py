@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rushlight.autograd.mode import RECORDING, no_grad, state
 from rushlight.dtype import F16
+from rushlight.ops.columns import Steps, positions, strides_of
 from rushlight.ops.convert import from_numpy_array
 from rushlight.ops.create import zeros_of
 from rushlight.ops.define import apply, labelled
@@ -23,16 +24,26 @@ from rushlight.ops.fused import fused
 from rushlight.ops.kinds import primitive
 from rushlight.ops.pad import pad
 from rushlight.ops.ranges import arange
-from rushlight.ops.sliding import Sliding
 from rushlight.tensor import Tensor
 
 Numbers = tuple[int, ...]
 
 
-class Pooling(Sliding):
-    """How a window slides, when the number of `places` was decided already: the last windows may reach beyond
-    the border, and there may be lines behind them that no window covers.
+class Pooling(NamedTuple):
+    """How a window slides: its shape, how far it goes at a time, the border around the image, how far apart
+    its elements are. The number of `places` is not among it: the last windows may reach beyond the border,
+    and there may be lines behind them that no window covers.
     """
+
+    kernel: Numbers
+    stride: Numbers
+    padding: Numbers
+    dilation: Numbers
+
+    @property
+    def how(self) -> Steps:
+        """The same without the shape."""
+        return Steps(self.stride, self.padding, self.dilation)
 
     def around(self, size: Sequence[int], places: Sequence[int]) -> list[tuple[int, int]]:
         """How much has to be put before and after the image, along each dimension."""
@@ -96,7 +107,7 @@ def _max_pool(
     image = _surrounded(input, sliding.around(size, places), _lowest(input.dtype))
     has_nan = input.dtype.kind == "f" and bool(np.isnan(input).any())
     values = chosen = None
-    for number, (_, where) in enumerate(sliding.steps(places)):
+    for number, (_, where) in enumerate(positions(sliding.kernel, places, sliding.how)):
         here: Any = (..., *where)
         piece = image[here]
         if values is None or chosen is None:
@@ -184,7 +195,7 @@ def _windows(input: Tensor, sliding: Pooling, places: Numbers, value: Any) -> Te
     if any(map(any, borders)):
         input = pad(input, [each for pair in reversed(borders) for each in pair], value=value)
     strides = input.stride()
-    within, across = sliding.strides(strides[input.dim() - dims :])
+    within, across = strides_of(strides[input.dim() - dims :], sliding.how)
     leading = input.dim() - dims
     shape = (*input.shape[:leading], *places, *sliding.kernel)
     return input.as_strided(shape, (*strides[:leading], *across, *within))
@@ -255,7 +266,7 @@ def _sums(
     sliding, size = _of(kernel, stride, padding, dilation), input.shape[input.ndim - len(kernel) :]
     image = _surrounded(input, sliding.around(size, places), 0)
     made = np.zeros((*input.shape[: input.ndim - len(size)], *places), input.dtype)
-    for _, where in sliding.steps(places):
+    for _, where in positions(sliding.kernel, places, sliding.how):
         here: Any = (..., *where)
         made += image[here]
     return made
@@ -275,7 +286,7 @@ def _added(
     borders = sliding.around(size, places)
     whole = [length + before + after for length, (before, after) in zip(size, borders, strict=True)]
     made = np.zeros((*input.shape[: input.ndim - len(size)], *whole), input.dtype)
-    for _, where in sliding.steps(places):
+    for _, where in positions(sliding.kernel, places, sliding.how):
         here: Any = (..., *where)
         made[here] += input
     inside: Any = (..., *(slice(before, before + n) for n, (before, _) in zip(size, borders, strict=True)))
@@ -292,7 +303,7 @@ def _added_spelled_out(input: Tensor, *, places: Numbers, size: Numbers, **how: 
     borders = sliding.around(size, places)
     whole = [length + before + after for length, (before, after) in zip(size, borders, strict=True)]
     made = zeros_of((*input.shape[: input.dim() - len(size)], *whole), input._array.dtype)
-    for _, where in sliding.steps(places):
+    for _, where in positions(sliding.kernel, places, sliding.how):
         made[(..., *where)].add_(input)
     if not any(map(any, borders)):
         return made

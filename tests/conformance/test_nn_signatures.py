@@ -35,6 +35,11 @@ def arguments(function):
     except ValueError:
         return None
     parameters = [each for each in signature.parameters.values() if each.name != "self"]
+    if [each.kind for each in parameters] == [
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    ]:
+        return None
     defaults = [
         each.default.__name__ if inspect.isroutine(each.default) else each.default for each in parameters
     ]

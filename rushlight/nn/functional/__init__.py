@@ -121,7 +121,7 @@ if TYPE_CHECKING:
         max_pool3d,
         max_pool3d_with_indices,
     )
-    from rushlight.ops.conv import (
+    from rushlight.ops.convolution import (
         conv1d,
         conv2d,
         conv3d,
@@ -130,6 +130,7 @@ if TYPE_CHECKING:
         conv_transpose2d,
         conv_transpose3d,
     )
+    from rushlight.ops.fold import fold, unfold
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -171,6 +172,7 @@ __all__ = [
     "embedding",
     "embedding_bag",
     "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -243,6 +245,7 @@ __all__ = [
     "threshold_",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
 ]
 
 # By module, the names that come with it when one of them is first used.
@@ -258,7 +261,8 @@ LATER = {
         avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool1d_with_indices max_pool2d
         max_pool2d_with_indices max_pool3d max_pool3d_with_indices
     """,
-    "ops.conv": "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d",
+    "ops.convolution": "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d",
+    "ops.fold": "fold unfold",
     "ops.matrix_products": "pdist",
 }
 _MODULE_OF = {name: module for module, names in LATER.items() for name in names.split()}

@@ -87,8 +87,8 @@ def _places(function: str, input: Tensor, sliding: Pooling, ceil_mode: bool) -> 
     """How many windows there are along each dimension; RuntimeError where there is none."""
     dims = len(sliding.kernel)
     size, found = input.shape[input.dim() - dims :], []
-    for length, kernel, step, before, apart in zip(size, *sliding, strict=True):
-        room = length + 2 * before - apart * (kernel - 1) - 1
+    for length, window, step, before, apart in zip(size, *sliding, strict=True):
+        room = length + 2 * before - apart * (window - 1) - 1
         n = (-(-room // step) if ceil_mode else room // step) + 1
         if ceil_mode and (n - 1) * step >= length + before:
             n -= 1  # a window that would begin behind the image

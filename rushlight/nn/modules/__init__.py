@@ -18,6 +18,7 @@ _SUBMODULES = frozenset(
         "distance",
         "dropout",
         "flatten",
+        "fold",
         "instancenorm",
         "lazy",
         "linear",

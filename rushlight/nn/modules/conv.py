@@ -7,6 +7,10 @@ from rushlight.nn.conv import (
     ConvTranspose1d,
     ConvTranspose2d,
     ConvTranspose3d,
+)
+from rushlight.nn.conv import _ConvNd as _ConvNd
+from rushlight.nn.conv import _ConvTransposeNd as _ConvTransposeNd
+from rushlight.nn.lazy_conv import (
     LazyConv1d,
     LazyConv2d,
     LazyConv3d,
