@@ -55,6 +55,8 @@ MODULES = {
     "ops.places": "nonzero_static unravel_index()",
     "ops.product": "prod",
     "ops.random": "rand() rand_like() randint() randint_like() randn() randn_like() randperm()",
+    "ops.recurrent": "gru() lstm() rnn_relu() rnn_tanh()",
+    "ops.recurrent_cells": "gru_cell() lstm_cell() rnn_relu_cell() rnn_tanh_cell()",
     "ops.rounding": """
         angle ceil ceil_ conj fix fix_ floor floor_ frac frac_ frexp real round round_ trunc trunc_
     """,

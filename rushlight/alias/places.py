@@ -57,6 +57,7 @@ PLACES: dict[str, str] = {
     "torch.nn.modules.module": "rushlight.nn.modules.module",
     "torch.nn.modules.normalization": "rushlight.nn.modules.normalization",
     "torch.nn.modules.pooling": "rushlight.nn.modules.pooling",
+    "torch.nn.modules.rnn": "rushlight.nn.modules.rnn",
     "torch.nn.modules.sparse": "rushlight.nn.modules.sparse",
     "torch.nn.modules.transformer": "rushlight.nn.modules.transformer",
     "torch.nn.parallel": "rushlight.nn.parallel",

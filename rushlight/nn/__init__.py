@@ -129,6 +129,8 @@ if TYPE_CHECKING:
         MaxUnpool2d,
         MaxUnpool3d,
     )
+    from rushlight.nn.recurrent import GRU, LSTM, RNN, RNNBase
+    from rushlight.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
     from rushlight.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
     from rushlight.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
@@ -175,6 +177,8 @@ __all__ = [
     "Fold",
     "GELU",
     "GLU",
+    "GRU",
+    "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
@@ -192,6 +196,8 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "LSTM",
+    "LSTMCell",
     "LayerNorm",
     "LazyBatchNorm1d",
     "LazyBatchNorm2d",
@@ -234,6 +240,10 @@ __all__ = [
     "ParameterList",
     "PoissonNLLLoss",
     "RMSNorm",
+    "RNN",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -285,6 +295,8 @@ _LATER = {
         AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d MaxPool1d
         MaxPool2d MaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d
     """,
+    "recurrent": "GRU LSTM RNN RNNBase",
+    "recurrent_cells": "GRUCell LSTMCell RNNCell RNNCellBase",
     "transformer": "Transformer TransformerDecoder TransformerEncoder",
     "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
 }

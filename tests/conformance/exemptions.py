@@ -22,6 +22,7 @@ METHODS: dict[str, str] = {}
 
 # Entries whose grad_fn has another name than PyTorch's.
 NODES: dict[str, str] = {
+    "lstm_cell": "one node makes both states, under the name of that of the first",
     "special_ndtr": "PyTorch composes it of other ops; here it is one",
     "copy_": "PyTorch's name() is the C++ class, torch::autograd::CopyBackwards; both print CopyBackwards",
 }

@@ -25,6 +25,7 @@ _SUBMODULES = frozenset(
         "loss",
         "normalization",
         "pooling",
+        "rnn",
         "sparse",
         "transformer",
     )

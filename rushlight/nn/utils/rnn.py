@@ -1,18 +1,34 @@
-"""Sequences of several lengths in one tensor, and back.
+"""Sequences of several lengths in one tensor, and back: padded here, packed by `rushlight.nn.utils.packed`.
 
-Invariant: the tensor is as long as the longest sequence, and has the type of the first.
+Invariant: a padded tensor is as long as the longest sequence, and has the type of the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rushlight.nn.errors import type_name
+from rushlight.nn.utils.packed import (
+    PackedSequence,
+    invert_permutation,
+    pack_padded_sequence,
+    pad_packed_sequence,
+)
+from rushlight.ops.convert import as_tensor
 from rushlight.ops.create import full
 from rushlight.ops.ranges import arange
 from rushlight.tensor import Tensor
 
-__all__ = ["pad_sequence", "unpad_sequence"]
+__all__ = [
+    "PackedSequence",
+    "invert_permutation",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
+    "unpack_sequence",
+    "unpad_sequence",
+]
 
 
 def pad_sequence(
@@ -68,3 +84,27 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Tensor, batch_first: bool 
         padded_sequences.transpose_(0, 1)
     places = arange(padded_sequences.shape[1])
     return [row[places < length] for row, length in zip(padded_sequences, lengths, strict=True)]
+
+
+def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
+    """Pack sequences of shapes ``(length, ...)``; unless `enforce_sorted`, in any order of lengths.
+
+    >>> import rushlight as torch
+    >>> from rushlight.nn.utils.rnn import pack_sequence
+    >>> pack_sequence([torch.tensor([1, 2, 3]), torch.tensor([4])]).data
+    tensor([1, 4, 2, 3])
+    """
+    lengths = as_tensor([each.size(0) for each in sequences])
+    return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)
+
+
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
+    """The sequences that `pack_sequence` put together.
+
+    >>> import rushlight as torch
+    >>> from rushlight.nn.utils.rnn import pack_sequence, unpack_sequence
+    >>> unpack_sequence(pack_sequence([torch.tensor([1, 2, 3]), torch.tensor([4])]))
+    [tensor([1, 2, 3]), tensor([4])]
+    """
+    padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
+    return unpad_sequence(padded, lengths, batch_first=True)
