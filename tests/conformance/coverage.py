@@ -52,8 +52,8 @@ Documented functions of `torch` that Rushlight does not have: {functions}.
 
 Documented methods of `torch.Tensor` that Rushlight does not have: {methods}.
 
-Of the names that public teaching code uses most ({asked} of 320, without those of convolution, pooling,
-recurrence and graphics processors) Rushlight does not have: {teaching}. `torch.linalg.eig` is
+Of the names that public teaching code uses most ({asked} of 320, without those of graphics
+processors) Rushlight does not have: {teaching}. `torch.linalg.eig` is
 there and says that it would need complex numbers.
 """
 

@@ -1,7 +1,7 @@
 """The names that public PyTorch teaching code uses most, and which of them Rushlight has.
 
-The names are in ``teaching_names.tsv``, most used first; those of convolution, pooling, recurrence
-and graphics processors say so there and are not asked for. Invariant: a name counts as there only
+The names are in ``teaching_names.tsv``, most used first; those of graphics processors say so there and
+are not asked for. Invariant: a name counts as there only
 if it can be reached under the path that PyTorch has for it.
 """
 
