@@ -94,6 +94,7 @@ MODULES = {
         embedding_bag() group_norm() hinge_embedding_loss() instance_norm() kl_div() layer_norm()
         margin_ranking_loss() poisson_nll_loss() triplet_margin_loss()
     """,
+    "nn.functional.shuffling": "channel_shuffle() pixel_shuffle() pixel_unshuffle()",
     "nn.functional.pooling": "avg_pool1d()",
     "nn.functional.norm": "rms_norm()",
     "amp": "autocast() is_autocast_available()",

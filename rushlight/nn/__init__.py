@@ -109,6 +109,23 @@ if TYPE_CHECKING:
         LazyConvTranspose3d,
     )
     from rushlight.nn.multihead import MultiheadAttention
+    from rushlight.nn.padding import (
+        CircularPad1d,
+        CircularPad2d,
+        CircularPad3d,
+        ConstantPad1d,
+        ConstantPad2d,
+        ConstantPad3d,
+        ReflectionPad1d,
+        ReflectionPad2d,
+        ReflectionPad3d,
+        ReplicationPad1d,
+        ReplicationPad2d,
+        ReplicationPad3d,
+        ZeroPad1d,
+        ZeroPad2d,
+        ZeroPad3d,
+    )
     from rushlight.nn.pooling import (
         AdaptiveAvgPool1d,
         AdaptiveAvgPool2d,
@@ -131,8 +148,10 @@ if TYPE_CHECKING:
     )
     from rushlight.nn.recurrent import GRU, LSTM, RNN, RNNBase
     from rushlight.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
+    from rushlight.nn.shuffling import ChannelShuffle, PixelShuffle, PixelUnshuffle
     from rushlight.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
     from rushlight.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
+    from rushlight.nn.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -155,6 +174,13 @@ __all__ = [
     "Buffer",
     "CELU",
     "CTCLoss",
+    "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -238,6 +264,8 @@ __all__ = [
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PoissonNLLLoss",
     "RMSNorm",
     "RNN",
@@ -247,6 +275,12 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "SELU",
     "Sequential",
     "SiLU",
@@ -273,6 +307,12 @@ __all__ = [
     "Unfold",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "attention",
     "functional",
     "init",
@@ -283,6 +323,13 @@ __all__ = [
 ]
 
 _LATER = {
+    "upsampling": "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
+    "shuffling": "ChannelShuffle PixelShuffle PixelUnshuffle",
+    "padding": """
+        CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d
+        ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d
+        ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d
+    """,
     "adaptive": "AdaptiveLogSoftmaxWithLoss",
     "conv": "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
     "fold": "Fold Unfold",

@@ -121,6 +121,12 @@ if TYPE_CHECKING:
         max_pool3d,
         max_pool3d_with_indices,
     )
+    from rushlight.nn.functional.resizing import interpolate, upsample, upsample_bilinear, upsample_nearest
+    from rushlight.nn.functional.shuffling import (
+        channel_shuffle,
+        pixel_shuffle,
+        pixel_unshuffle,
+    )
     from rushlight.ops.convolution import (
         conv1d,
         conv2d,
@@ -152,6 +158,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -186,6 +193,7 @@ __all__ = [
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -219,6 +227,8 @@ __all__ = [
     "pad",
     "pairwise_distance",
     "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -246,10 +256,15 @@ __all__ = [
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
     "unfold",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]
 
 # By module, the names that come with it when one of them is first used.
 LATER = {
+    "nn.functional.resizing": "interpolate upsample upsample_bilinear upsample_nearest",
+    "nn.functional.shuffling": "channel_shuffle pixel_shuffle pixel_unshuffle",
     "nn.functional.adaptive_pooling": """
         adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
         adaptive_max_pool1d_with_indices adaptive_max_pool2d adaptive_max_pool2d_with_indices

@@ -13,6 +13,7 @@ _SUBMODULES = frozenset(
         "activation",
         "adaptive",
         "batchnorm",
+        "channelshuffle",
         "container",
         "conv",
         "distance",
@@ -24,10 +25,13 @@ _SUBMODULES = frozenset(
         "linear",
         "loss",
         "normalization",
+        "padding",
+        "pixelshuffle",
         "pooling",
         "rnn",
         "sparse",
         "transformer",
+        "upsampling",
     )
 )
 
