@@ -94,9 +94,12 @@ MODULES = {
         embedding_bag() group_norm() hinge_embedding_loss() instance_norm() kl_div() layer_norm()
         margin_ranking_loss() poisson_nll_loss() triplet_margin_loss()
     """,
-    "nn.functional.shuffling": "channel_shuffle() pixel_shuffle() pixel_unshuffle()",
-    "nn.functional.pooling": "avg_pool1d()",
+    "nn.functional.native_pooling": """
+        adaptive_max_pool1d() max_pool1d() max_pool1d_with_indices() max_pool2d() max_pool3d()
+    """,
     "nn.functional.norm": "rms_norm()",
+    "nn.functional.pooling": "avg_pool1d()",
+    "nn.functional.shuffling": "channel_shuffle() pixel_shuffle() pixel_unshuffle()",
     "amp": "autocast() is_autocast_available()",
     "determinism": """
         are_deterministic_algorithms_enabled() is_deterministic_algorithms_warn_only_enabled()

@@ -359,3 +359,8 @@ def __getattr__(name: str) -> Any:
     layer = getattr(importlib.import_module(f"rushlight.nn.{_MODULE_OF[name]}"), name)
     globals()[name] = layer
     return layer
+
+
+def __dir__() -> list[str]:
+    """All names, those that come later among them."""
+    return sorted({*globals(), *__all__})

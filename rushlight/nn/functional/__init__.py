@@ -290,3 +290,8 @@ def __getattr__(name: str) -> Any:
     function = getattr(importlib.import_module(f"rushlight.{_MODULE_OF[name]}"), name)
     globals()[name] = function
     return function
+
+
+def __dir__() -> list[str]:
+    """All names, those that come later among them."""
+    return sorted({*globals(), *__all__})

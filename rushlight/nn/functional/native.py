@@ -23,7 +23,7 @@ from rushlight.ops.samples import Sample, T
 from rushlight.tensor import Tensor
 
 
-def _entered(samples: Callable[[], list[Sample]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def entered(samples: Callable[[], list[Sample]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function into the op table beside its namesake of ``nn.functional``."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,7 +44,7 @@ def _word(reduction: int) -> str:
 _CHANNELS = [T((3,)), T((3,)), T((3,), grad=False), T((3,), low=0.5, grad=False)]
 
 
-@_entered(lambda: [Sample([T((4, 5)), (5,)]), Sample([T((2, 3, 4)), [3, 4], T((3, 4)), T((3, 4)), 0.1])])
+@entered(lambda: [Sample([T((4, 5)), (5,)]), Sample([T((2, 3, 4)), [3, 4], T((3, 4)), T((3, 4)), 0.1])])
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -62,7 +62,7 @@ def layer_norm(
     return norm.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
-@_entered(lambda: [Sample([T((3, 4, 5)), 2, T((4,)), T((4,))]), Sample([T((3, 4)), 2], {"eps": 0.1})])
+@entered(lambda: [Sample([T((3, 4, 5)), 2, T((4,)), T((4,))]), Sample([T((3, 4)), 2], {"eps": 0.1})])
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -75,7 +75,7 @@ def group_norm(
     return norm.group_norm(input, num_groups, weight, bias, eps)
 
 
-@_entered(
+@entered(
     lambda: [
         Sample([T((5, 3)), *_CHANNELS, False, 0.1, 1e-5, True]),
         Sample([T((5, 3, 2)), *_CHANNELS, True, 0.1, 0.1, True]),
@@ -97,7 +97,7 @@ def batch_norm(
     return norm.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-@_entered(
+@entered(
     lambda: [
         Sample([T((2, 3, 5)), None, None, None, None, True, 0.1, 1e-5, True]),
         Sample([T(values=[[[0.5, -1.0], [2.0, 1.0], [0.0, 3.0]]]), *_CHANNELS, True, 0.1, 1e-5, True]),
@@ -182,7 +182,7 @@ _SIGNS = T(values=[1.0, -1.0, 1.0], grad=False)
 _PAIR = [T((3, 4)), T((3, 4))]
 
 
-@_entered(lambda: [Sample([T((3,)), T((3,)), _SIGNS, 0.3, reduction]) for reduction in (0, 1, 2)])
+@entered(lambda: [Sample([T((3,)), T((3,)), _SIGNS, 0.3, reduction]) for reduction in (0, 1, 2)])
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
 ) -> Tensor:
@@ -190,7 +190,7 @@ def margin_ranking_loss(
     return losses.margin_ranking_loss(input1, input2, target, margin, reduction=_word(reduction))
 
 
-@_entered(lambda: [Sample([*_PAIR, _SIGNS, 0.1, reduction]) for reduction in (0, 1, 2)])
+@entered(lambda: [Sample([*_PAIR, _SIGNS, 0.1, reduction]) for reduction in (0, 1, 2)])
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
 ) -> Tensor:
@@ -198,13 +198,13 @@ def cosine_embedding_loss(
     return losses.cosine_embedding_loss(input1, input2, target, margin, reduction=_word(reduction))
 
 
-@_entered(lambda: [Sample([T((3,)), _SIGNS, 0.5, reduction]) for reduction in (0, 1, 2)])
+@entered(lambda: [Sample([T((3,)), _SIGNS, 0.5, reduction]) for reduction in (0, 1, 2)])
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 0) -> Tensor:
     """`nn.functional.hinge_embedding_loss`."""
     return losses.hinge_embedding_loss(input, target, margin, reduction=_word(reduction))
 
 
-@_entered(lambda: [Sample([*_PAIR, T((3, 4)), 0.5, 2.0, 1e-6, True, reduction]) for reduction in (0, 1, 2)])
+@entered(lambda: [Sample([*_PAIR, T((3, 4)), 0.5, 2.0, 1e-6, True, reduction]) for reduction in (0, 1, 2)])
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -221,7 +221,7 @@ def triplet_margin_loss(
     )
 
 
-@_entered(
+@entered(
     lambda: [
         *[Sample([T((3, 4)), T((3, 4), low=0.1), reduction]) for reduction in (0, 1, 2)],
         Sample(_PAIR, {"log_target": True}),
@@ -238,7 +238,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: boo
     return reduced(loss, _word(reduction))
 
 
-@_entered(lambda: [Sample([T((3, 4)), T((3, 4), low=0.0, high=5.0), True, True, 1e-8, n]) for n in (0, 1, 2)])
+@entered(lambda: [Sample([T((3, 4)), T((3, 4), low=0.0, high=5.0), True, True, 1e-8, n]) for n in (0, 1, 2)])
 def poisson_nll_loss(
     input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int
 ) -> Tensor:
@@ -246,7 +246,7 @@ def poisson_nll_loss(
     return regression.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=_word(reduction))
 
 
-@_entered(
+@entered(
     lambda: [
         *[Sample([*_PAIR, None, None, reduction]) for reduction in (0, 1, 2)],
         Sample([*_PAIR, T((4,), low=0.1, grad=False), T((4,), low=0.1, grad=False)]),
@@ -265,7 +265,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
-@_entered(
+@entered(
     lambda: [
         Sample(
             [T((7, 2, 4)), T(values=[[1, 2], [3, 0]], dtype="int64"), (7, 6), (2, 1), 0, reduction],
