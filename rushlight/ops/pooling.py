@@ -86,9 +86,7 @@ def _places_of(sliding: Pooling, size: Sequence[int], places: Numbers, chosen: n
         starts = np.array(_starts(places[d], sliding.stride[d], sliding.padding[d]), np.int64)
         along = starts.reshape([-1 if each == d else 1 for each in range(dims)])
         along = along + np.take(elements[d] * sliding.dilation[d], chosen)
-        if sliding.padding[
-            d
-        ]:  # a window of nothing but -inf would have chosen its first place, border or not
+        if sliding.padding[d]:  # a window of nothing but the lowest number would have chosen the border
             along = along.clip(0, size[d] - 1)
         found = found * size[d] + along
     return found
@@ -135,8 +133,6 @@ def _spread(grad: np.ndarray, indices: np.ndarray, *, size: Numbers) -> np.ndarr
     leading = grad.shape[: grad.ndim - dims]
     rows = math.prod(leading)
     at = _flat(indices, rows, area)
-    if grad.dtype is F16:
-        grad = grad.astype(np.float32)
     sums = np.bincount(at, grad.reshape(-1), rows * area) if at.size else np.zeros(rows * area)
     return sums.reshape(*leading, *size).astype(grad.dtype)
 
@@ -205,7 +201,7 @@ def _indices_spelled_out(input: Tensor, sliding: Pooling, places: Numbers) -> Te
     dims = len(places)
     size = input.shape[input.dim() - dims :]
     windows = _windows(input, sliding, places, _lowest(input._array.dtype))
-    rest = chosen = windows.flatten(-dims).argmax(-1)
+    rest = windows.flatten(-dims).argmax(-1)
     found: Tensor | None = None
     for d in range(dims):
         inner = math.prod(sliding.kernel[d + 1 :])
@@ -216,7 +212,8 @@ def _indices_spelled_out(input: Tensor, sliding: Pooling, places: Numbers) -> Te
         if sliding.padding[d]:
             along = along.clamp(0, size[d] - 1)
         found = along if found is None else found * size[d] + along
-    return chosen if found is None else found
+    assert found is not None
+    return found
 
 
 def max_pool(input: Tensor, sliding: Pooling, places: Numbers, node_name: str) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ def _size_wanted(mode: str, input: Tensor, given: Any, dims: int) -> tuple[int, 
             f"sizes {list(input.shape)}"
         )
     if input._array.dtype.kind != "f" and (mode, found) != ("avg", [1]):  # whose mean says it by itself
-        kernel = f"adaptive_{mode}_pool{max(dims, 2)}d" + ("_cpu" if (mode, dims) == ("max", 3) else "")
+        kernel = f"adaptive_{mode}_pool{max(dims, 2)}d" + ("_cpu" if dims == 3 else "")
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{TITLES[input._array.dtype.name]}'")
     return tuple(found)
 
@@ -351,14 +351,12 @@ def _checked_size(output_size: Sequence[int], usual: Sequence[int], steps: Seque
     return wanted
 
 
+_INDICES = {1: [[[0, 3, 5]]], 2: [[[[0, 3], [8, 11]]]], 3: [[[[[0, 3], [8, 11]]]]]}
+
+
 def _unpool_samples(dims: int) -> list[Sample]:
-    indices = T(values=[[[0, 3, 5]]], dtype="int64") if dims == 1 else None
-    if indices is None:
-        values: Any = [0, 3]
-        for _ in range(dims - 1):
-            values = [values, [each + 8 for each in values]] if values == [0, 3] else [values]
-        indices = T(values=[[values]], dtype="int64")
-    shape = np.array(indices.values).shape
+    indices = T(values=_INDICES[dims], dtype="int64")
+    shape = np.array(_INDICES[dims]).shape
     return [
         Sample([T(shape), indices, 2]),
         Sample([T(shape), indices, 3, 2]),

@@ -21,6 +21,8 @@ from rushlight.tensor import Tensor
 Ints = int | Sequence[int]
 
 _WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
+FLOATS = ("float16", "float32", "float64")
+NUMBERS = (*FLOATS, "int8", "int16", "int32", "int64", "uint8")
 _LETTERS = {1: "W", 2: "HW", 3: "TWH"}
 
 
@@ -128,9 +130,10 @@ def _check_image(function: str, input: Tensor, dims: int, other: bool = False) -
         )
 
 
-def _refuse_types(kernel: str, input: Tensor, kinds: str) -> None:
+def _refuse_types(kernel: str, input: Tensor, allowed: Sequence[str]) -> None:
+    """Refuse the types that PyTorch's kernel does not know."""
     dtype = input._array.dtype
-    if dtype.kind not in kinds:
+    if dtype.name not in allowed:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{TITLES[dtype.name]}'")
 
 
@@ -146,7 +149,7 @@ def _max(
 ) -> tuple[Tensor, Tensor]:
     function = f"max_pool{dims}d"
     _check_image(function, input, dims)
-    _refuse_types("max_pool1d_impl" if dims == 1 else function, input, "f" if dims == 1 else "fiu")
+    _refuse_types("max_pool1d_impl" if dims == 1 else function, input, FLOATS if dims == 1 else NUMBERS)
     sliding = _sliding(function, dims, kernel_size, stride, padding, dilation)
     return max_pool(
         input, sliding, _places(function, input, sliding, ceil_mode), _node("MaxPool*DWithIndices", dims)
@@ -161,6 +164,7 @@ def _max_samples(*sizes: int) -> list[Sample]:
         Sample([image, 3, 2, 1], {"ceil_mode": True}),
         Sample([image, 2], {"stride": 1, "dilation": 2}),
         Sample([T((2, *sizes), "float64", distinct=True), 2]),
+        Sample([T((7, 2, *sizes), "float16", distinct=True), 3, 1]),
         Sample([T((7, 2, *sizes), distinct=True, layout="transposed"), 2]),
         Sample([T(sizes), 2], raises=True),
         Sample([image, 2, 2, 2], raises=True),
@@ -247,7 +251,9 @@ def _mean(
 ) -> Tensor:
     function = f"avg_pool{dims}d"
     _check_image(function, input, dims)
-    _refuse_types("avg_pool2d" if dims == 1 else function, input, "fi")
+    kernel = "avg_pool3d_out_frame" if dims == 3 else "avg_pool2d"
+    floats = FLOATS[1:] if dims == 3 else FLOATS
+    _refuse_types(kernel, input, (*floats, "int64"))
     sliding = _sliding(function, dims, kernel_size, stride, padding)
     places = _places(function, input, sliding, ceil_mode)
     if divisor_override is not None:
@@ -268,6 +274,7 @@ def _mean_samples(*sizes: int) -> list[Sample]:
         Sample([image, 3, 2, 1, True, False]),
         Sample([image, 3, 2, 1], {"ceil_mode": True}),
         Sample([T((2, *sizes), "float64"), 2]),
+        Sample([T((7, 2, *sizes), "float16"), 3, 1], raises=len(sizes) == 3),
         Sample([T((7, 2, *sizes), layout="transposed"), 2]),
         Sample([image, 2, 2, 2], raises=True),
         Sample([image, max(sizes) + 1], raises=True),
