@@ -1,9 +1,10 @@
 """``python -m benchmarks agreement``: whether compiled training is eager training, workload by workload.
 
 A thousand steps compiled and eager, in float32 and in float64; compiled again, and on two threads. In float32
-losses drift apart with every step wherever the order of a sum differs, so two figures stand beside that one:
-how far compiled steps are from eager ones that begin with the same numbers, which is what compiling does, and
-the drift of eager PyTorch from the same steps in float64, which is what training does to any rounding.
+losses drift apart with every step wherever the order of a sum differs, so three figures stand beside that:
+how far compiled steps are from eager ones that begin with the same numbers, which is what compiling does;
+the drift of eager PyTorch from the same steps in float64, which is what training does to any rounding; and
+how far eager PyTorch with two threads is from itself with one.
 Invariant: nothing is timed here.
 """
 
@@ -90,7 +91,9 @@ def agreement(task: Task, steps: int) -> dict[str, Any]:
         "threads": bool(np.array_equal(compiled, losses("rushlight over", task, 2))),
     }
     if importlib.util.find_spec("torch") is not None:
-        found["drift"] = apart(losses("torch", task), exact)
+        shared, alone = (losses("torch", task, threads) for threads in (2, 1))
+        found["drift"] = apart(alone, exact)
+        found["itself"] = apart(shared, alone)
     return found
 
 
@@ -115,15 +118,17 @@ def failures(found: dict[str, dict[str, Any]]) -> list[str]:
 def show(found: dict[str, dict[str, Any]]) -> None:
     """One line a workload."""
     print("greatest relative difference of a loss, compiled from eager, and bit-equality of compiled runs\n")
-    heads = f"{'steps':>6}{'float32':>10}{'each*':>10}{'float64':>10}{'PyTorch**':>11}"
+    heads = f"{'steps':>6}{'float32':>10}{'each*':>10}{'float64':>10}{'PyTorch**':>11}{'PyTorch***':>12}"
     heads += f"{'run to run':>12}{'threads':>9}"
     print(f"{'':42}{heads}")
     for name, row in found.items():
-        drift = f"{row['drift']:>11.1e}" if "drift" in row else f"{'-':>11}"
-        figures = f"{row['steps']:>6}{row['single']:>10.1e}{row['each']:>10.1e}{row['double']:>10.1e}{drift}"
+        figures = f"{row['steps']:>6}{row['single']:>10.1e}{row['each']:>10.1e}{row['double']:>10.1e}"
+        for key, width in (("drift", 11), ("itself", 12)):
+            figures += f"{row[key]:>{width}.1e}" if key in row else f"{'-':>{width}}"
         print(f"{name:42}{figures}{_yes(row['again']):>12}{_yes(row['threads']):>9}")
     print("\n* in float32, every step from the numbers with which the eager one began")
     print("** PyTorch in float32 from the same steps in float64")
+    print("*** PyTorch in float32 with two threads from itself with one")
 
 
 def _yes(value: bool) -> str:
