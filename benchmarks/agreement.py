@@ -118,7 +118,7 @@ def failures(found: dict[str, dict[str, Any]]) -> list[str]:
 def show(found: dict[str, dict[str, Any]]) -> None:
     """One line a workload."""
     print("greatest relative difference of a loss, compiled from eager, and bit-equality of compiled runs\n")
-    heads = f"{'steps':>6}{'float32':>10}{'each*':>10}{'float64':>10}{'PyTorch**':>11}{'PyTorch***':>12}"
+    heads = f"{'steps':>6}{'float32':>10}{'each*':>10}{'float64':>10}{'PyTorch**':>11}{'2 from 1***':>12}"
     heads += f"{'run to run':>12}{'threads':>9}"
     print(f"{'':42}{heads}")
     for name, row in found.items():
